@@ -1,0 +1,231 @@
+//! What owners say: which providers may write for them, who may read which section, and no more.
+
+use sealdex_crypto::PrincipalId;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+use crate::{
+    RawPoint, Signed,
+    roster::{PublicKeys, Roster},
+    signed::Document,
+};
+
+/// Purpose that every purpose fits.
+pub const ANY_PURPOSE: &str = "any";
+
+/// 32 secret bytes on their way to the gate. Wiped on drop, never shown.
+#[derive(Clone, Zeroize)]
+#[zeroize(drop)]
+pub struct SecretBytes(pub [u8; 32]);
+
+impl std::fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretBytes(..)")
+    }
+}
+
+impl Serialize for SecretBytes {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if s.is_human_readable() { s.serialize_str(&hex::encode(self.0)) } else { s.serialize_bytes(&self.0) }
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretBytes {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        crate::codec::deserialize_fixed(d).map(Self)
+    }
+}
+
+/// The public half of an owner's key for one section and epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SectionKey {
+    /// Section name.
+    pub section: String,
+    /// Epoch.
+    pub epoch: u32,
+    /// `A = a·G`.
+    pub key: RawPoint,
+}
+
+/// An owner's word on its keys and on who may write for it. A provider checks the signature itself,
+/// so that a gate cannot slip in keys of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnerProfile {
+    /// Domain.
+    pub domain: String,
+    /// The owner's keys.
+    pub owner: PublicKeys,
+    /// Grows with every change.
+    pub version: u64,
+    /// Section keys; the highest epoch of a section is the one to seal to.
+    pub sections: Vec<SectionKey>,
+    /// Providers that may write, with all below them.
+    pub writers: Vec<PrincipalId>,
+}
+
+impl Document for OwnerProfile {
+    const KIND: &'static str = "owner-profile";
+}
+
+impl OwnerProfile {
+    /// The key to seal a section to now: that of its highest epoch.
+    pub fn current(&self, section: &str) -> Option<&SectionKey> {
+        self.sections.iter().filter(|s| s.section == section).max_by_key(|s| s.epoch)
+    }
+}
+
+/// An owner's grant of one section and epoch to one reader (spec section 5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantTerms {
+    /// Domain.
+    pub domain: String,
+    /// Who grants.
+    pub owner: PrincipalId,
+    /// Who may read: keys of a member or a group.
+    pub reader: PublicKeys,
+    /// Section.
+    pub section: String,
+    /// Epoch.
+    pub epoch: u32,
+    /// `A`, the section's public key.
+    pub a: RawPoint,
+    /// `X = x·G`.
+    pub x: RawPoint,
+    /// `R = rk·G`.
+    pub r: RawPoint,
+    /// Purpose of use, or [`ANY_PURPOSE`].
+    pub purpose: String,
+    /// First second it holds, Unix time.
+    pub not_before: u64,
+    /// First second it no longer holds, Unix time.
+    pub not_after: u64,
+    /// When it was made, Unix milliseconds; a revocation outdoes every grant made up to its own time.
+    pub granted_at: u64,
+}
+
+impl Document for GrantTerms {
+    const KIND: &'static str = "grant";
+}
+
+/// An owner's revocation of what it granted to a reader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// Domain.
+    pub domain: String,
+    /// Who revokes.
+    pub owner: PrincipalId,
+    /// From whom.
+    pub reader: PrincipalId,
+    /// Which section, or all.
+    pub section: Option<String>,
+    /// When, Unix milliseconds.
+    pub revoked_at: u64,
+}
+
+impl Document for Revocation {
+    const KIND: &'static str = "revocation";
+}
+
+/// `POST /v1/owners`: publish or renew owner profiles.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishOwners {
+    /// Signed profiles.
+    pub profiles: Vec<Signed<OwnerProfile>>,
+}
+
+/// `POST /v1/owners/lookup`: profiles by owner.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookupOwners {
+    /// Whose.
+    pub owners: Vec<PrincipalId>,
+}
+
+/// Answer to [`LookupOwners`], in its order; `None` for an owner the gate does not know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnersFound {
+    /// Signed profiles.
+    pub profiles: Vec<Option<Signed<OwnerProfile>>>,
+}
+
+/// One grant on its way to the gate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantSubmission {
+    /// Signed terms.
+    pub grant: Signed<GrantTerms>,
+    /// `rk`, for the gate alone.
+    pub rk: SecretBytes,
+}
+
+/// `POST /v1/grants`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitGrants {
+    /// Grants; all are accepted or none.
+    pub grants: Vec<GrantSubmission>,
+}
+
+/// `POST /v1/revocations`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitRevocations {
+    /// Revocations; all take effect or none.
+    pub revocations: Vec<Signed<Revocation>>,
+}
+
+/// How many documents a control-plane request changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accepted {
+    /// Documents accepted, or grants ended by a revocation.
+    pub count: u64,
+}
+
+/// `POST /v1/grants/list`: the caller's own grants, given or received.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListGrants {
+    /// Grants of this owner; the caller must be owner or reader.
+    pub owner: Option<PrincipalId>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// Answer to [`ListGrants`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantList {
+    /// Signed terms as the owner submitted them.
+    pub grants: Vec<Signed<GrantTerms>>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// A member's bridge scalar on its way to the gate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bridge {
+    /// Whose.
+    pub member: PrincipalId,
+    /// `δ`.
+    pub scalar: SecretBytes,
+}
+
+/// `PUT /v1/roster`: a newer roster, with the bridge scalars of members new in it. Only the
+/// authority may send it; the cloud takes no bridges.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateRoster {
+    /// The roster.
+    pub roster: Signed<Roster>,
+    /// Bridge scalars.
+    #[serde(default)]
+    pub bridges: Vec<Bridge>,
+}

@@ -1,0 +1,12 @@
+//! Domain-separation labels of what this crate signs or hashes.
+//!
+//! They share the `sdx1/` prefix with the suite's own labels and never equal one of them.
+
+/// A signed document: roster, schema, owner profile, grant, revocation.
+pub const DOCUMENT: &str = "sdx1/document";
+/// A signed HTTP request.
+pub const REQUEST: &str = "sdx1/request";
+/// The gate's signature over the index entries and routing tags of a batch.
+pub const BATCH: &str = "sdx1/batch";
+/// The gate's permission to fetch sealed records.
+pub const TICKET: &str = "sdx1/ticket";

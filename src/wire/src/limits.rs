@@ -1,0 +1,36 @@
+//! Bounds on everything that comes from the network. A message beyond them is refused before use.
+
+/// Largest request or response body, bytes.
+pub const BODY: usize = 64 << 20;
+/// Largest control-plane (JSON) body, bytes.
+pub const CONTROL_BODY: usize = 32 << 20;
+/// Most records in one batch.
+pub const BATCH_RECORDS: usize = 8192;
+/// Most capsules in one batch.
+pub const BATCH_CAPSULES: usize = 8192;
+/// Largest sealed record, bytes.
+pub const SEALED: usize = 48 << 20;
+/// Most index entries of one record.
+pub const RECORD_ENTRIES: usize = 4096;
+/// Largest routing tag, bytes.
+pub const TAG: usize = 512;
+/// Deepest nesting of clauses in a query.
+pub const CLAUSE_DEPTH: usize = 12;
+/// Most leaves (tokens, ranges) in a query, before the gate unfolds scopes.
+pub const CLAUSE_LEAVES: usize = 8192;
+/// Most leaves the cloud evaluates, after the gate has unfolded scopes.
+pub const CLOUD_LEAVES: usize = 262_144;
+/// Most matches in one page, gate to user and cloud to gate.
+pub const PAGE: u32 = 16_384;
+/// Most records fetched with one ticket.
+pub const TICKET_RECORDS: usize = 1024;
+/// Most documents in one control-plane request.
+pub const DOCUMENTS: usize = 4096;
+/// Longest section, purpose or domain name, bytes.
+pub const NAME: usize = 128;
+/// Deepest CBOR nesting the decoder follows.
+pub const CBOR_DEPTH: usize = 64;
+/// How far a request's clock may be from the server's, milliseconds.
+pub const CLOCK_SKEW_MS: u64 = 120_000;
+/// How long a ticket is good for, milliseconds.
+pub const TICKET_MS: u64 = 60_000;

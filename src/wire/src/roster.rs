@@ -1,0 +1,161 @@
+//! The roster: who belongs to a domain, in which role, with which keys. Signed by the authority.
+
+use sealdex_crypto::{PrincipalId, PublicIdentity};
+use serde::{Deserialize, Serialize};
+
+use crate::{B32, RawPoint, signed::Document};
+
+/// A principal's public keys; its id is their hash (spec section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicKeys {
+    /// Encryption key, compressed.
+    pub enc: RawPoint,
+    /// Signing key, x-only.
+    pub sign: B32,
+}
+
+impl PublicKeys {
+    /// Decodes and checks both keys.
+    pub fn identity(&self) -> Result<PublicIdentity, BadKeys> {
+        PublicIdentity::from_bytes(&self.enc.0, &self.sign.0).map_err(|_| BadKeys)
+    }
+}
+
+impl From<&PublicIdentity> for PublicKeys {
+    fn from(p: &PublicIdentity) -> Self {
+        Self { enc: RawPoint(p.enc_bytes()), sign: B32(p.sign_bytes()) }
+    }
+}
+
+/// Keys that are no points of the curve.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("these are no valid public keys")]
+pub struct BadKeys;
+
+/// What a member may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Pushes records: hospital, department, physician.
+    Provider,
+    /// Asks queries: clinician, researcher, insurer.
+    User,
+}
+
+/// Whether a member is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Served.
+    Active,
+    /// Refused, with everyone enrolled below it.
+    Revoked,
+}
+
+/// One member of the domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Hash of `keys`.
+    pub id: PrincipalId,
+    /// Public keys.
+    pub keys: PublicKeys,
+    /// What it may do.
+    pub role: Role,
+    /// Human name; absent from the cloud's roster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Who enrolled it, if not the authority (MOPSE+ hierarchy).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<PrincipalId>,
+    /// Served or refused.
+    pub status: Status,
+}
+
+/// A gate or a cloud.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Hash of `keys`.
+    pub id: PrincipalId,
+    /// Public keys.
+    pub keys: PublicKeys,
+    /// Base URL, `http://127.0.0.1:7411` or `https://…`.
+    pub url: String,
+}
+
+/// Everybody in a domain, as the authority says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roster {
+    /// Name of the domain.
+    pub domain: String,
+    /// Grows with every change; an older roster is refused.
+    pub version: u64,
+    /// The authority's keys.
+    pub authority: PublicKeys,
+    /// Gates.
+    pub gates: Vec<Server>,
+    /// Clouds.
+    pub clouds: Vec<Server>,
+    /// The group every member belongs to; readers of what belongs to no patient.
+    pub everyone: PublicKeys,
+    /// Members. The cloud's roster lists providers only, without names.
+    pub members: Vec<Member>,
+}
+
+impl Document for Roster {
+    const KIND: &'static str = "roster";
+}
+
+impl Roster {
+    /// The member with this id, whatever its status.
+    pub fn member(&self, id: PrincipalId) -> Option<&Member> {
+        self.members.iter().find(|m| m.id == id)
+    }
+
+    /// The member with this human name.
+    pub fn named(&self, name: &str) -> Option<&Member> {
+        self.members.iter().find(|m| m.name.as_deref() == Some(name))
+    }
+
+    /// Whether the member and all above it are active.
+    pub fn is_active(&self, id: PrincipalId) -> bool {
+        self.path(id).is_some_and(|path| path.iter().all(|m| m.status == Status::Active))
+    }
+
+    /// The member and everyone above it, up to who was enrolled by the authority. `None` when the
+    /// id or one above it is unknown, or the parents form a ring.
+    pub fn path(&self, id: PrincipalId) -> Option<Vec<&Member>> {
+        let mut path = vec![self.member(id)?];
+        while let Some(parent) = path[path.len() - 1].parent {
+            if path.len() > self.members.len() {
+                return None;
+            }
+            path.push(self.member(parent)?);
+        }
+        Some(path)
+    }
+
+    /// The hospital a provider belongs to: the root of its path, whose id is its index scope.
+    pub fn root(&self, id: PrincipalId) -> Option<PrincipalId> {
+        self.path(id).and_then(|p| p.last().map(|m| m.id))
+    }
+
+    /// Ids of all hospitals (providers enrolled by the authority), active or not: records pushed by
+    /// a hospital that was revoked later stay searchable.
+    pub fn hospitals(&self) -> impl Iterator<Item = PrincipalId> + '_ {
+        self.members.iter().filter(|m| m.role == Role::Provider && m.parent.is_none()).map(|m| m.id)
+    }
+
+    /// The roster as the cloud may see it: providers only, nobody's name.
+    pub fn for_cloud(&self) -> Roster {
+        let mut out = self.clone();
+        out.members.retain(|m| m.role == Role::Provider);
+        for m in &mut out.members {
+            m.name = None;
+        }
+        out
+    }
+}
