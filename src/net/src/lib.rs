@@ -1,1 +1,22 @@
-//! sealdex-net
+//! The HTTP that the two servers and all clients share.
+//!
+//! - [`server::serve`]: accept loop with TLS, bounded connections, header timeout, graceful stop.
+//! - [`guard::guard`]: the outermost layer of a router: bounded concurrency (503 with `Retry-After`),
+//!   a time limit, one `tracing` span and one set of metrics per request.
+//! - [`auth::Call`]: an extractor that yields the verified caller and the body, in that order of cost:
+//!   an unknown or stale caller is refused before the body is read.
+//! - [`reply`]: CBOR, JSON and problem responses.
+//! - [`peer::Peer`]: a client of one server, which signs, retries with jitter and decodes.
+
+pub mod auth;
+pub mod clock;
+pub mod guard;
+pub mod peer;
+pub mod reply;
+pub mod server;
+pub mod tls;
+
+pub use auth::{Authenticator, Call, Caller, Directory};
+pub use peer::{CallError, Peer, Retry};
+pub use reply::{Cbor, Json, Refusal};
+pub use server::{Listen, serve};

@@ -1,0 +1,1 @@
+//! Synthetic FHIR R4 records for demonstrations, tests and benchmarks.

@@ -1,0 +1,259 @@
+//! A client of one server: signs every request, retries what may pass, decodes the answer.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rand::RngExt;
+use sealdex_crypto::{Identity, PrincipalId};
+use sealdex_wire::{Problem, ProblemType, auth::RequestParts, codec, limits};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{clock::now_ms, reply, tls, tls::TlsError};
+
+/// Why a call failed.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CallError {
+    /// The server refused; its words.
+    #[error("{server} refused {path}: {problem}")]
+    Refused {
+        /// Base URL.
+        server: String,
+        /// Path.
+        path: String,
+        /// What it said.
+        problem: Problem,
+    },
+    /// No answer.
+    #[error("{server} does not answer ({reason}): is it running, and is the address right?")]
+    Unreachable {
+        /// Base URL.
+        server: String,
+        /// Why.
+        reason: String,
+    },
+    /// An answer nobody can use.
+    #[error("{server} sent an unusable answer to {path}: {reason}")]
+    BadAnswer {
+        /// Base URL.
+        server: String,
+        /// Path.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// An address that is none, or plain HTTP beyond loopback.
+    #[error("the server address {0} cannot be used: it must be https://…, or http:// on a loopback address")]
+    Address(String),
+}
+
+impl CallError {
+    /// The kind of problem, if the server refused with one of ours.
+    pub fn problem_type(&self) -> Option<ProblemType> {
+        match self {
+            Self::Refused { problem, .. } => problem.problem_type(),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    fn passes(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { problem, .. } => {
+                problem.status == 503
+                    || matches!(problem.problem_type(), Some(ProblemType::Stale | ProblemType::Upstream | ProblemType::Timeout))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How long to try. Every request of this protocol may be repeated.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// Attempts in all.
+    pub attempts: u32,
+    /// Pause before the second; doubles, jittered, up to two seconds.
+    pub pause: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 6, pause: Duration::from_millis(100) }
+    }
+}
+
+impl Retry {
+    /// One attempt.
+    pub const NONE: Self = Self { attempts: 1, pause: Duration::ZERO };
+}
+
+/// Shared connections: clone freely.
+#[derive(Clone)]
+pub struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl Http {
+    /// Trusts `ca`, or the web's roots.
+    pub fn new(ca: Option<&Path>) -> Result<Self, TlsError> {
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(Duration::from_secs(5)));
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls::client(ca)?).https_or_http().enable_http1().wrap_connector(tcp);
+        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(32).build(https)))
+    }
+}
+
+/// One server, as one caller sees it.
+#[derive(Clone)]
+pub struct Peer {
+    http: Http,
+    base: String,
+    audience: PrincipalId,
+    domain: Arc<str>,
+    caller: Option<Arc<Identity>>,
+    with_keys: bool,
+    retry: Retry,
+    timeout: Duration,
+}
+
+impl Peer {
+    /// The server `audience` of `domain` at `url`, called by `caller` (nobody: unsigned requests).
+    pub fn new(http: Http, url: &str, domain: &str, audience: PrincipalId, caller: Option<Arc<Identity>>) -> Result<Self, CallError> {
+        let uri: http::Uri = url.parse().map_err(|_| CallError::Address(url.into()))?;
+        let loopback = uri.host().is_some_and(|h| {
+            h == "localhost" || h.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        });
+        let usable = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => loopback,
+            _ => false,
+        };
+        if !usable {
+            return Err(CallError::Address(url.into()));
+        }
+        Ok(Self {
+            http,
+            base: url.trim_end_matches('/').into(),
+            audience,
+            domain: domain.into(),
+            caller,
+            with_keys: false,
+            retry: Retry::default(),
+            timeout: Duration::from_secs(90),
+        })
+    }
+
+    /// Adds the caller's keys to each request: for owners, who are in no roster.
+    #[must_use]
+    pub fn self_certified(mut self) -> Self {
+        self.with_keys = true;
+        self
+    }
+
+    /// Other patience.
+    #[must_use]
+    pub fn with_retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Base URL.
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// Posts CBOR, expects CBOR.
+    pub async fn post_cbor<Q: Serialize, R: DeserializeOwned>(&self, path: &str, message: &Q) -> Result<R, CallError> {
+        self.post_cbor_bytes(path, codec::to_cbor(message).into()).await
+    }
+
+    /// Posts bytes that are CBOR already, expects CBOR.
+    pub async fn post_cbor_bytes<R: DeserializeOwned>(&self, path: &str, body: Bytes) -> Result<R, CallError> {
+        let answer = self.call(Method::POST, path, reply::CBOR, body).await?;
+        codec::from_cbor(&answer).map_err(|e| self.bad(path, e))
+    }
+
+    /// Posts JSON, expects JSON.
+    pub async fn post_json<Q: Serialize, R: DeserializeOwned>(&self, path: &str, message: &Q) -> Result<R, CallError> {
+        self.json(Method::POST, path, codec::to_json(message).into()).await
+    }
+
+    /// Puts JSON, expects JSON.
+    pub async fn put_json<Q: Serialize, R: DeserializeOwned>(&self, path: &str, message: &Q) -> Result<R, CallError> {
+        self.json(Method::PUT, path, codec::to_json(message).into()).await
+    }
+
+    /// Gets JSON.
+    pub async fn get_json<R: DeserializeOwned>(&self, path: &str) -> Result<R, CallError> {
+        self.json(Method::GET, path, Bytes::new()).await
+    }
+
+    async fn json<R: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<R, CallError> {
+        let answer = self.call(method, path, reply::JSON, body).await?;
+        codec::from_json(&answer).map_err(|e| self.bad(path, e))
+    }
+
+    fn bad(&self, path: &str, reason: impl ToString) -> CallError {
+        CallError::BadAnswer { server: self.base.clone(), path: path.into(), reason: reason.to_string() }
+    }
+
+    /// One call with retries: each attempt is signed anew.
+    pub async fn call(&self, method: Method, path: &str, media: &'static str, body: Bytes) -> Result<Bytes, CallError> {
+        let mut pause = self.retry.pause;
+        let mut attempt = 1;
+        loop {
+            match self.attempt(method.clone(), path, media, body.clone()).await {
+                Err(e) if e.passes() && attempt < self.retry.attempts => {
+                    tracing::debug!(attempt, path, "trying again");
+                    tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..1.5))).await;
+                    pause = (pause * 2).min(Duration::from_secs(2));
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn attempt(&self, method: Method, path: &str, media: &'static str, body: Bytes) -> Result<Bytes, CallError> {
+        let unreachable = |reason: String| CallError::Unreachable { server: self.base.clone(), reason };
+        let mut request = Request::builder().method(method.clone()).uri(format!("{}{path}", self.base)).header(header::CONTENT_TYPE, media);
+        if let Some(caller) = &self.caller {
+            let parts = RequestParts { domain: &self.domain, audience: self.audience, method: method.as_str(), path, body: &body };
+            let mut rng = rand::rng();
+            let nonce = rng.random();
+            request = request.header(header::AUTHORIZATION, parts.sign(caller, self.with_keys, now_ms(), nonce, &mut rng));
+        }
+        let request = request.body(Full::new(body)).map_err(|_| CallError::Address(format!("{}{path}", self.base)))?;
+        let exchange = async {
+            let response = self.http.0.request(request).await.map_err(|e| unreachable(root_cause(&e)))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), 4 * limits::BODY).collect().await.map_err(|e| unreachable(e.to_string()))?;
+            Ok((status, body.to_bytes()))
+        };
+        let (status, answer) = tokio::time::timeout(self.timeout, exchange).await.map_err(|_| unreachable("timed out".into()))??;
+        if status.is_success() { Ok(answer) } else { Err(self.refused(path, status, &answer)) }
+    }
+
+    fn refused(&self, path: &str, status: StatusCode, answer: &[u8]) -> CallError {
+        match codec::from_json::<Problem>(answer) {
+            Ok(problem) => CallError::Refused { server: self.base.clone(), path: path.into(), problem },
+            Err(_) => self.bad(path, format!("HTTP status {status} without a problem document")),
+        }
+    }
+}
+
+fn root_cause(e: &dyn std::error::Error) -> String {
+    let mut cause = e;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
