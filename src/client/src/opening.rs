@@ -75,7 +75,7 @@ struct Place {
 impl Opener {
     /// For a reader and the groups whose keys it holds.
     pub fn new(domain: &str, schema: Arc<Schema>, readers: &[&Identity]) -> Self {
-        let readers = readers.iter().map(|i| (i.id(), ReaderKey::new(i))).collect();
+        let readers = readers.iter().map(|i| (i.id(), ReaderKey::from_identity(i))).collect();
         Self { domain: domain.into(), schema, readers, cached: Mutex::default() }
     }
 
@@ -86,7 +86,7 @@ impl Opener {
         }
         let (_, reader) = self.readers.iter().find(|r| r.0 == g.reader).ok_or(OpeningError::Reader(g.reader))?;
         let x = Point::from_bytes(&g.x.0).map_err(|_| OpeningError::Gate("X is no point"))?;
-        let d = Arc::new(reader.grant_secret(&x, a));
+        let d = Arc::new(reader.rekey_secret(&x, a));
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.len() < CACHED {
             cached.insert(key, d.clone());
