@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a request ends with if not with its answer.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum GateError {
     /// The authority has not sent a roster yet.
     #[error("this gate has no roster yet: the authority must send one")]

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Why a grant was refused.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum GrantRefusal {
     /// The owner has published no profile.
     #[error("the gate knows no profile of owner {0}: publish it first")]

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Why an owner profile was refused.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OwnerRefusal {
     /// The owner's keys are no keys.
     #[error("an owner profile carries keys that are no points of the curve")]

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Why a revocation was refused.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RevocationRefusal {
     /// The owner has published no profile and is not the caller.
     #[error("the gate knows no profile of owner {0}, so it cannot check the revocation")]

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Why a roster was refused.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RosterRefusal {
     /// Not signed by the authority.
     #[error("the roster was refused: {0}")]

@@ -260,7 +260,7 @@ pub trait ReadConsents: Snapshot {
         let damaged = || StoreError::Row(Table::Grants.name());
         let prefix = section.map_or_else(|| owner.0.to_vec(), |s| section_prefix(owner, s));
         let rows = self.range(Table::Grants, &prefix, beyond(&prefix).as_deref(), limit)?;
-        rows.iter().map(|(k, v)| Some((GrantKey::parse(k)?, GrantRow::parse(v)?)).ok_or_else(damaged)).collect()
+        rows.iter().map(|(k, v)| GrantKey::parse(k).zip(GrantRow::parse(v)).ok_or_else(damaged)).collect()
     }
 
     /// What a reader was granted, by one owner or by all, in key order.
