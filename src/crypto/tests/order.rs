@@ -183,6 +183,27 @@ fn every_leaf_of_a_small_field_has_its_codes_and_all_tile() {
     }
 }
 
+/// Follows the narrower side down to a leaf: without the walk's clamp it would have no code.
+#[test]
+fn even_the_narrowest_leaf_has_sixteen_codes() {
+    let bits = Bits::new(32).unwrap().outer();
+    let key = WalkKey::from_bytes(&[9; 32]);
+    let start = |q: u64| match q {
+        q if bits.holds(q) => u128::from(interval(&key, bits, q).unwrap().0),
+        _ => 1 << (bits.get() + 16),
+    };
+    let (mut first, mut leaves) = (0_u64, bits.max() + 1);
+    while leaves > 1 {
+        let half = leaves / 2;
+        let (low, middle, high) = (start(first), start(first + half), start(first + leaves));
+        if high - middle < middle - low {
+            first += half;
+        }
+        leaves = half;
+    }
+    assert_eq!(interval(&key, bits, first).unwrap().1, 16);
+}
+
 #[test]
 fn equal_values_of_different_records_have_different_codes() {
     let layers = Layers::new(7);
