@@ -1,1 +1,3 @@
-//! sealdex-cloud
+//! The untrusted cloud: sealed records, one merged index over all hospitals, and the HTTP to both.
+
+pub mod store;
