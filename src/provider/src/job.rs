@@ -1,0 +1,369 @@
+//! The job: four stages in order, overlapping.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use sealdex_crypto::PrincipalId;
+use sealdex_fhir::{Mapping, RawRecord, Source, SourceItem};
+use sealdex_member::{IndexKeys, MemberKeys, Trusted};
+use sealdex_net::{CallError, Peer};
+use sealdex_wire::{
+    ProblemType,
+    ingest::{BatchReceipt, BridgeResponse, CloudStats},
+};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::{
+    batch::{Bridged, Parsed, Prepared},
+    journal::{Journal, JournalError, Version},
+    owners::{OwnerMap, Owners},
+    prepare::{Preparer, parse},
+    rejects::{Reject, RejectLog},
+};
+
+/// Bounds of a batch.
+#[derive(Clone, Debug)]
+pub struct PushSettings {
+    /// Most records in a batch. More records share a capsule in bigger batches.
+    pub batch_records: usize,
+    /// Most bytes of records in a batch (a single larger record makes a batch of its own).
+    pub batch_bytes: usize,
+    /// Where rejects are written.
+    pub rejects: Option<PathBuf>,
+    /// Parse, index and seal, but send nothing and note nothing.
+    pub dry_run: bool,
+}
+
+impl Default for PushSettings {
+    fn default() -> Self {
+        Self { batch_records: 4096, batch_bytes: 8 << 20, rejects: None, dry_run: false }
+    }
+}
+
+/// Counters others may watch while the job runs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes of the sources read.
+    pub bytes_read: AtomicU64,
+    /// Records the cloud has acknowledged in this run.
+    pub pushed: AtomicU64,
+    /// Records skipped because the cloud has this version.
+    pub skipped: AtomicU64,
+    /// Records refused on this side.
+    pub rejected: AtomicU64,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default)]
+pub struct PushReport {
+    /// Records acknowledged by the cloud.
+    pub pushed: u64,
+    /// Of these, records that replaced an older version.
+    pub replaced: u64,
+    /// Records the cloud had already.
+    pub skipped: u64,
+    /// Records or lines refused.
+    pub rejected: u64,
+    /// The first rejects; the rejects file has all.
+    pub first_rejects: Vec<Reject>,
+    /// Files that hold no records, with the reason they were passed over.
+    pub passed_over: Vec<(PathBuf, String)>,
+    /// Batches sent.
+    pub batches: u64,
+    /// Bytes sent to the cloud.
+    pub bytes_sent: u64,
+    /// From the first byte read to the last acknowledgement.
+    pub elapsed: Duration,
+    /// Until the last batch was searchable.
+    pub searchable_after: Duration,
+}
+
+/// Why a run stopped. What the cloud acknowledged stays; run it again to go on.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// A server refused or does not answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A source cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    Source {
+        /// File or folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The rejects file cannot be written.
+    #[error("cannot write the rejects file: {0}")]
+    Rejects(#[from] io::Error),
+    /// The key file is of no use.
+    #[error("the member key file holds an invalid token key")]
+    Keys,
+    /// The roster does not list this provider.
+    #[error("the roster does not list this provider: ask the authority to enrol it, and fetch the new domain pack")]
+    NotInRoster,
+    /// The gate's answer does not fit what it was asked.
+    #[error("the gate's answer does not fit the batch")]
+    GateAnswer,
+    /// A stage of the job died.
+    #[error("the job stopped unexpectedly: {0}")]
+    Died(String),
+}
+
+struct Job {
+    preparer: Preparer,
+    domain: String,
+    gate: Peer,
+    cloud: Peer,
+    gate_id: PrincipalId,
+    journal: Journal,
+    owners: Mutex<Owners>,
+    rejects: std::sync::Mutex<RejectLog>,
+    progress: Arc<Progress>,
+    settings: PushSettings,
+}
+
+/// Everything a push needs.
+pub struct PushInput<'a> {
+    /// The provider's keys.
+    pub keys: &'a MemberKeys,
+    /// Verified roster and schema.
+    pub trusted: &'a Trusted,
+    /// Gate, called by this provider.
+    pub gate: Peer,
+    /// Cloud, called by this provider.
+    pub cloud: Peer,
+    /// Patients of this hospital.
+    pub owners: OwnerMap,
+    /// Journal of this provider.
+    pub journal: Journal,
+    /// Files and folders.
+    pub sources: Vec<PathBuf>,
+    /// CSV mapping.
+    pub mapping: Option<Mapping>,
+    /// Bounds.
+    pub settings: PushSettings,
+    /// Watched by the caller.
+    pub progress: Arc<Progress>,
+}
+
+/// Pushes everything in `sources` that the cloud does not have yet.
+pub async fn push(input: PushInput<'_>) -> Result<PushReport, PushError> {
+    let started = Instant::now();
+    let PushInput { keys, trusted, gate, cloud, owners, journal, sources, mapping, settings, progress } = input;
+    let id = keys.identity.id();
+    let path = trusted.roster.path(id).ok_or(PushError::NotInRoster)?.iter().map(|m| m.id).collect();
+    let gate_id = trusted.roster.gates.first().ok_or(PushError::NotInRoster)?.id;
+    let preparer = Preparer {
+        domain: trusted.roster.domain.clone(),
+        path,
+        schema: trusted.schema.clone(),
+        keys: IndexKeys::new(keys).ok_or(PushError::Keys)?,
+        owner_map: owners,
+    };
+    let rejects = std::sync::Mutex::new(RejectLog::new(settings.rejects.as_deref())?);
+    let job = Arc::new(Job {
+        preparer,
+        domain: trusted.roster.domain.clone(),
+        gate,
+        cloud,
+        gate_id,
+        journal,
+        owners: Mutex::default(),
+        rejects,
+        progress,
+        settings,
+    });
+    let mut report = job.clone().run(sources, mapping).await?;
+    report.elapsed = started.elapsed();
+    if report.pushed > 0 {
+        job.await_searchable().await?;
+    }
+    report.searchable_after = started.elapsed();
+    let mut log = job.rejects.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    log.finish()?;
+    report.rejected = log.count;
+    report.first_rejects = std::mem::take(&mut log.first);
+    report.skipped = job.progress.skipped.load(Relaxed);
+    Ok(report)
+}
+
+type PassedOver = Vec<(PathBuf, String)>;
+
+impl Job {
+    async fn run(self: Arc<Self>, sources: Vec<PathBuf>, mapping: Option<Mapping>) -> Result<PushReport, PushError> {
+        let (raw_out, raw_in) = mpsc::channel::<Vec<RawRecord>>(1);
+        let (ready_out, ready_in) = mpsc::channel::<Prepared>(1);
+        let (bridged_out, bridged_in) = mpsc::channel::<Bridged>(1);
+        let reading = {
+            let job = self.clone();
+            tokio::task::spawn_blocking(move || job.read(sources, mapping, &raw_out))
+        };
+        let preparing = tokio::spawn(self.clone().prepare_all(raw_in, ready_out));
+        let bridging = tokio::spawn(self.clone().bridge_all(ready_in, bridged_out));
+        let uploading = tokio::spawn(self.clone().upload_all(bridged_in));
+        // A failing stage closes its channels, which ends the others; the first error in flow order
+        // after the upload's is the cause.
+        let died = |e: tokio::task::JoinError| PushError::Died(e.to_string());
+        let (read, prepared, bridged, uploaded) = (reading.await, preparing.await, bridging.await, uploading.await);
+        let mut report = uploaded.map_err(died)??;
+        bridged.map_err(died)??;
+        prepared.map_err(died)??;
+        report.passed_over = read.map_err(died)??;
+        Ok(report)
+    }
+
+    /// Stage 1: reads raw records into chunks.
+    fn read(&self, sources: Vec<PathBuf>, mapping: Option<Mapping>, out: &mpsc::Sender<Vec<RawRecord>>) -> Result<PassedOver, PushError> {
+        let mut passed_over = Vec::new();
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        for path in sources {
+            let source = Source::open(&path, mapping.as_ref()).map_err(|e| PushError::Source { path: path.clone(), reason: e.to_string() })?;
+            for item in source {
+                match item {
+                    SourceItem::Record(raw) => {
+                        self.progress.bytes_read.fetch_add(raw.len() as u64, Relaxed);
+                        bytes += raw.len();
+                        chunk.push(raw);
+                        if chunk.len() >= self.settings.batch_records || bytes >= self.settings.batch_bytes {
+                            bytes = 0;
+                            if out.blocking_send(std::mem::take(&mut chunk)).is_err() {
+                                return Ok(passed_over); // a later stage failed and says why
+                            }
+                        }
+                    }
+                    SourceItem::Rejected(line) => {
+                        self.reject(Reject { file: line.file, line: line.line, record: None, reason: line.reason.to_string() })?;
+                    }
+                    SourceItem::PassedOver { file, reason } => passed_over.push((file, reason)),
+                }
+            }
+        }
+        if !chunk.is_empty() {
+            let _ = out.blocking_send(chunk);
+        }
+        Ok(passed_over)
+    }
+
+    fn reject(&self, reject: Reject) -> io::Result<()> {
+        self.progress.rejected.fetch_add(1, Relaxed);
+        self.rejects.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(reject)
+    }
+
+    /// Stage 2: parses, drops what the cloud has, indexes and seals.
+    async fn prepare_all(self: Arc<Self>, mut chunks: mpsc::Receiver<Vec<RawRecord>>, out: mpsc::Sender<Prepared>) -> Result<(), PushError> {
+        while let Some(chunk) = chunks.recv().await {
+            let job = self.clone();
+            let parsed = blocking(move || job.parse_new(chunk)).await??;
+            if let Some(prepared) = self.prepare(parsed).await?
+                && out.send(prepared).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn prepare(self: &Arc<Self>, parsed: Vec<Parsed>) -> Result<Option<Prepared>, PushError> {
+        let wanted: Vec<PrincipalId> = parsed.iter().filter_map(|p| self.preparer.owner(&p.record).ok()).collect();
+        let mut owners = std::mem::take(&mut *self.owners.lock().await);
+        owners.fetch(&self.gate, &self.domain, wanted.into_iter()).await?;
+        let job = self.clone();
+        let (prepared, rejects, owners) = blocking(move || {
+            let (prepared, rejects) = job.preparer.prepare(parsed, &owners);
+            (prepared, rejects, owners)
+        })
+        .await?;
+        *self.owners.lock().await = owners;
+        for reject in rejects {
+            self.reject(reject)?;
+        }
+        Ok((!prepared.records.is_empty()).then_some(prepared))
+    }
+
+    /// Parses a chunk and keeps, of each record, the last version in it that the journal lacks.
+    fn parse_new(&self, chunk: Vec<RawRecord>) -> Result<Vec<Parsed>, PushError> {
+        let (parsed, rejects) = parse(chunk);
+        for reject in rejects {
+            self.reject(reject)?;
+        }
+        let versions: Vec<Version> = parsed.iter().map(|p| p.version).collect();
+        let known = self.journal.known(&versions)?;
+        let last: HashMap<[u8; 16], usize> = versions.iter().enumerate().map(|(i, v)| (v.identity, i)).collect();
+        let mut kept = Vec::with_capacity(parsed.len());
+        for (i, p) in parsed.into_iter().enumerate() {
+            if known[i] || last.get(&p.version.identity) != Some(&i) {
+                self.progress.skipped.fetch_add(1, Relaxed);
+            } else {
+                kept.push(p);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Stage 3: the gate bridges. When an owner's epoch has moved on since it was looked up, the batch
+    /// is made anew, once.
+    async fn bridge_all(self: Arc<Self>, mut batches: mpsc::Receiver<Prepared>, out: mpsc::Sender<Bridged>) -> Result<(), PushError> {
+        while let Some(mut prepared) = batches.recv().await {
+            if self.settings.dry_run {
+                continue;
+            }
+            let request = prepared.bridge_request();
+            let answer: BridgeResponse = match self.gate.post_cbor("/v1/bridge", &request).await {
+                Err(e) if e.problem_type() == Some(ProblemType::Conflict) => {
+                    self.owners.lock().await.clear();
+                    let Some(again) = self.prepare(std::mem::take(&mut prepared.parsed)).await? else { continue };
+                    prepared = again;
+                    let request = prepared.bridge_request();
+                    self.gate.post_cbor("/v1/bridge", &request).await?
+                }
+                other => other?,
+            };
+            let bridged = prepared.upload(answer, self.gate_id).ok_or(PushError::GateAnswer)?;
+            if out.send(bridged).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Stage 4: the cloud stores, the journal notes.
+    async fn upload_all(self: Arc<Self>, mut batches: mpsc::Receiver<Bridged>) -> Result<PushReport, PushError> {
+        let mut report = PushReport::default();
+        while let Some(Bridged { body, versions }) = batches.recv().await {
+            report.bytes_sent += body.len() as u64;
+            let receipt: BatchReceipt = self.cloud.post_cbor_bytes("/v1/batches", body).await?;
+            let job = self.clone();
+            let count = versions.len() as u64;
+            blocking(move || job.journal.record(&versions)).await??;
+            report.pushed += count;
+            report.replaced += u64::from(receipt.replaced);
+            report.batches += 1;
+            self.progress.pushed.fetch_add(count, Relaxed);
+        }
+        Ok(report)
+    }
+
+    /// Waits until everything accepted so far can be found.
+    async fn await_searchable(&self) -> Result<(), PushError> {
+        let accepted = self.cloud.get_json::<CloudStats>("/v1/stats").await?.accepted;
+        while self.cloud.get_json::<CloudStats>("/v1/stats").await?.indexed < accepted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PushError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| PushError::Died(e.to_string()))
+}

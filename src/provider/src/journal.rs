@@ -1,0 +1,127 @@
+//! The journal: which version of which record the cloud has acknowledged.
+
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use sha2::{Digest, Sha256};
+
+/// First half of the hash of `Type/id` → first half of the hash of the record's bytes.
+const PUSHED: TableDefinition<'_, [u8; 16], [u8; 16]> = TableDefinition::new("pushed");
+
+/// Identity and version of one record, as the journal knows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Version {
+    /// Hash of `Type/id`.
+    pub identity: [u8; 16],
+    /// Hash of the bytes.
+    pub content: [u8; 16],
+}
+
+impl Version {
+    /// Of a record with this identity and these bytes.
+    pub fn of(identity: &str, bytes: &[u8]) -> Self {
+        let half = |b: &[u8]| {
+            let mut out = [0; 16];
+            out.copy_from_slice(&Sha256::digest(b)[..16]);
+            out
+        };
+        Self { identity: half(identity.as_bytes()), content: half(bytes) }
+    }
+}
+
+/// Why the journal failed.
+#[derive(Debug, thiserror::Error)]
+#[error("journal {path}: {reason}")]
+pub struct JournalError {
+    path: PathBuf,
+    reason: String,
+}
+
+/// Durable record of what was pushed, one file per provider.
+pub struct Journal {
+    db: Database,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Opens or creates the journal. A second job of the same provider is refused while one runs.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let fail = |reason: String| JournalError { path: path.into(), reason };
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir).map_err(|e| fail(e.to_string()))?;
+        }
+        let db = Database::builder().set_cache_size(32 << 20).create(path).map_err(|e| fail(match e {
+            redb::DatabaseError::DatabaseAlreadyOpen => "another push of this provider is running".to_owned(),
+            other => other.to_string(),
+        }))?;
+        let journal = Self { db, path: path.into() };
+        journal.record(&[])?;
+        Ok(journal)
+    }
+
+    fn fail(&self, e: impl std::fmt::Display) -> JournalError {
+        JournalError { path: self.path.clone(), reason: e.to_string() }
+    }
+
+    /// Which of these versions the cloud has already.
+    pub fn known(&self, versions: &[Version]) -> Result<Vec<bool>, JournalError> {
+        let read = self.db.begin_read().map_err(|e| self.fail(e))?;
+        let table = read.open_table(PUSHED).map_err(|e| self.fail(e))?;
+        let known = |v: &Version| {
+            let found = table.get(v.identity).map_err(|e| self.fail(e))?;
+            Ok(found.is_some_and(|c| c.value() == v.content))
+        };
+        versions.iter().map(known).collect()
+    }
+
+    /// Notes versions the cloud has acknowledged. Durable on return.
+    pub fn record(&self, versions: &[Version]) -> Result<(), JournalError> {
+        let mut sorted = versions.to_vec();
+        // Stable: of two versions of one record the later stays.
+        sorted.sort_by_key(|v| v.identity);
+        let write = self.db.begin_write().map_err(|e| self.fail(e))?;
+        {
+            let mut table = write.open_table(PUSHED).map_err(|e| self.fail(e))?;
+            for v in &sorted {
+                table.insert(v.identity, v.content).map_err(|e| self.fail(e))?;
+            }
+        }
+        write.commit().map_err(|e| self.fail(e))
+    }
+
+    /// Number of records the cloud has.
+    pub fn len(&self) -> Result<u64, JournalError> {
+        let read = self.db.begin_read().map_err(|e| self.fail(e))?;
+        let table = read.open_table(PUSHED).map_err(|e| self.fail(e))?;
+        table.len().map_err(|e| self.fail(e))
+    }
+
+    /// Whether nothing was pushed yet.
+    pub fn is_empty(&self) -> Result<bool, JournalError> {
+        Ok(self.len()? == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_known_once_recorded_and_a_newer_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("j.redb");
+        let (a, b) = (Version::of("Patient/1", b"one"), Version::of("Patient/1", b"two"));
+        {
+            let j = Journal::open(&path).unwrap();
+            assert_eq!(j.known(&[a, b]).unwrap(), [false, false]);
+            j.record(&[a]).unwrap();
+            assert_eq!(j.known(&[a, b]).unwrap(), [true, false]);
+            assert!(Journal::open(&path).is_err(), "one job at a time");
+        }
+        let j = Journal::open(&path).unwrap();
+        assert_eq!(j.known(&[a]).unwrap(), [true]);
+        j.record(&[a, b]).unwrap();
+        assert_eq!(j.known(&[a, b]).unwrap(), [false, true]);
+        assert_eq!(j.len().unwrap(), 1);
+    }
+}

@@ -1,0 +1,185 @@
+//! Whose record it is: the hospital's map from its patient references to principals, and the owners'
+//! own signed profiles from the gate.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use sealdex_crypto::{Point, PrincipalId};
+use sealdex_net::{CallError, Peer};
+use sealdex_wire::consent::{LookupOwners, OwnerProfile, OwnersFound};
+use serde::{Deserialize, Serialize};
+
+/// Owners asked for in one request.
+const LOOKUP: usize = 2048;
+
+/// The hospital's own map, NDJSON: `{"patient":"Patient/…","principal":"…"}`. It links people to
+/// principals, so it never leaves the hospital.
+#[derive(Clone, Debug, Default)]
+pub struct OwnerMap(HashMap<String, PrincipalId>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    patient: String,
+    principal: PrincipalId,
+}
+
+/// Why the map could not be used.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("owner map {path}{}: {reason}", line.map(|l| format!(", line {l}")).unwrap_or_default())]
+pub struct OwnerMapError {
+    /// File.
+    pub path: PathBuf,
+    /// Line, from 1.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl OwnerMap {
+    /// Reads the map.
+    pub fn read(path: &Path) -> Result<Self, OwnerMapError> {
+        let fail = |line, reason: String| OwnerMapError { path: path.into(), line, reason };
+        let file = std::fs::File::open(path).map_err(|e| fail(None, e.to_string()))?;
+        let mut map = HashMap::new();
+        for (i, line) in BufReader::new(file).lines().enumerate() {
+            let text = line.map_err(|e| fail(Some(i + 1), e.to_string()))?;
+            if text.trim().is_empty() {
+                continue;
+            }
+            let Line { patient, principal } = serde_json::from_str(&text).map_err(|e| fail(Some(i + 1), e.to_string()))?;
+            if map.insert(patient.clone(), principal).is_some_and(|old| old != principal) {
+                return Err(fail(Some(i + 1), format!("{patient} is listed with two principals")));
+            }
+        }
+        Ok(Self(map))
+    }
+
+    /// Writes the map.
+    pub fn write(&self, path: &Path) -> Result<(), OwnerMapError> {
+        let fail = |e: std::io::Error| OwnerMapError { path: path.into(), line: None, reason: e.to_string() };
+        let mut rows: Vec<_> = self.0.iter().collect();
+        rows.sort();
+        let mut out = std::io::BufWriter::new(std::fs::File::create(path).map_err(fail)?);
+        for (patient, principal) in rows {
+            let line = Line { patient: patient.clone(), principal: *principal };
+            serde_json::to_writer(&mut out, &line).map_err(|e| fail(e.into()))?;
+            out.write_all(b"\n").map_err(fail)?;
+        }
+        out.flush().map_err(fail)
+    }
+
+    /// Adds a patient.
+    pub fn insert(&mut self, patient: String, principal: PrincipalId) {
+        self.0.insert(patient, principal);
+    }
+
+    /// The principal of a patient reference.
+    pub fn get(&self, patient: &str) -> Option<PrincipalId> {
+        self.0.get(patient).copied()
+    }
+
+    /// Number of patients.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no patient is listed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// An owner whose profile was verified: current section keys, and who may write.
+pub(crate) struct Owner {
+    sections: Vec<(String, u32, Point)>,
+    writers: Vec<PrincipalId>,
+}
+
+impl Owner {
+    fn new(profile: &OwnerProfile) -> Option<Self> {
+        let mut sections: Vec<(String, u32, Point)> = Vec::new();
+        for key in &profile.sections {
+            if profile.current(&key.section).is_some_and(|c| c.epoch == key.epoch) {
+                sections.push((key.section.clone(), key.epoch, Point::from_bytes(&key.key.0).ok()?));
+            }
+        }
+        Some(Self { sections, writers: profile.writers.clone() })
+    }
+
+    /// Epoch and public key to seal a section to.
+    pub(crate) fn section(&self, name: &str) -> Option<(u32, Point)> {
+        self.sections.iter().find(|s| s.0 == name).map(|s| (s.1, s.2))
+    }
+
+    /// Whether one of these (a provider and those above it) may write.
+    pub(crate) fn admits(&self, path: &[PrincipalId]) -> bool {
+        path.iter().any(|id| self.writers.contains(id))
+    }
+}
+
+/// Verified owners, fetched from the gate as they come up.
+#[derive(Default)]
+pub(crate) struct Owners {
+    known: HashMap<PrincipalId, Option<Arc<Owner>>>,
+}
+
+impl Owners {
+    /// Fetches the profiles of those not known yet. A profile the gate does not have, or that is not
+    /// the owner's own word, leaves the owner without keys.
+    pub(crate) async fn fetch(&mut self, gate: &Peer, domain: &str, owners: impl Iterator<Item = PrincipalId>) -> Result<(), CallError> {
+        let mut missing: Vec<PrincipalId> = owners.filter(|o| !self.known.contains_key(o)).collect();
+        missing.sort();
+        missing.dedup();
+        for part in missing.chunks(LOOKUP) {
+            let found: OwnersFound = gate.post_json("/v1/owners/lookup", &LookupOwners { owners: part.to_vec() }).await?;
+            let mut profiles = found.profiles.into_iter();
+            for id in part {
+                let owner = profiles.next().flatten().and_then(|signed| verified(&signed, *id, domain));
+                self.known.insert(*id, owner.map(Arc::new));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, id: PrincipalId) -> Option<Arc<Owner>> {
+        self.known.get(&id).cloned().flatten()
+    }
+
+    /// Forgets everything: after the gate said that an epoch has moved on.
+    pub(crate) fn clear(&mut self) {
+        self.known.clear();
+    }
+}
+
+/// The owner behind a profile, if the owner itself signed it: its id certifies the keys in it.
+fn verified(signed: &sealdex_wire::Signed<OwnerProfile>, id: PrincipalId, domain: &str) -> Option<Owner> {
+    let keys = signed.peek().ok()?.owner.identity().ok()?;
+    let profile = (keys.id() == id).then(|| signed.verify(&keys).ok()).flatten()?;
+    (profile.domain == domain).then(|| Owner::new(&profile)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_survives_writing_and_names_the_bad_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("owners.ndjson");
+        let mut map = OwnerMap::default();
+        map.insert("Patient/b".into(), PrincipalId([2; 16]));
+        map.insert("Patient/a".into(), PrincipalId([1; 16]));
+        map.write(&path).unwrap();
+        let back = OwnerMap::read(&path).unwrap();
+        assert_eq!(back.get("Patient/a"), Some(PrincipalId([1; 16])));
+        assert_eq!(back.len(), 2);
+        let other = format!("{{\"patient\":\"Patient/a\",\"principal\":\"{}\"}}\n", "03".repeat(16));
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + &other).unwrap();
+        assert_eq!(OwnerMap::read(&path).unwrap_err().line, Some(3));
+    }
+}
