@@ -1,1 +1,16 @@
-//! sealdex-client
+//! What people do: the authority founds a domain and enrols members, owners publish keys, grant and
+//! revoke, users ask and read.
+//!
+//! - [`ceremony`]: keys of a new domain, rosters, enrolment.
+//! - [`owner`]: a wallet of owners, their profiles, grants and revocations.
+//! - [`session`]: a user's connection; [`session::Session::ask`] answers a query document.
+
+pub mod ceremony;
+pub mod compile;
+pub mod opening;
+pub mod owner;
+pub mod session;
+
+pub use ceremony::{AuthorityKeys, Ceremony};
+pub use owner::{Owner, Wallet};
+pub use session::{Answer, AskError, Session};

@@ -59,6 +59,7 @@ mod reencapsulate;
 mod routing_tag;
 mod scalar;
 mod secret;
+mod serde_impls;
 pub mod shamir;
 mod signature;
 mod term;

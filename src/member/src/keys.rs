@@ -69,8 +69,8 @@ pub enum KeysError {
 impl MemberKeys {
     /// Derives what follows from the secrets.
     pub fn new(secrets: MemberSecrets) -> Self {
-        let identity = std::sync::Arc::new(Identity::from_seed(&IdentitySeed::from_bytes(secrets.seed.0)));
-        let everyone = Identity::from_seed(&IdentitySeed::from_bytes(secrets.everyone_seed.0));
+        let identity = std::sync::Arc::new(Identity::from_seed(&IdentitySeed::from_bytes(&secrets.seed.0)));
+        let everyone = Identity::from_seed(&IdentitySeed::from_bytes(&secrets.everyone_seed.0));
         Self { secrets, identity, everyone }
     }
 

@@ -5,6 +5,6 @@ pub mod index_keys;
 pub mod keys;
 pub mod pack;
 
-pub use index_keys::{FieldKeys, IndexKeys};
+pub use index_keys::{FieldKeys, IndexError, IndexKeys};
 pub use keys::{MEMBER_KIND, MemberKeys, MemberSecrets};
 pub use pack::{DomainPack, PackError, SchemaText, Trusted};

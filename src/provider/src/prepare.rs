@@ -4,10 +4,11 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use rayon::prelude::*;
 use sealdex_crypto::{
-    BatchId, CapsuleKey, Point, PrincipalId, RecordHeader, RecordId, capsule_context, encapsulate, seal_record,
+    BatchId, CapsuleKey, ENCODING_PLAIN, ENCODING_ZSTD, Point, PrincipalId, RecordHeader, RecordId, capsule_context,
+    encapsulate, seal_record,
 };
 use sealdex_fhir::{Owner as RecordOwner, RawRecord, Record};
-use sealdex_member::IndexKeys;
+use sealdex_member::{IndexError, IndexKeys};
 use sealdex_schema::{Entry, EntryKind, Schema, Scope};
 use sealdex_wire::{
     RawPoint,
@@ -101,11 +102,18 @@ impl Preparer {
             }
         }
         let sealing: Vec<(BridgeCapsule, CapsuleKey)> = slots.par_iter().map(|s| self.encapsulate(s)).collect();
-        let mut records: Vec<PreparedRecord> =
-            kept.par_iter().map(|(slot, c, p)| self.seal(*slot, c, p, &sealing[*slot])).collect();
-        records.iter_mut().for_each(|r| r.entries.shrink_to_fit());
+        let sealed: Vec<_> = kept.into_par_iter().map(|(slot, c, p)| (self.seal(slot, &c, &p, &sealing[slot]), p)).collect();
         let capsules = sealing.into_iter().map(|(c, _)| c).collect();
-        let parsed = kept.into_iter().map(|(_, _, p)| p).collect();
+        let (mut records, mut parsed) = (Vec::with_capacity(sealed.len()), Vec::with_capacity(sealed.len()));
+        for (result, p) in sealed {
+            match result {
+                Ok(record) => {
+                    records.push(record);
+                    parsed.push(p);
+                }
+                Err(reason) => rejects.push(Reject { reason, ..p.reject() }),
+            }
+        }
         (Prepared { batch: BatchId(uuid::Uuid::now_v7().into_bytes()), capsules, records, parsed }, rejects)
     }
 
@@ -145,43 +153,45 @@ impl Preparer {
         (wire, key)
     }
 
-    fn seal(&self, slot: usize, c: &Checked<'_>, p: &Parsed, (capsule, key): &(BridgeCapsule, CapsuleKey)) -> PreparedRecord {
+    fn seal(&self, slot: usize, c: &Checked<'_>, p: &Parsed, (capsule, key): &(BridgeCapsule, CapsuleKey)) -> Result<PreparedRecord, String> {
         let id = RecordId(uuid::Uuid::now_v7().into_bytes());
         let mut entries = Vec::with_capacity(c.entries.len() * 33);
         for entry in &c.entries {
-            self.pack(entry, id, &mut entries);
+            self.pack(entry, id, &mut entries).map_err(|e| format!("field {}: {e}", entry.field))?;
         }
         let header = RecordHeader {
-            domain: &self.domain,
+            domain: self.domain.clone(),
             provider: self.path[0],
             record_id: id,
-            section: &c.section,
+            section: c.section.clone(),
             epoch: c.epoch,
-            content_type: c.content_type,
+            content_type: c.content_type.to_owned(),
             capsule: capsule.capsule.0,
         };
         let compressed = compress(&p.record.bytes);
         let sealed = match &compressed {
-            Some(small) => seal_record(key, &header, 1, small),
-            None => seal_record(key, &header, 0, &p.record.bytes),
+            Some(small) => seal_record(key, &header, ENCODING_ZSTD, small),
+            None => seal_record(key, &header, ENCODING_PLAIN, &p.record.bytes),
         };
-        let origin = self.keys.origin(&p.record.identity());
-        PreparedRecord { id, capsule: u32::try_from(slot).unwrap_or(u32::MAX), origin, entries, sealed, version: p.version }
+        let sealed = sealed.map_err(|e| e.to_string())?;
+        let origin = self.keys.origin(&p.record.identity()).map_err(|e| e.to_string())?;
+        Ok(PreparedRecord { id, capsule: u32::try_from(slot).unwrap_or(u32::MAX), origin, entries, sealed, version: p.version })
     }
 
-    fn pack(&self, entry: &Entry, record: RecordId, out: &mut Vec<u8>) {
+    fn pack(&self, entry: &Entry, record: RecordId, out: &mut Vec<u8>) -> Result<(), IndexError> {
         let merged = entry.scope == Scope::Merged;
         let field = entry.field.as_ref();
         match &entry.kind {
-            EntryKind::Token(value) => InnerEntry::Token { merged, token: self.keys.token(field, value).0 }.pack(out),
-            EntryKind::Bridged(value) => InnerEntry::Bridged { merged, point: self.keys.bridged(field, value) }.pack(out),
-            EntryKind::Order { bits, q } => self.keys.order_entry(field, record, merged, *bits, *q).pack(out),
+            EntryKind::Token(value) => InnerEntry::Token { merged, token: self.keys.token(field, value)?.0 }.pack(out),
+            EntryKind::Bridged(value) => InnerEntry::Bridged { merged, point: self.keys.bridged(field, value)? }.pack(out),
+            EntryKind::Order { bits, q } => self.keys.order_entry(field, record, merged, *bits, *q)?.pack(out),
             EntryKind::Cover { bits, q } => {
-                for token in self.keys.cover_path(field, *bits, *q) {
+                for token in self.keys.cover_path(field, *bits, *q)? {
                     InnerEntry::Token { merged, token: token.0 }.pack(out);
                 }
             }
         }
+        Ok(())
     }
 }
 

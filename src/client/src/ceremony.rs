@@ -1,0 +1,239 @@
+//! The authority: founds a domain, enrols and revokes members.
+
+use sealdex_crypto::{BridgeScalar, DomainMaster, Identity, IdentitySeed, PrincipalId};
+use sealdex_member::{DomainPack, MemberSecrets, SchemaText};
+use sealdex_net::{CallError, Peer};
+use sealdex_wire::{
+    Signed,
+    consent::{Accepted, Bridge, SecretBytes, UpdateRoster},
+    roster::{Member, PublicKeys, Role, Roster, Server, Status},
+};
+use serde::{Deserialize, Serialize};
+
+/// Kind of the authority's key file.
+pub const AUTHORITY_KIND: &str = "authority";
+/// Kind of a gate's key file.
+pub const GATE_KIND: &str = "gate";
+/// Kind of a cloud's key file.
+pub const CLOUD_KIND: &str = "cloud";
+
+/// The authority's key file. It holds what no running party holds together; keep it offline.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorityKeys {
+    /// Domain.
+    pub domain: String,
+    /// Identity seed.
+    pub seed: SecretBytes,
+    /// Domain master scalar `K` (spec section 8b).
+    pub master: SecretBytes,
+    /// Epoch of the index secrets.
+    pub index_epoch: u32,
+    /// Member token secret.
+    pub token_secret: SecretBytes,
+    /// Member order secret.
+    pub order_secret: SecretBytes,
+    /// Seed of the group of all members.
+    pub everyone_seed: SecretBytes,
+    /// Copy of the gate's keys: no loss of gates may lose records (section 6).
+    pub gate: GateSecretsFile,
+}
+
+/// A gate's key file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateSecretsFile {
+    /// Domain.
+    pub domain: String,
+    /// Who may change the roster.
+    pub authority: PublicKeys,
+    /// Identity seed.
+    pub seed: SecretBytes,
+    /// Term key.
+    pub term_key: SecretBytes,
+    /// Outer order secret.
+    pub order_secret: SecretBytes,
+    /// Noise key of the outer layer.
+    pub noise_key: SecretBytes,
+    /// Routing tag key, 64 bytes in two halves.
+    pub tag_key: [SecretBytes; 2],
+    /// Epoch of the index secrets.
+    pub index_epoch: u32,
+}
+
+/// A cloud's key file. It holds no key to anything stored: only the cloud's own identity.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloudSecretsFile {
+    /// Domain.
+    pub domain: String,
+    /// Who may change the roster.
+    pub authority: PublicKeys,
+    /// Identity seed.
+    pub seed: SecretBytes,
+}
+
+/// Why the authority could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum CeremonyError {
+    /// A name is taken.
+    #[error("the roster has a member named \"{0}\" already")]
+    NameTaken(String),
+    /// No such member.
+    #[error("the roster has no member named \"{0}\"")]
+    NoMember(String),
+    /// A name that is none.
+    #[error("\"{0}\" cannot be a name: use 1 to 64 letters, digits, '.', '-' and '_'")]
+    BadName(String),
+    /// The authority's key file is damaged.
+    #[error("the authority's key file holds an invalid master scalar")]
+    Master,
+    /// A server refused.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// A founded domain, as the authority works on it.
+pub struct Ceremony {
+    /// The authority's keys.
+    pub keys: AuthorityKeys,
+    /// The newest roster.
+    pub roster: Roster,
+    identity: std::sync::Arc<Identity>,
+}
+
+fn random_secret() -> SecretBytes {
+    use rand::Rng as _;
+    let mut bytes = SecretBytes([0; 32]);
+    rand::rng().fill_bytes(&mut bytes.0);
+    bytes
+}
+
+fn identity_of(seed: &SecretBytes) -> Identity {
+    Identity::from_seed(&IdentitySeed::from_bytes(&seed.0))
+}
+
+fn check_name(name: &str) -> Result<(), CeremonyError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    if (1..=64).contains(&name.len()) && name.chars().all(plain) { Ok(()) } else { Err(CeremonyError::BadName(name.into())) }
+}
+
+impl Ceremony {
+    /// Founds a domain with one gate and one cloud at these addresses.
+    pub fn found(domain: &str, gate_url: &str, cloud_url: &str) -> Result<(Self, CloudSecretsFile), CeremonyError> {
+        check_name(domain)?;
+        let seed = random_secret();
+        let authority = PublicKeys::from(&identity_of(&seed).public());
+        let gate = GateSecretsFile {
+            domain: domain.into(),
+            authority,
+            seed: random_secret(),
+            term_key: random_secret(),
+            order_secret: random_secret(),
+            noise_key: random_secret(),
+            tag_key: [random_secret(), random_secret()],
+            index_epoch: 0,
+        };
+        let cloud = CloudSecretsFile { domain: domain.into(), authority, seed: random_secret() };
+        let master = SecretBytes(*sealdex_crypto::Scalar::random(&mut rand::rng()).to_bytes());
+        let keys = AuthorityKeys {
+            domain: domain.into(),
+            seed,
+            master,
+            index_epoch: 0,
+            token_secret: random_secret(),
+            order_secret: random_secret(),
+            everyone_seed: random_secret(),
+            gate,
+        };
+        let server = |seed: &SecretBytes, url: &str| {
+            let public = identity_of(seed).public();
+            Server { id: public.id(), keys: (&public).into(), url: url.into() }
+        };
+        let roster = Roster {
+            domain: domain.into(),
+            version: 1,
+            authority,
+            gates: vec![server(&keys.gate.seed, gate_url)],
+            clouds: vec![server(&cloud.seed, cloud_url)],
+            everyone: (&identity_of(&keys.everyone_seed).public()).into(),
+            members: Vec::new(),
+        };
+        Ok((Self::resume(keys, roster), cloud))
+    }
+
+    /// Goes on with a founded domain.
+    pub fn resume(keys: AuthorityKeys, roster: Roster) -> Self {
+        let identity = std::sync::Arc::new(identity_of(&keys.seed));
+        Self { keys, roster, identity }
+    }
+
+    /// Enrols a member: its key file, and the bridge scalar for the gate. The roster grows by one
+    /// version; [`Ceremony::announce`] publishes it.
+    pub fn enrol(&mut self, name: &str, role: Role) -> Result<(MemberSecrets, Bridge), CeremonyError> {
+        check_name(name)?;
+        if self.roster.named(name).is_some() {
+            return Err(CeremonyError::NameTaken(name.into()));
+        }
+        let master = DomainMaster::from_bytes(&self.keys.master.0).map_err(|_| CeremonyError::Master)?;
+        let (token_key, delta): (_, BridgeScalar) = master.enrol(&mut rand::rng());
+        let secrets = MemberSecrets {
+            domain: self.keys.domain.clone(),
+            name: name.into(),
+            role,
+            authority: self.roster.authority,
+            index_epoch: self.keys.index_epoch,
+            seed: random_secret(),
+            token_key: SecretBytes(*token_key.to_bytes()),
+            token_secret: self.keys.token_secret.clone(),
+            order_secret: self.keys.order_secret.clone(),
+            noise_key: random_secret(),
+            everyone_seed: self.keys.everyone_seed.clone(),
+        };
+        let public = identity_of(&secrets.seed).public();
+        self.roster.members.push(Member {
+            id: public.id(),
+            keys: (&public).into(),
+            role,
+            name: Some(name.into()),
+            parent: None,
+            status: Status::Active,
+        });
+        self.roster.version += 1;
+        Ok((secrets, Bridge { member: public.id(), scalar: SecretBytes(*delta.to_bytes()) }))
+    }
+
+    /// Revokes a member and all below it.
+    pub fn revoke(&mut self, name: &str) -> Result<PrincipalId, CeremonyError> {
+        let member = self.roster.members.iter_mut().find(|m| m.name.as_deref() == Some(name));
+        let member = member.ok_or_else(|| CeremonyError::NoMember(name.into()))?;
+        member.status = Status::Revoked;
+        let id = member.id;
+        self.roster.version += 1;
+        Ok(id)
+    }
+
+    /// The pack members get.
+    pub fn pack(&self, schema_toml: &str) -> DomainPack {
+        let text = SchemaText { domain: self.keys.domain.clone(), toml: schema_toml.into() };
+        let mut rng = rand::rng();
+        DomainPack {
+            roster: Signed::sign(&self.roster, &self.identity, &mut rng),
+            schema: Signed::sign(&text, &self.identity, &mut rng),
+        }
+    }
+
+    /// The authority's identity, to call servers with.
+    pub fn identity(&self) -> std::sync::Arc<Identity> {
+        self.identity.clone()
+    }
+
+    /// Sends the roster to gate and cloud, with the bridge scalars of new members to the gate.
+    pub async fn announce(&self, gate: &Peer, cloud: &Peer, bridges: Vec<Bridge>) -> Result<(), CeremonyError> {
+        let for_cloud = Signed::sign(&self.roster.for_cloud(), &self.identity, &mut rand::rng());
+        let full = Signed::sign(&self.roster, &self.identity, &mut rand::rng());
+        let _: Accepted = cloud.put_json("/v1/roster", &UpdateRoster { roster: for_cloud, bridges: Vec::new() }).await?;
+        let _: Accepted = gate.put_json("/v1/roster", &UpdateRoster { roster: full, bridges }).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! From the gate's answer to plaintext: capsule keys while the cloud sends sealed records, then all
+//! records opened on all cores.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+use sealdex_crypto::{Capsule, CapsuleKey, Identity, Point, PrincipalId, RecordHeader, RecordId, Reencapsulated, capsule_context};
+use sealdex_net::{CallError, Peer};
+use sealdex_open::{GrantSecret, ReaderKey, open_record};
+use sealdex_schema::Schema;
+use sealdex_wire::search::{Fetched, MatchGroup, SearchResponse};
+
+/// Largest record after decompression, bytes.
+const MAX_RECORD: usize = 96 << 20;
+/// Grant secrets kept between queries.
+const CACHED: usize = 200_000;
+
+/// A record in the clear.
+pub struct Opened {
+    /// Record id.
+    pub id: RecordId,
+    /// Who pushed it.
+    pub provider: PrincipalId,
+    /// Plaintext, as the provider read it.
+    pub bytes: Vec<u8>,
+}
+
+/// Why an answer could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpeningError {
+    /// Fetching failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The gate's answer is not well formed.
+    #[error("the gate's answer is not usable: {0}")]
+    Gate(&'static str),
+    /// The gate named a reader whose key is not here.
+    #[error("the gate answered for reader {0}, whose key this member does not hold")]
+    Reader(PrincipalId),
+    /// The cloud does not have a record the gate matched.
+    #[error("the cloud no longer has record {0} (replaced or erased while the query ran): ask again")]
+    Gone(RecordId),
+    /// The cloud's answer does not fit the ticket.
+    #[error("the cloud answered with {got} records for a ticket of {asked}")]
+    Count {
+        /// Ids in the ticket.
+        asked: usize,
+        /// Records in the answer.
+        got: usize,
+    },
+    /// A sealed record was refused: changed, swapped, or sealed under another key.
+    #[error("record {0} does not open: it was changed or swapped on its way, or re-encapsulated with another scalar")]
+    Refused(RecordId),
+    /// A worker died.
+    #[error("opening stopped unexpectedly: {0}")]
+    Died(String),
+}
+
+/// Keys to open with, and what can be kept between queries.
+pub struct Opener {
+    domain: String,
+    schema: Arc<Schema>,
+    readers: Vec<(PrincipalId, ReaderKey)>,
+    /// Grant secret `d` by (A, X): one multiplication saved per owner and section.
+    cached: Mutex<HashMap<([u8; 33], [u8; 33]), Arc<GrantSecret>>>,
+}
+
+/// Where to find the key of a record.
+struct Place {
+    group: usize,
+    id: RecordId,
+}
+
+impl Opener {
+    /// For a reader and the groups whose keys it holds.
+    pub fn new(domain: &str, schema: Arc<Schema>, readers: &[&Identity]) -> Self {
+        let readers = readers.iter().map(|i| (i.id(), ReaderKey::from_identity(i))).collect();
+        Self { domain: domain.into(), schema, readers, cached: Mutex::default() }
+    }
+
+    fn grant_secret(&self, g: &MatchGroup, a: &Point) -> Result<Arc<GrantSecret>, OpeningError> {
+        let key = (g.a.0, g.x.0);
+        if let Some(d) = self.cached.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(d.clone());
+        }
+        let (_, reader) = self.readers.iter().find(|r| r.0 == g.reader).ok_or(OpeningError::Reader(g.reader))?;
+        let x = Point::from_bytes(&g.x.0).map_err(|_| OpeningError::Gate("X is no point"))?;
+        let d = Arc::new(reader.rekey_secret(&x, a));
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.len() < CACHED {
+            cached.insert(key, d.clone());
+        }
+        Ok(d)
+    }
+
+    fn capsule_key(&self, g: &MatchGroup) -> Result<CapsuleKey, OpeningError> {
+        let a = Point::from_bytes(&g.a.0).map_err(|_| OpeningError::Gate("A is no point"))?;
+        let capsule = Capsule::from_bytes(&g.capsule.0).map_err(|_| OpeningError::Gate("E is no point"))?;
+        let for_me = Reencapsulated::from_bytes(&g.reencapsulated.0).map_err(|_| OpeningError::Gate("E' is no point"))?;
+        let d = self.grant_secret(g, &a)?;
+        Ok(d.open(&capsule, &for_me, &a, &capsule_context(&self.domain, &g.section, g.epoch)))
+    }
+
+    fn open_one(&self, g: &MatchGroup, key: &CapsuleKey, id: RecordId, sealed: &[u8]) -> Result<Opened, OpeningError> {
+        let section = self.schema.section(&g.section).ok_or(OpeningError::Gate("a section the schema does not have"))?;
+        let header = RecordHeader {
+            domain: self.domain.clone(),
+            provider: g.provider,
+            record_id: id,
+            section: g.section.clone(),
+            epoch: g.epoch,
+            content_type: section.content_type.clone(),
+            capsule: g.capsule.0,
+        };
+        let bytes = open_record(key, &header, sealed, MAX_RECORD).map_err(|_| OpeningError::Refused(id))?;
+        Ok(Opened { id, provider: g.provider, bytes })
+    }
+
+    /// Fetches and opens everything the gate released. All of it, or an error: an answer is never
+    /// silently short.
+    pub async fn open(self: &Arc<Self>, response: SearchResponse, cloud: &Peer) -> Result<Vec<Opened>, OpeningError> {
+        let SearchResponse { groups, tickets, .. } = response;
+        let places = places(&groups)?;
+        let mut fetches = tokio::task::JoinSet::new();
+        for (i, ticket) in tickets.iter().enumerate() {
+            let (cloud, ticket) = (cloud.clone(), ticket.clone());
+            fetches.spawn(async move { (i, cloud.post_cbor::<_, Fetched>("/v1/records", &ticket).await) });
+        }
+        let opener = self.clone();
+        let keys = tokio::task::spawn_blocking(move || {
+            let keys: Result<Vec<CapsuleKey>, OpeningError> = groups.par_iter().map(|g| opener.capsule_key(g)).collect();
+            keys.map(|keys| (groups, keys))
+        });
+        let mut sealed: Vec<Option<Fetched>> = tickets.iter().map(|_| None).collect();
+        while let Some(done) = fetches.join_next().await {
+            let (i, fetched) = done.map_err(|e| OpeningError::Died(e.to_string()))?;
+            sealed[i] = Some(fetched?);
+        }
+        let (groups, keys) = keys.await.map_err(|e| OpeningError::Died(e.to_string()))??;
+        let opener = self.clone();
+        let work = move || {
+            let mut jobs = Vec::new();
+            for (ticket, fetched) in tickets.iter().zip(sealed) {
+                let fetched = fetched.map(|f| f.sealed).unwrap_or_default();
+                let ids = ticket.ids.chunks_exact(16);
+                if ids.len() != fetched.len() {
+                    return Err(OpeningError::Count { asked: ids.len(), got: fetched.len() });
+                }
+                jobs.extend(ids.map(to_id).zip(fetched));
+            }
+            if jobs.len() != places.len() {
+                return Err(OpeningError::Gate("tickets and matches differ"));
+            }
+            let opened = jobs.into_par_iter().map(|(id, bytes)| {
+                let place = places.get(&id).ok_or(OpeningError::Gate("a ticket for a record that did not match"))?;
+                let bytes = bytes.ok_or(OpeningError::Gone(id))?;
+                opener.open_one(&groups[place.group], &keys[place.group], place.id, &bytes)
+            });
+            opened.collect::<Result<Vec<_>, _>>()
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|e| OpeningError::Died(e.to_string()))?
+    }
+}
+
+fn to_id(bytes: &[u8]) -> RecordId {
+    let mut id = [0; 16];
+    id.copy_from_slice(bytes);
+    RecordId(id)
+}
+
+fn places(groups: &[MatchGroup]) -> Result<HashMap<RecordId, Place>, OpeningError> {
+    let mut places = HashMap::new();
+    for (group, g) in groups.iter().enumerate() {
+        if g.ids.len() % 16 != 0 {
+            return Err(OpeningError::Gate("record ids must be 16 bytes each"));
+        }
+        for id in g.ids.chunks_exact(16).map(to_id) {
+            if places.insert(id, Place { group, id }).is_some() {
+                return Err(OpeningError::Gate("a record is listed twice"));
+            }
+        }
+    }
+    Ok(places)
+}

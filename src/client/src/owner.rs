@@ -1,0 +1,184 @@
+//! Owners: patients, and providers for what belongs to no patient. Their wallet, profiles, grants.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use sealdex_crypto::{Identity, IdentitySeed, Point, PrincipalId, PublicIdentity, Scalar};
+use sealdex_net::{CallError, Peer, clock::now_ms};
+use sealdex_open::{SectionSecret, make_grant};
+use sealdex_wire::{
+    RawPoint, Signed,
+    consent::{
+        Accepted, GrantSubmission, GrantTerms, OwnerProfile, PublishOwners, Revocation, SecretBytes, SectionKey, SubmitGrants,
+        SubmitRevocations,
+    },
+    roster::PublicKeys,
+};
+use serde::{Deserialize, Serialize};
+
+/// Kind of a wallet file.
+pub const WALLET_KIND: &str = "wallet";
+
+/// Documents sent in one request.
+const DOCUMENTS: usize = 1024;
+
+/// Seeds of owners by label (a patient's own name for itself, or a custodian's reference to it).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wallet {
+    /// Label to identity seed.
+    pub owners: BTreeMap<String, SecretBytes>,
+}
+
+impl Wallet {
+    /// The owner with this label, made when there is none.
+    pub fn owner_or_new(&mut self, label: &str) -> Owner {
+        use rand::Rng as _;
+        let seed = self.owners.entry(label.to_owned()).or_insert_with(|| {
+            let mut seed = SecretBytes([0; 32]);
+            rand::rng().fill_bytes(&mut seed.0);
+            seed
+        });
+        Owner::from_seed(seed)
+    }
+
+    /// The owner with this label.
+    pub fn owner(&self, label: &str) -> Option<Owner> {
+        self.owners.get(label).map(Owner::from_seed)
+    }
+}
+
+/// An owner of sections.
+pub struct Owner {
+    seed: IdentitySeed,
+    identity: std::sync::Arc<Identity>,
+}
+
+/// What is granted, to whom, for what, until when.
+#[derive(Clone, Debug)]
+pub struct GrantRequest<'a> {
+    /// Domain.
+    pub domain: &'a str,
+    /// Reader: a member or a group.
+    pub reader: PublicIdentity,
+    /// Section.
+    pub section: &'a str,
+    /// Epoch.
+    pub epoch: u32,
+    /// Purpose of use.
+    pub purpose: &'a str,
+    /// First second it holds, Unix time.
+    pub not_before: u64,
+    /// First second it no longer holds, Unix time.
+    pub not_after: u64,
+}
+
+impl Owner {
+    /// From an identity seed.
+    pub fn from_seed(seed: &SecretBytes) -> Self {
+        let seed = IdentitySeed::from_bytes(&seed.0);
+        let identity = std::sync::Arc::new(Identity::from_seed(&seed));
+        Self { seed, identity }
+    }
+
+    /// Principal id.
+    pub fn id(&self) -> PrincipalId {
+        self.identity.id()
+    }
+
+    /// Identity, to call servers with.
+    pub fn identity(&self) -> std::sync::Arc<Identity> {
+        self.identity.clone()
+    }
+
+    /// Public key of a section and epoch. One multiplication.
+    pub fn section_key(&self, section: &str, epoch: u32) -> Point {
+        SectionSecret::derive(&self.seed, section, epoch).public()
+    }
+
+    /// A signed profile: keys of these sections at these epochs (each with all epochs before it), and
+    /// who may write.
+    pub fn profile(&self, domain: &str, version: u64, sections: &[(String, u32)], writers: &[PrincipalId]) -> Signed<OwnerProfile> {
+        let keys = sections.iter().flat_map(|(section, newest)| (0..=*newest).map(move |epoch| (section, epoch)));
+        let profile = OwnerProfile {
+            domain: domain.into(),
+            owner: (&self.identity.public()).into(),
+            version,
+            sections: keys
+                .map(|(section, epoch)| SectionKey {
+                    section: section.clone(),
+                    epoch,
+                    key: RawPoint(self.section_key(section, epoch).to_bytes()),
+                })
+                .collect(),
+            writers: writers.to_vec(),
+        };
+        Signed::sign(&profile, &self.identity, &mut rand::rng())
+    }
+
+    /// A signed grant with its re-encryption scalar. About five multiplications, 0.15 ms.
+    pub fn grant(&self, g: &GrantRequest<'_>) -> GrantSubmission {
+        let mut rng = rand::rng();
+        let secret = SectionSecret::derive(&self.seed, g.section, g.epoch);
+        let keys = make_grant(&secret, &g.reader.enc(), &Scalar::random(&mut rng));
+        let terms = GrantTerms {
+            domain: g.domain.into(),
+            owner: self.id(),
+            reader: PublicKeys::from(&g.reader),
+            section: g.section.into(),
+            epoch: g.epoch,
+            a: RawPoint(secret.public().to_bytes()),
+            x: RawPoint(keys.x_pub.to_bytes()),
+            r: RawPoint(keys.r_pub.to_bytes()),
+            purpose: g.purpose.into(),
+            not_before: g.not_before,
+            not_after: g.not_after,
+            granted_at: now_ms(),
+        };
+        let rk = SecretBytes(*keys.rk.to_bytes());
+        GrantSubmission { grant: Signed::sign(&terms, &self.identity, &mut rng), rk }
+    }
+
+    /// A signed revocation: of one section, or of all.
+    pub fn revocation(&self, domain: &str, reader: PrincipalId, section: Option<&str>) -> Signed<Revocation> {
+        let revocation = Revocation {
+            domain: domain.into(),
+            owner: self.id(),
+            reader,
+            section: section.map(Into::into),
+            revoked_at: now_ms(),
+        };
+        Signed::sign(&revocation, &self.identity, &mut rand::rng())
+    }
+}
+
+/// Sends profiles to the gate, in parts.
+pub async fn publish(gate: &Peer, profiles: Vec<Signed<OwnerProfile>>) -> Result<u64, CallError> {
+    let mut count = 0;
+    for part in profiles.chunks(DOCUMENTS) {
+        let done: Accepted = gate.post_json("/v1/owners", &PublishOwners { profiles: part.to_vec() }).await?;
+        count += done.count;
+    }
+    Ok(count)
+}
+
+/// Makes grants on all cores and sends them to the gate, in parts.
+pub async fn grant_all(gate: &Peer, requests: &[(&Owner, GrantRequest<'_>)]) -> Result<u64, CallError> {
+    let mut count = 0;
+    for part in requests.chunks(DOCUMENTS) {
+        let grants = part.par_iter().map(|(owner, request)| owner.grant(request)).collect();
+        let done: Accepted = gate.post_json("/v1/grants", &SubmitGrants { grants }).await?;
+        count += done.count;
+    }
+    Ok(count)
+}
+
+/// Sends revocations to the gate. When this returns, they are in force.
+pub async fn revoke_all(gate: &Peer, revocations: Vec<Signed<Revocation>>) -> Result<u64, CallError> {
+    let mut count = 0;
+    for part in revocations.chunks(DOCUMENTS) {
+        let done: Accepted = gate.post_json("/v1/revocations", &SubmitRevocations { revocations: part.to_vec() }).await?;
+        count += done.count;
+    }
+    Ok(count)
+}
