@@ -15,6 +15,7 @@ use std::sync::Arc;
 use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term};
 use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
 
+pub(crate) use self::row::ids as packed_ids;
 pub use self::{memory::MemoryStore, redb::RedbStore};
 
 /// A batch whose signatures, limits and caller have been checked.
