@@ -1,6 +1,8 @@
 //! What the tests share: records, batches, searches.
 #![allow(dead_code)] // each test binary uses its part
 
+pub(crate) mod domain;
+
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sealdex_cloud::store::{NewBatch, SealedStore};
 use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term};
