@@ -133,7 +133,7 @@ pub fn interval(key: &WalkKey, bits: Bits, q: u64) -> Result<(u64, u64), OrderEr
         let mut node = 1;
         for level in 1..=4 {
             let word = u16::from_be_bytes([block[2 * node], block[2 * node + 1]]);
-            let left = (size / 4 + (size * u128::from(word) >> 17)).clamp(owed, size - owed);
+            let left = (size / 4 + ((size * u128::from(word)) >> 17)).clamp(owed, size - owed);
             let bit = (q >> (top - level)) & 1;
             if bit == 0 {
                 size = left;

@@ -18,6 +18,9 @@ pub enum LogError {
         /// Entries there are.
         size: u64,
     },
+    /// Every tree extends the empty one, so that proves nothing.
+    #[error("there is no consistency proof from the empty tree")]
+    FromEmpty,
     /// The proof has another number of hashes than the tree's shape asks for.
     #[error("the proof has {found} hashes, the tree's shape asks for {expected}")]
     ProofLength {
@@ -147,10 +150,10 @@ impl Tree {
     }
 
     /// Proof that the tree of `old` entries is a prefix of that of `new` entries. Empty if they
-    /// are the same or `old` is 0.
+    /// are the same.
     ///
     /// # Errors
-    /// [`LogError::OutOfRange`] unless `old ≤ new ≤ size`.
+    /// [`LogError`] unless `old ≤ new ≤ size` and `old` is not 0 (or `new` is too).
     pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, LogError> {
         if new > self.size() {
             return Err(self.out_of_range(new));
@@ -161,8 +164,11 @@ impl Tree {
                 size: new,
             });
         }
-        if old == 0 || old == new {
+        if old == new {
             return Ok(Vec::new());
+        }
+        if old == 0 {
+            return Err(LogError::FromEmpty);
         }
         let (mut start, mut end) = (0, new);
         let mut proof = Vec::new();
@@ -253,11 +259,13 @@ pub fn verify_consistency(
     }
     if old_size == new_size {
         check_length(0, proof)?;
+        if new_size == 0 {
+            match_root(&empty_root(), new_root)?;
+        }
         return match_root(old_root, new_root);
     }
     if old_size == 0 {
-        check_length(0, proof)?;
-        return match_root(&empty_root(), old_root);
+        return Err(LogError::FromEmpty);
     }
     // The last complete subtree of the old tree is where both trees are climbed from.
     let shift = old_size.trailing_zeros() as usize;

@@ -130,7 +130,11 @@ pub(super) fn refused(what: &str, refused: bool) -> Result<(), String> {
 pub(super) fn integer(name: &str, value: &Value) -> Result<u64, String> {
     let number = match value {
         Value::Number(number) => number.as_u64(),
-        Value::String(digits) => digits.parse().ok(),
+        Value::String(digits) => digits
+            .parse()
+            .ok()
+            // One spelling a number: no sign, no leading zero.
+            .filter(|number: &u64| number.to_string() == *digits),
         _ => None,
     };
     number.ok_or_else(|| format!("field {name} is not a non-negative integer"))

@@ -50,7 +50,7 @@ pub(super) fn merkle(entry: &Entry<'_>) -> Result<(), String> {
         let held = log::verify_inclusion(leaf, index, size, &proof, &root);
         done("inclusion", held)?;
     }
-    for old in 0..=size {
+    for old in 1..=size {
         let old_root = done("old root", tree.root_at(old))?;
         let proof = done("consistency", tree.consistency_proof(old, size))?;
         let held = log::verify_consistency(old, &old_root, size, &root, &proof);

@@ -1,0 +1,152 @@
+//! Normalisers: one canonical form per kind of value, the same for stored and for asked values.
+
+use serde_json::Value as Json;
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::{CalendarError, Decimal, DecimalError, Instant, Normaliser, calendar::date_to_day};
+
+/// A value in its canonical form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Text, code, identifier, reference.
+    Text(String),
+    /// Number.
+    Number(Decimal),
+    /// Instant.
+    Instant(Instant),
+    /// Date as written, and its first day since 0001-01-01.
+    Date(String, u32),
+}
+
+/// Why a value does not fit its normaliser. The texts name no value.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NormaliseError {
+    /// Another JSON type.
+    #[error("expected {0}")]
+    Type(&'static str),
+    /// Not a decimal.
+    #[error(transparent)]
+    Decimal(#[from] DecimalError),
+    /// Not a date or instant.
+    #[error(transparent)]
+    Calendar(#[from] CalendarError),
+}
+
+impl Normaliser {
+    /// The canonical form of a stored value; `None` where there is nothing to index (a coding with a
+    /// text only, an identifier without a value).
+    pub fn stored(self, json: &Json) -> Result<Option<Value>, NormaliseError> {
+        let text = |what| json.as_str().ok_or(NormaliseError::Type(what));
+        let part = |name: &str| json.get(name).and_then(Json::as_str);
+        let value = match self {
+            Self::Coding => match json {
+                Json::Object(_) => part("code").map(|c| Value::Text(format!("{}|{c}", part("system").unwrap_or_default()))),
+                _ => Some(Value::Text(format!("|{}", text("a coding or a code")?))),
+            },
+            Self::Code => match json {
+                Json::Object(_) => part("code").map(|c| Value::Text(c.to_owned())),
+                _ => Some(Value::Text(scalar(json).ok_or(NormaliseError::Type("a coding or a code"))?)),
+            },
+            Self::Identifier => match json {
+                Json::Object(_) => {
+                    part("value").map(|v| Value::Text(format!("{}|{}", part("system").unwrap_or_default().trim(), v.trim())))
+                }
+                _ => return Err(NormaliseError::Type("an identifier")),
+            },
+            Self::Decimal => Some(Value::Number(match json {
+                Json::Number(n) => Decimal::parse(n.as_str())?,
+                Json::String(s) => Decimal::parse(s.trim())?,
+                _ => return Err(NormaliseError::Type("a number")),
+            })),
+            Self::Reference | Self::String | Self::Folded | Self::Text | Self::Instant | Self::Date => {
+                let text = scalar(json).ok_or(NormaliseError::Type("a text"))?;
+                Some(self.asked(&text)?)
+            }
+        };
+        Ok(value)
+    }
+
+    /// The canonical form of a value in a query.
+    pub fn asked(self, text: &str) -> Result<Value, NormaliseError> {
+        Ok(match self {
+            Self::Coding | Self::Code => Value::Text(text.to_owned()),
+            Self::Identifier => match text.split_once('|') {
+                Some((system, value)) => Value::Text(format!("{}|{}", system.trim(), value.trim())),
+                None => Value::Text(format!("|{}", text.trim())),
+            },
+            Self::Reference => Value::Text(local_reference(text).unwrap_or_else(|| text.to_owned())),
+            Self::String | Self::Text => Value::Text(collapse(text)),
+            Self::Folded => Value::Text(collapse(text).to_lowercase().nfc().collect()),
+            Self::Decimal => Value::Number(Decimal::parse(text.trim())?),
+            Self::Instant => Value::Instant(Instant::parse(text.trim())?),
+            Self::Date => {
+                let text = text.trim();
+                Value::Date(text.to_owned(), date_to_day(text)?)
+            }
+        })
+    }
+}
+
+fn scalar(json: &Json) -> Option<String> {
+    match json {
+        Json::String(s) => Some(s.clone()),
+        Json::Number(n) => Some(n.as_str().to_owned()),
+        Json::Bool(b) => Some(b.to_string()),
+        _ => None,
+    }
+}
+
+fn collapse(text: &str) -> String {
+    let composed: String = text.nfc().collect();
+    composed.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `Type/id` of a reference: without server, version or fragment. `None` for one that names no
+/// resource (a contained `#x`, a `urn:`).
+pub fn local_reference(reference: &str) -> Option<String> {
+    let plain = reference.split("/_history/").next().unwrap_or_default();
+    let mut parts = plain.rsplit('/');
+    let (id, kind) = (parts.next()?, parts.next()?);
+    let legal = !id.is_empty() && id.len() <= 64 && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+    (legal && kind.starts_with(|c: char| c.is_ascii_uppercase()) && kind.chars().all(|c| c.is_ascii_alphanumeric()))
+        .then(|| format!("{kind}/{id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn text(n: Normaliser, v: Json) -> Option<String> {
+        match n.stored(&v).unwrap() {
+            Some(Value::Text(t)) => Some(t),
+            None => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn codes_keep_their_case_and_may_lack_a_system() {
+        assert_eq!(text(Normaliser::Coding, json!({"system": "http://loinc.org", "code": "4548-4"})).as_deref(), Some("http://loinc.org|4548-4"));
+        assert_eq!(text(Normaliser::Coding, json!({"code": "X"})).as_deref(), Some("|X"));
+        assert_eq!(text(Normaliser::Coding, json!({"display": "only text"})), None);
+        assert_eq!(text(Normaliser::Code, json!({"code": "aB"})).as_deref(), Some("aB"));
+        assert_eq!(Normaliser::Coding.stored(&json!(3)), Err(NormaliseError::Type("a coding or a code")));
+    }
+
+    #[test]
+    fn text_forms() {
+        assert_eq!(text(Normaliser::Folded, json!("  Trevin\u{303}o\t Jr ")).as_deref(), Some("treviño jr"));
+        assert_eq!(text(Normaliser::Identifier, json!({"system": " s ", "value": " 12 "})).as_deref(), Some("s|12"));
+        assert_eq!(local_reference("https://h.example/fhir/Patient/p1/_history/3").as_deref(), Some("Patient/p1"));
+        assert_eq!(local_reference("#contained"), None);
+        assert_eq!(local_reference("urn:uuid:1"), None);
+    }
+
+    #[test]
+    fn numbers_stay_exact() {
+        let v: Json = serde_json::from_str("83.33752676806235000001").unwrap();
+        assert_eq!(Normaliser::Decimal.stored(&v), Ok(Some(Value::Number(Decimal::parse("83.33752676806235000001").unwrap()))));
+        assert_eq!(Normaliser::Decimal.stored(&json!("x")), Err(NormaliseError::Decimal(DecimalError::Syntax)));
+    }
+}
