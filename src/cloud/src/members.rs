@@ -95,7 +95,8 @@ impl Members {
     /// The clause with everyone below a source added to it, so that a hospital stands for its
     /// departments as the roster has them now.
     pub(crate) fn unfold(&self, clause: CloudClause) -> Result<CloudClause, ClauseError> {
-        self.unfold_within(clause, &mut limits::CLOUD_LEAVES.clone())
+        let mut room = limits::CLOUD_LEAVES;
+        self.unfold_within(clause, &mut room)
     }
 
     fn unfold_within(&self, clause: CloudClause, room: &mut usize) -> Result<CloudClause, ClauseError> {

@@ -72,7 +72,7 @@ impl Tickets {
 
     /// Whether this ticket fetches its records at `now`. Cost: one signature.
     pub(crate) fn check(&self, fetch: &FetchTicket, members: &Members, now: u64) -> Result<(), TicketError> {
-        if fetch.ids.len() % 16 != 0 || fetch.ids.len() / 16 > limits::TICKET_RECORDS {
+        if !fetch.ids.len().is_multiple_of(16) || fetch.ids.len() / 16 > limits::TICKET_RECORDS {
             return Err(TicketError::Ids);
         }
         let ticket = &fetch.ticket;

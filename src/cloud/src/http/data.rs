@@ -91,7 +91,7 @@ fn check_record(record: &UploadRecord) -> Result<(), Refusal> {
     if record.sealed.is_empty() || record.sealed.len() > limits::SEALED {
         return wrong("the sealed bytes are missing or too many", limits::SEALED);
     }
-    if terms.len() % 16 != 0 || terms.len() / 16 > limits::RECORD_ENTRIES {
+    if !terms.len().is_multiple_of(16) || terms.len() / 16 > limits::RECORD_ENTRIES {
         return wrong("terms must be 16 bytes each and not too many", limits::RECORD_ENTRIES);
     }
     Ok(())

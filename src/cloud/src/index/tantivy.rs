@@ -131,11 +131,10 @@ impl MergedIndex for TantivyIndex {
         let to = snapshot.last_seq();
         let at_odds = |reason: &str| tracing::warn!(reason, "the search index is built anew from the store");
         let from = match have {
-            // An empty directory.
+            // A new directory.
             None if self.reader.searcher().num_docs() == 0 => Some(0),
             Some(p) if p.store == snapshot.store_id() && p.seq <= to => Some(p.seq),
-            None => None,
-            Some(_) => None,
+            _ => None,
         };
         match from {
             Some(from) if from == to && have.is_some() => self.reader.reload()?,
