@@ -1,0 +1,97 @@
+//! The cloud's requests. Whatever reads or writes more than memory runs off the event loop.
+
+mod control;
+mod data;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    Router,
+    extract::{FromRef, State},
+    routing::{get, post, put},
+};
+use sealdex_net::{Authenticator, Refusal};
+use sealdex_wire::ProblemType;
+use tokio::sync::Semaphore;
+
+use crate::{
+    index::MergedIndex,
+    ingest::Ingest,
+    members::Domain,
+    store::{RosterStore, SealedStore},
+    tickets::Tickets,
+};
+
+/// Searches and fetches worked on at once; others wait.
+const READERS: usize = 8;
+
+/// Everything a handler needs.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) auth: Arc<Authenticator>,
+    pub(crate) domain: Arc<Domain>,
+    pub(crate) store: Arc<dyn SealedStore>,
+    pub(crate) rosters: Arc<dyn RosterStore>,
+    pub(crate) index: Arc<dyn MergedIndex>,
+    pub(crate) ingest: Ingest,
+    pub(crate) tickets: Arc<Tickets>,
+    pub(crate) caught_up: Arc<AtomicBool>,
+    pub(crate) readers: Arc<Semaphore>,
+    /// Held while a roster is compared with the last and stored.
+    pub(crate) roster_gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl FromRef<Api> for Arc<Authenticator> {
+    fn from_ref(api: &Api) -> Self {
+        api.auth.clone()
+    }
+}
+
+impl Api {
+    pub(crate) fn readers() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(READERS))
+    }
+
+    /// Runs a read off the event loop, a bounded number at once.
+    async fn read<T: Send + 'static>(&self, f: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+        let slot = self.readers.clone().acquire_owned().await.map_err(Refusal::internal)?;
+        let api = self.clone();
+        blocking(move || {
+            let _slot = slot;
+            f(&api)
+        })
+        .await
+    }
+
+    fn ready(&self) -> Result<(), Refusal> {
+        self.domain.members()?;
+        if self.caught_up.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(Refusal::new(ProblemType::Overloaded, "the search index is being brought up to date"))
+        }
+    }
+}
+
+/// Runs work off the event loop; a panic in it is the server's fault, not the caller's.
+async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(f).await.map_err(Refusal::internal)?
+}
+
+/// The routes, without the outermost layer.
+pub(crate) fn router(api: Api) -> Router {
+    Router::new()
+        .route("/v1/roster", put(control::put_roster))
+        .route("/v1/batches", post(data::batches))
+        .route("/v1/search", post(data::search))
+        .route("/v1/records", post(data::records))
+        .route("/v1/tickets/withdraw", post(data::withdraw))
+        .route("/v1/stats", get(control::stats))
+        .route("/v1/excerpt", get(control::excerpt))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(|State(api): State<Api>| async move { api.ready().map(|()| "ready\n") }))
+        .with_state(api)
+}

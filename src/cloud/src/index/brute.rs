@@ -1,0 +1,76 @@
+//! The reference index: looks at every live record of the snapshot. For tests.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sealdex_wire::search::{CloudClause, CloudCursor};
+
+use super::{Found, IndexError, IndexSearch, MergedIndex, is_after};
+use crate::store::{Snapshot, StoredRecord};
+
+/// No index at all: every search reads every record.
+#[derive(Default)]
+pub struct BruteForce {
+    state: RwLock<Option<Arc<dyn Snapshot>>>,
+}
+
+impl BruteForce {
+    fn state(&self) -> Option<Arc<dyn Snapshot>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl MergedIndex for BruteForce {
+    fn catch_up(&self, snapshot: Arc<dyn Snapshot>) -> Result<u64, IndexError> {
+        let seq = snapshot.last_seq();
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+        Ok(seq)
+    }
+
+    fn indexed(&self) -> u64 {
+        self.state().map_or(0, |s| s.last_seq())
+    }
+
+    fn find(&self, search: &IndexSearch) -> Result<Vec<Found>, IndexError> {
+        let Some(snapshot) = self.state() else { return Ok(Vec::new()) };
+        let descending = search.sort.is_some_and(|s| s.descending);
+        let mut found = Vec::new();
+        for id in snapshot.ids(None, usize::MAX)? {
+            let Some(record) = snapshot.record(id)? else { continue };
+            let code = match &search.sort {
+                None => Some(0),
+                Some(sort) => record.sort_code(&sort.tag, descending),
+            };
+            let Some(code) = code else { continue };
+            let at = CloudCursor { code, id };
+            if is_after(at, search.after, descending) && matches(&search.clause, &record) {
+                found.push(Found { at, record });
+            }
+        }
+        found.sort_by_key(|f| (f.at.code, f.at.id));
+        if descending {
+            found.reverse();
+        }
+        found.truncate(search.limit);
+        Ok(found)
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// The meaning of a clause.
+fn matches(clause: &CloudClause, record: &StoredRecord) -> bool {
+    let mut terms = record.terms.chunks_exact(16);
+    match clause {
+        CloudClause::All => true,
+        CloudClause::Terms(any) => terms.any(|t| any.chunks_exact(16).any(|a| a == t)),
+        CloudClause::Range { tag, lo, hi } => terms.any(|t| {
+            t.starts_with(tag) && t.last_chunk().is_some_and(|c| (*lo..=*hi).contains(&u64::from_be_bytes(*c)))
+        }),
+        CloudClause::Source(providers) => providers.contains(&record.provider),
+        CloudClause::And(all) => all.iter().all(|c| matches(c, record)),
+        CloudClause::Or(any) => any.iter().any(|c| matches(c, record)),
+        CloudClause::Not(c) => !matches(c, record),
+    }
+}

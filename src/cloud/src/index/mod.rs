@@ -1,0 +1,94 @@
+//! The merged index: which live records match a clause, over all hospitals at once.
+//!
+//! An index is derived from a [`Snapshot`] of the store and keeps that snapshot beside it, so every
+//! search answers exactly for one state of the store: what had been accepted up to [`MergedIndex::indexed`].
+//! [`TantivyIndex`] is the embedded one; [`BruteForce`] looks at every record and is what tests
+//! compare it with.
+
+mod brute;
+mod by_id;
+mod docs;
+mod query;
+mod sorted;
+mod tantivy;
+
+use std::sync::Arc;
+
+use sealdex_wire::search::{CloudClause, CloudCursor, CloudSort};
+
+use crate::store::{Snapshot, StoreError, StoredRecord};
+
+pub use self::{brute::BruteForce, tantivy::TantivyIndex};
+
+/// A search whose clause has been checked. `Source` clauses name providers themselves: whoever is
+/// below them has been added already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexSearch {
+    /// What to find.
+    pub clause: CloudClause,
+    /// Order: by code and id (both reversed when descending), records without the field left out;
+    /// by id when absent. A record with several codes is placed once, by the one that comes first.
+    pub sort: Option<CloudSort>,
+    /// Go on after this match.
+    pub after: Option<CloudCursor>,
+    /// Most matches to return.
+    pub limit: usize,
+}
+
+/// A match: where it stands in the order, and the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its place; the code is 0 when not sorting.
+    pub at: CloudCursor,
+    /// The record.
+    pub record: StoredRecord,
+}
+
+/// Why the index failed.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The index itself.
+    #[error("the index failed: {0}")]
+    Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store below it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Rebuilt from the store and still not of one mind with it.
+    #[error("the index holds {indexed} records and the store {stored}, even after a rebuild")]
+    AtOdds {
+        /// Records in the index.
+        indexed: u64,
+        /// Live records in the store.
+        stored: u64,
+    },
+    /// Another thread died while it changed the index.
+    #[error("the index is no longer usable: restart the server")]
+    Poisoned,
+}
+
+/// An index over one store.
+pub trait MergedIndex: Send + Sync + 'static {
+    /// Brings the index to the state of `snapshot` and makes it durable and searchable; returns its
+    /// place. An index of another store, ahead of the store, or at odds with it is built anew. What
+    /// was interrupted is done again: each live record is in the index exactly once.
+    fn catch_up(&self, snapshot: Arc<dyn Snapshot>) -> Result<u64, IndexError>;
+
+    /// Place of the last batch that is searchable.
+    fn indexed(&self) -> u64;
+
+    /// Live matches in the asked order, at most `limit`: exact for the state at [`MergedIndex::indexed`].
+    fn find(&self, search: &IndexSearch) -> Result<Vec<Found>, IndexError>;
+
+    /// Bytes on disk.
+    fn bytes(&self) -> u64;
+}
+
+/// Whether `at` comes after `cursor` in the asked order.
+fn is_after(at: CloudCursor, cursor: Option<CloudCursor>, descending: bool) -> bool {
+    let key = |c: CloudCursor| (c.code, c.id);
+    match cursor {
+        None => true,
+        Some(c) if descending => key(at) < key(c),
+        Some(c) => key(at) > key(c),
+    }
+}

@@ -1,0 +1,251 @@
+//! The embedded index: a tantivy directory beside the store.
+//!
+//! | field | what | how |
+//! |---|---|---|
+//! | `t` | terms and order terms, 16 bytes | inverted, documents only: one sorted dictionary |
+//! | `r` | record id | inverted, for deletes |
+//! | `p` | provider id | inverted |
+//! | `hi`, `lo` | record id as two integers | columns |
+//!
+//! A commit's payload is `store id : place of the last batch`, so whatever was killed when, opening
+//! knows what to index again. Nothing here is precious: a directory that is missing, damaged or of
+//! another store is built anew.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use sealdex_crypto::RecordId;
+use tantivy::{
+    Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term,
+    indexer::{IndexWriterOptions, LogMergePolicy},
+    schema::{BytesOptions, FAST, NumericOptions, Schema},
+};
+
+use super::{
+    Found, IndexError, IndexSearch, MergedIndex,
+    by_id::{self, RecordIds},
+    query::{self, Fields},
+    sorted,
+};
+use crate::store::{Snapshot, StoredRecord};
+
+/// What the writer gathers in memory before it flushes a segment, bytes.
+const WRITER_MEMORY: usize = 64 << 20;
+
+impl From<TantivyError> for IndexError {
+    fn from(e: TantivyError) -> Self {
+        Self::Backend(Box::new(e))
+    }
+}
+
+/// The merged index in one directory.
+pub struct TantivyIndex {
+    dir: PathBuf,
+    fields: Fields,
+    hi: tantivy::schema::Field,
+    lo: tantivy::schema::Field,
+    reader: IndexReader,
+    writer: Mutex<IndexWriter>,
+    state: RwLock<Option<State>>,
+}
+
+/// What searches see: an index and the state of the store it stands for.
+#[derive(Clone)]
+struct State {
+    searcher: Searcher,
+    snapshot: Arc<dyn Snapshot>,
+}
+
+impl TantivyIndex {
+    /// Opens the directory, or starts an empty index when there is none that can be trusted: then
+    /// the first [`MergedIndex::catch_up`] indexes everything. Checks the checksum of every file,
+    /// about a second a gigabyte.
+    pub fn open(dir: &Path) -> Result<Self, IndexError> {
+        let (schema, fields, hi, lo) = schema();
+        let index = match open_sound(dir, &schema) {
+            Ok(Some(index)) => index,
+            found => {
+                if let Err(reason) = found {
+                    tracing::warn!(%reason, "the search index cannot be used and is built anew from the store");
+                }
+                create(dir, schema)?
+            }
+        };
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        let options =
+            IndexWriterOptions::builder().num_worker_threads(1).num_merge_threads(1).memory_budget_per_thread(WRITER_MEMORY).build();
+        let writer: IndexWriter = index.writer_with_options(options)?;
+        let mut merge = LogMergePolicy::default();
+        merge.set_min_num_segments(6);
+        merge.set_del_docs_ratio_before_merge(0.3);
+        writer.set_merge_policy(Box::new(merge));
+        Ok(Self { dir: dir.into(), fields, hi, lo, reader, writer: Mutex::new(writer), state: RwLock::new(None) })
+    }
+
+    fn state(&self) -> Option<State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Indexes the batches after `from` and commits.
+    fn index_after(&self, writer: &mut IndexWriter, from: u64, snapshot: &dyn Snapshot) -> Result<(), IndexError> {
+        let to = snapshot.last_seq();
+        for seq in from + 1..=to {
+            let change = snapshot.change(seq)?.unwrap_or_default();
+            for id in &change.replaced {
+                writer.delete_term(Term::from_field_bytes(self.fields.record, &id.0));
+            }
+            for id in change.added {
+                // One that has been replaced since is never added.
+                if let Some(record) = snapshot.record(id)? {
+                    writer.add_document(self.document(id, &record))?;
+                }
+            }
+        }
+        let mut commit = writer.prepare_commit()?;
+        commit.set_payload(&Payload { store: snapshot.store_id(), seq: to }.to_string());
+        commit.commit()?;
+        self.reader.reload()?;
+        Ok(())
+    }
+
+    fn document(&self, id: RecordId, record: &StoredRecord) -> TantivyDocument {
+        let mut doc = TantivyDocument::default();
+        for term in record.terms.chunks_exact(16) {
+            doc.add_bytes(self.fields.terms, term);
+        }
+        doc.add_bytes(self.fields.record, &id.0);
+        doc.add_bytes(self.fields.provider, &record.provider.0);
+        let id = u128::from_be_bytes(id.0);
+        doc.add_u64(self.hi, (id >> 64) as u64);
+        doc.add_u64(self.lo, id as u64);
+        doc
+    }
+}
+
+impl MergedIndex for TantivyIndex {
+    fn catch_up(&self, snapshot: Arc<dyn Snapshot>) -> Result<u64, IndexError> {
+        let mut writer = self.writer.lock().map_err(|_| IndexError::Poisoned)?;
+        let have = Payload::of(&writer.index().load_metas()?.payload.unwrap_or_default());
+        let to = snapshot.last_seq();
+        let at_odds = |reason: &str| tracing::warn!(reason, "the search index is built anew from the store");
+        let from = match have {
+            // A new directory.
+            None if self.reader.searcher().num_docs() == 0 => Some(0),
+            Some(p) if p.store == snapshot.store_id() && p.seq <= to => Some(p.seq),
+            _ => None,
+        };
+        match from {
+            Some(from) if from == to && have.is_some() => self.reader.reload()?,
+            Some(from) => self.index_after(&mut writer, from, &*snapshot)?,
+            None => at_odds("it belongs to another store or is ahead of this one"),
+        }
+        if from.is_none() || self.reader.searcher().num_docs() != snapshot.live() {
+            if from.is_some() {
+                at_odds("it does not hold the records the store holds");
+            }
+            writer.delete_all_documents()?;
+            self.index_after(&mut writer, 0, &*snapshot)?;
+        }
+        let searcher = self.reader.searcher();
+        if searcher.num_docs() != snapshot.live() {
+            return Err(IndexError::AtOdds { indexed: searcher.num_docs(), stored: snapshot.live() });
+        }
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(State { searcher, snapshot });
+        Ok(to)
+    }
+
+    fn indexed(&self) -> u64 {
+        self.state().map_or(0, |s| s.snapshot.last_seq())
+    }
+
+    fn find(&self, search: &IndexSearch) -> Result<Vec<Found>, IndexError> {
+        let Some(State { searcher, snapshot }) = self.state() else { return Ok(Vec::new()) };
+        if search.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let query = query::compile(&search.clause, self.fields);
+        match search.sort {
+            None => by_id::find(&searcher, &*snapshot, &*query, search),
+            Some(sort) => sorted::find(&searcher, &*snapshot, &*query, search, sort, self.fields.terms),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        let Ok(entries) = std::fs::read_dir(&self.dir) else { return 0 };
+        entries.filter_map(|e| e.ok()?.metadata().ok()).map(|m| m.len()).sum()
+    }
+}
+
+fn schema() -> (Schema, Fields, tantivy::schema::Field, tantivy::schema::Field) {
+    let mut schema = Schema::builder();
+    let inverted = || BytesOptions::default().set_indexed();
+    let fields = Fields {
+        terms: schema.add_bytes_field("t", inverted()),
+        record: schema.add_bytes_field("r", inverted()),
+        provider: schema.add_bytes_field("p", inverted()),
+    };
+    let column = || NumericOptions::default() | FAST;
+    let (hi, lo) = (schema.add_u64_field(RecordIds::HI, column()), schema.add_u64_field(RecordIds::LO, column()));
+    (schema.build(), fields, hi, lo)
+}
+
+/// Why a directory is not used.
+#[derive(Debug, thiserror::Error)]
+enum Unsound {
+    #[error("it does not open: {0}")]
+    Open(#[from] TantivyError),
+    #[error("it has another layout")]
+    Schema,
+    #[error("{0} of its files are damaged")]
+    Checksum(usize),
+}
+
+/// The index in `dir` if it is whole; `None` if there is none.
+fn open_sound(dir: &Path, schema: &Schema) -> Result<Option<Index>, Unsound> {
+    if !dir.join("meta.json").exists() {
+        return Ok(None);
+    }
+    let index = Index::open_in_dir(dir)?;
+    if index.schema() != *schema {
+        return Err(Unsound::Schema);
+    }
+    let damaged = index.validate_checksum()?.len();
+    if damaged > 0 {
+        return Err(Unsound::Checksum(damaged));
+    }
+    index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+    Ok(Some(index))
+}
+
+fn create(dir: &Path, schema: Schema) -> Result<Index, IndexError> {
+    let io = |e: std::io::Error| IndexError::Backend(Box::new(e));
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).map_err(io)?;
+    }
+    std::fs::create_dir_all(dir).map_err(io)?;
+    Ok(Index::create_in_dir(dir, schema)?)
+}
+
+/// What a commit stands for.
+#[derive(Clone, Copy)]
+struct Payload {
+    store: [u8; 16],
+    seq: u64,
+}
+
+impl Payload {
+    fn of(text: &str) -> Option<Self> {
+        let (store, seq) = text.split_once(':')?;
+        let mut id = [0; 16];
+        hex::decode_to_slice(store, &mut id).ok()?;
+        Some(Self { store: id, seq: seq.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", hex::encode(self.store), self.seq)
+    }
+}

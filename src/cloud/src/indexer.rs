@@ -1,0 +1,101 @@
+//! The thread that brings the merged index to the state of the store.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    index::{IndexError, MergedIndex},
+    store::SealedStore,
+};
+
+/// Shortest time between two commits. An idle index takes a batch at once; under load the batches
+/// of this long share a commit and a segment.
+const PACE: Duration = Duration::from_millis(200);
+/// Pause after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Tells the indexer that there is something to do. Cheap, any number of times.
+#[derive(Clone)]
+pub(crate) struct Wake {
+    bell: SyncSender<()>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Wake {
+    pub(crate) fn wake(&self) {
+        // A bell that rings already is enough.
+        let _ = self.bell.try_send(());
+    }
+
+    /// Ends the thread after the commit it is at.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+}
+
+/// A new bell, and what listens to it.
+pub(crate) fn bell() -> (Wake, Listener) {
+    let (bell, rings) = sync_channel(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    (Wake { bell, stop: stop.clone() }, Listener { rings, stop })
+}
+
+/// The indexer's side of the bell.
+pub(crate) struct Listener {
+    rings: Receiver<()>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Listener {
+    /// Starts the thread. `caught_up` is set once everything that was accepted before the start is
+    /// searchable.
+    pub(crate) fn start(
+        self,
+        store: Arc<dyn SealedStore>,
+        index: Arc<dyn MergedIndex>,
+        caught_up: Arc<AtomicBool>,
+    ) -> std::io::Result<JoinHandle<()>> {
+        thread::Builder::new().name("cloud-indexer".into()).spawn(move || self.run(&*store, &*index, &caught_up))
+    }
+
+    fn run(&self, store: &dyn SealedStore, index: &dyn MergedIndex, caught_up: &AtomicBool) {
+        while !self.stop.load(Ordering::Acquire) {
+            let started = Instant::now();
+            if !step(store, index, caught_up) {
+                thread::sleep(RETRY);
+                continue;
+            }
+            if self.rings.recv().is_err() {
+                return;
+            }
+            if !self.stop.load(Ordering::Acquire) {
+                thread::sleep(PACE.saturating_sub(started.elapsed()));
+            }
+        }
+    }
+}
+
+/// One round; false when it failed.
+fn step(store: &dyn SealedStore, index: &dyn MergedIndex, caught_up: &AtomicBool) -> bool {
+    let started = Instant::now();
+    match store.snapshot().map_err(IndexError::from).and_then(|snapshot| index.catch_up(snapshot)) {
+        Ok(seq) => {
+            caught_up.store(true, Ordering::Release);
+            metrics::gauge!("sealdex_cloud_indexed_seq").set(seq as f64);
+            metrics::histogram!("sealdex_cloud_index_commit_seconds").record(started.elapsed().as_secs_f64());
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "the index could not be brought up to date; trying again");
+            false
+        }
+    }
+}

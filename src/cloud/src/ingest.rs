@@ -1,0 +1,118 @@
+//! The way in: a bounded queue, one writer thread, one `fsync` for everything that waits.
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use sealdex_wire::ingest::BatchReceipt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::{
+    indexer::Wake,
+    store::{NewBatch, Refused, SealedStore},
+};
+
+/// Batches that wait at most; one more is refused as overload.
+const QUEUE: usize = 64;
+/// Bytes of request bodies taken in at once, KiB; one more is refused as overload.
+const ROOM_KIB: usize = 128 << 10;
+/// Batches written in one transaction at most.
+const GROUP: usize = 32;
+
+/// Why a batch was not accepted.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum IngestError {
+    /// Too much is waiting.
+    #[error("too many batches are waiting: send it again later")]
+    Full,
+    /// It contradicts what is stored.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The store failed; the log says how.
+    #[error("the batch could not be stored")]
+    Failed,
+}
+
+enum Job {
+    Accept { batch: NewBatch, answer: oneshot::Sender<Result<BatchReceipt, IngestError>>, room: Room },
+    Stop,
+}
+
+/// Room for one request's bytes, until it is answered.
+pub(crate) struct Room(#[allow(dead_code)] OwnedSemaphorePermit); // held for its drop
+
+/// Hands batches to the writer thread.
+#[derive(Clone)]
+pub(crate) struct Ingest {
+    queue: mpsc::Sender<Job>,
+    room: Arc<Semaphore>,
+}
+
+impl Ingest {
+    /// Starts the writer thread, which ends at [`Ingest::stop`].
+    pub(crate) fn start(store: Arc<dyn SealedStore>, wake: Wake) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let writer = thread::Builder::new().name("cloud-writer".into()).spawn(move || write(&*store, jobs, &wake))?;
+        Ok((Self { queue, room: Arc::new(Semaphore::new(ROOM_KIB)) }, writer))
+    }
+
+    /// Room for a body of `bytes`, or overload.
+    pub(crate) fn room(&self, bytes: usize) -> Result<Room, IngestError> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        self.room.clone().try_acquire_many_owned(kib).map(Room).map_err(|_| IngestError::Full)
+    }
+
+    /// Waits until the batch is durable.
+    pub(crate) async fn accept(&self, batch: NewBatch, room: Room) -> Result<BatchReceipt, IngestError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.try_send(Job::Accept { batch, answer, room }).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => IngestError::Full,
+            mpsc::error::TrySendError::Closed(_) => IngestError::Failed,
+        })?;
+        answered.await.unwrap_or(Err(IngestError::Failed))
+    }
+
+    /// Lets the writer finish what waits and end.
+    pub(crate) async fn stop(&self) {
+        let _ = self.queue.send(Job::Stop).await;
+    }
+}
+
+fn write(store: &dyn SealedStore, mut jobs: mpsc::Receiver<Job>, wake: &Wake) {
+    let mut stopping = false;
+    while !stopping {
+        let Some(first) = jobs.blocking_recv() else { return };
+        let (mut group, mut waiting) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(job) = next {
+            match job {
+                Job::Accept { batch, answer, room } => {
+                    group.push(batch);
+                    waiting.push((answer, room));
+                }
+                Job::Stop => stopping = true,
+            }
+            next = if group.len() < GROUP && !stopping { jobs.try_recv().ok() } else { None };
+        }
+        if group.is_empty() {
+            continue;
+        }
+        let answers = store.accept(&group);
+        metrics::histogram!("sealdex_cloud_group_batches").record(group.len() as f64);
+        drop(group);
+        match answers {
+            Ok(answers) => {
+                for ((answer, _room), result) in waiting.into_iter().zip(answers) {
+                    // Whoever no longer waits will ask again and be told of the duplicate.
+                    let _ = answer.send(result.map_err(IngestError::Refused));
+                }
+                wake.wake();
+            }
+            Err(error) => {
+                tracing::error!(%error, "a group of batches could not be stored");
+                waiting.into_iter().for_each(|(answer, _room)| drop(answer.send(Err(IngestError::Failed))));
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `sealdex-cloud`: the cloud as a program.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use sealdex_cloud::{CloudConfig, CloudKeys};
+use sealdex_keyfile::Passphrase;
+use sealdex_net::{Listen, guard::Bounds, tls};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Keeps sealed records and the merged index of a Sealdex domain, without being able to read either.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Directory of store and index.
+    #[arg(long)]
+    dir: PathBuf,
+    /// Address to listen on; port 0 picks one.
+    #[arg(long, default_value = "127.0.0.1:7412")]
+    listen: SocketAddr,
+    /// The cloud's key file.
+    #[arg(long)]
+    keys: PathBuf,
+    /// File whose first line is the key file's passphrase; else SEALDEX_PASSPHRASE.
+    #[arg(long)]
+    passphrase_file: Option<PathBuf>,
+    /// Certificate chain, PEM.
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key, PEM.
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Serve plain HTTP beyond loopback, behind a proxy that terminates TLS.
+    #[arg(long)]
+    insecure_http: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the cloud stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
+    let passphrase = match &args.passphrase_file {
+        Some(path) => Some(Passphrase::from_file(path)?),
+        None => std::env::var("SEALDEX_PASSPHRASE").ok().map(Passphrase::new),
+    };
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Some(tls::server(cert, key)?),
+        _ => None,
+    };
+    let config = CloudConfig {
+        data_dir: args.dir,
+        listen: Listen { addr: args.listen, tls, insecure: args.insecure_http },
+        keys: CloudKeys::load(&args.keys, passphrase.as_ref())?,
+        bounds: Bounds::default(),
+    };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    Ok(sealdex_cloud::serve(config, announce, stop).await?)
+}
+
+/// Tells whoever started the program where it listens.
+#[allow(clippy::print_stdout)] // the one line a supervisor may wait for; everything else is logged
+fn announce(addr: SocketAddr) {
+    println!("listening on {addr}");
+}

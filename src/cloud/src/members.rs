@@ -1,0 +1,174 @@
+//! The roster as the cloud uses it: gates, providers, who is below whom.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use sealdex_crypto::{PrincipalId, PublicIdentity};
+use sealdex_net::{Directory, Refusal};
+use sealdex_wire::{
+    ProblemType, Signed, SignedError, codec, limits,
+    roster::{BadKeys, Role, Roster, Status},
+    search::{ClauseError, CloudClause},
+};
+
+/// Why a roster was refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RosterError {
+    /// Not signed by the authority.
+    #[error(transparent)]
+    Signature(#[from] SignedError),
+    /// Keys that are none, or do not belong to their id.
+    #[error("{0} does not have the keys its id certifies")]
+    Keys(PrincipalId),
+    /// Of another domain or authority.
+    #[error("the roster is of another domain or authority")]
+    Domain,
+    /// This cloud is not in it.
+    #[error("the roster does not list this cloud")]
+    NotListed,
+    /// Says more than a cloud may know.
+    #[error("the cloud's roster must list providers only, without names: send Roster::for_cloud")]
+    TellsTooMuch,
+    /// A parent that is missing or a ring of parents.
+    #[error("the parents of {0} do not lead to a hospital")]
+    Path(PrincipalId),
+}
+
+/// A provider that may or may not push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Provider {
+    keys: PublicIdentity,
+    /// Root of its path.
+    pub(crate) hospital: PrincipalId,
+    /// Whether it and everyone above it is served.
+    pub(crate) active: bool,
+}
+
+/// A verified roster, ready for look-ups.
+pub(crate) struct Members {
+    pub(crate) version: u64,
+    gates: HashMap<PrincipalId, PublicIdentity>,
+    providers: HashMap<PrincipalId, Provider>,
+    below: HashMap<PrincipalId, Vec<PrincipalId>>,
+}
+
+impl Members {
+    fn new(roster: &Roster) -> Result<Self, RosterError> {
+        let certified = |id, keys: Result<PublicIdentity, BadKeys>| {
+            keys.ok().filter(|k| k.id() == id).ok_or(RosterError::Keys(id))
+        };
+        let mut gates = HashMap::new();
+        for gate in &roster.gates {
+            gates.insert(gate.id, certified(gate.id, gate.keys.identity())?);
+        }
+        let by_id: HashMap<_, _> = roster.members.iter().map(|m| (m.id, m)).collect();
+        let (mut providers, mut below) = (HashMap::new(), HashMap::<_, Vec<_>>::new());
+        for member in &roster.members {
+            if member.role != Role::Provider || member.name.is_some() {
+                return Err(RosterError::TellsTooMuch);
+            }
+            let (mut top, mut active, mut steps) = (member, member.status == Status::Active, 0);
+            while let Some(parent) = top.parent {
+                steps += 1;
+                top = by_id.get(&parent).filter(|_| steps <= by_id.len()).ok_or(RosterError::Path(member.id))?;
+                active &= top.status == Status::Active;
+                below.entry(parent).or_default().push(member.id);
+            }
+            let keys = certified(member.id, member.keys.identity())?;
+            providers.insert(member.id, Provider { keys, hospital: top.id, active });
+        }
+        Ok(Self { version: roster.version, gates, providers, below })
+    }
+
+    /// Keys of a gate.
+    pub(crate) fn gate(&self, id: PrincipalId) -> Option<&PublicIdentity> {
+        self.gates.get(&id)
+    }
+
+    /// A provider, active or not.
+    pub(crate) fn provider(&self, id: PrincipalId) -> Option<Provider> {
+        self.providers.get(&id).copied()
+    }
+
+    /// The clause with everyone below a source added to it, so that a hospital stands for its
+    /// departments as the roster has them now.
+    pub(crate) fn unfold(&self, clause: CloudClause) -> Result<CloudClause, ClauseError> {
+        let mut room = limits::CLOUD_LEAVES;
+        self.unfold_within(clause, &mut room)
+    }
+
+    fn unfold_within(&self, clause: CloudClause, room: &mut usize) -> Result<CloudClause, ClauseError> {
+        let mut all = |cs: Vec<CloudClause>| cs.into_iter().map(|c| self.unfold_within(c, room)).collect::<Result<Vec<_>, _>>();
+        Ok(match clause {
+            CloudClause::And(cs) => CloudClause::And(all(cs)?),
+            CloudClause::Or(cs) => CloudClause::Or(all(cs)?),
+            CloudClause::Not(c) => CloudClause::Not(Box::new(self.unfold_within(*c, room)?)),
+            CloudClause::Source(mut ids) => {
+                let below: usize = ids.iter().filter_map(|id| self.below.get(id)).map(Vec::len).sum();
+                *room = room.checked_sub(below).ok_or(ClauseError::TooMany(limits::CLOUD_LEAVES))?;
+                let below: Vec<_> = ids.iter().filter_map(|id| self.below.get(id)).flatten().copied().collect();
+                ids.extend(below);
+                CloudClause::Source(ids)
+            }
+            leaf => leaf,
+        })
+    }
+}
+
+/// The domain a cloud serves, and its roster once there is one.
+pub(crate) struct Domain {
+    pub(crate) name: String,
+    pub(crate) me: PrincipalId,
+    pub(crate) authority: PublicIdentity,
+    members: RwLock<Option<Arc<Members>>>,
+}
+
+impl Domain {
+    pub(crate) fn new(name: String, me: PrincipalId, authority: PublicIdentity) -> Self {
+        Self { name, me, authority, members: RwLock::new(None) }
+    }
+
+    /// Verifies a roster; [`Domain::enter`] puts it in force.
+    pub(crate) fn verify(&self, signed: &Signed<Roster>) -> Result<Members, RosterError> {
+        let roster = signed.verify(&self.authority)?;
+        let authority = roster.authority.identity().map_err(|_| RosterError::Domain)?;
+        if roster.domain != self.name || authority.id() != self.authority.id() {
+            return Err(RosterError::Domain);
+        }
+        if !roster.clouds.iter().any(|c| c.id == self.me) {
+            return Err(RosterError::NotListed);
+        }
+        Members::new(&roster)
+    }
+
+    /// Verifies a stored roster.
+    pub(crate) fn verify_stored(&self, document: &[u8]) -> Result<Members, RosterError> {
+        let signed = codec::from_json(document).map_err(SignedError::from)?;
+        self.verify(&signed)
+    }
+
+    pub(crate) fn enter(&self, members: Members) {
+        *self.members.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(members));
+    }
+
+    pub(crate) fn current(&self) -> Option<Arc<Members>> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The roster in force, or the refusal of a cloud without one.
+    pub(crate) fn members(&self) -> Result<Arc<Members>, Refusal> {
+        self.current().ok_or_else(|| Refusal::new(ProblemType::Overloaded, "this cloud has no roster yet: the authority must send one"))
+    }
+}
+
+impl Directory for Domain {
+    fn keys(&self, id: PrincipalId) -> Option<PublicIdentity> {
+        if id == self.authority.id() {
+            return Some(self.authority);
+        }
+        let members = self.current()?;
+        members.gate(id).copied().or_else(|| members.provider(id).map(|p| p.keys))
+    }
+}

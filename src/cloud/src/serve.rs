@@ -1,0 +1,136 @@
+//! Starting and stopping a cloud.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use sealdex_net::{Authenticator, Listen, clock::now_ms, guard};
+use sealdex_wire::roster::BadKeys;
+
+use crate::{
+    CloudKeys,
+    http::{self, Api},
+    index::{IndexError, MergedIndex, TantivyIndex},
+    indexer,
+    ingest::Ingest,
+    members::{Domain, RosterError},
+    store::{RedbStore, RosterStore, SealedStore, StoreError},
+    tickets::Tickets,
+};
+
+/// Where a cloud keeps its data, and how it is reached.
+pub struct CloudConfig {
+    /// Directory of the store (`store.redb`) and the index (`index/`); made when missing.
+    pub data_dir: PathBuf,
+    /// Where to listen.
+    pub listen: Listen,
+    /// Who it is.
+    pub keys: CloudKeys,
+    /// Bounds on requests.
+    pub bounds: guard::Bounds,
+}
+
+/// Why a cloud could not start or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudError {
+    /// The authority's keys are no keys.
+    #[error("the key file names an authority without valid keys: {0}")]
+    Authority(#[from] BadKeys),
+    /// The data directory.
+    #[error("cannot use the data directory {dir}: {source}")]
+    DataDir {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store.
+    #[error("cannot open the store (is another cloud running on it?): {0}")]
+    Store(#[from] StoreError),
+    /// The index.
+    #[error("cannot open the search index: {0}")]
+    Index(#[from] IndexError),
+    /// The stored roster does not fit the keys.
+    #[error("the stored roster is refused: {0}")]
+    Roster(#[from] RosterError),
+    /// The address.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// Which.
+        addr: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Threads.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Serves until `stop` resolves, then finishes what was accepted. `ready` is told the bound address
+/// as soon as requests are taken; `/readyz` tells when searches are.
+pub async fn serve(config: CloudConfig, ready: impl FnOnce(SocketAddr), stop: impl Future<Output = ()>) -> Result<(), CloudError> {
+    let CloudConfig { data_dir, listen, keys, bounds } = config;
+    let authority = keys.authority.identity()?;
+    let domain = Arc::new(Domain::new(keys.domain.clone(), keys.id(), authority));
+    let (store, index) = open(data_dir).await?;
+    if let Some(document) = store.roster()? {
+        domain.enter(domain.verify_stored(&document)?);
+    }
+
+    let caught_up = Arc::new(AtomicBool::new(false));
+    let sealed: Arc<dyn SealedStore> = store.clone();
+    let (wake, listener) = indexer::bell();
+    let indexing = listener.start(sealed.clone(), index.clone(), caught_up.clone()).map_err(CloudError::Thread)?;
+    let (ingest, writing) = Ingest::start(sealed.clone(), wake.clone()).map_err(CloudError::Thread)?;
+
+    let api = Api {
+        auth: Arc::new(Authenticator::new(keys.domain.clone(), domain.me, domain.clone())),
+        tickets: Arc::new(Tickets::new(keys.domain, domain.me, now_ms())),
+        domain,
+        store: sealed,
+        rosters: store,
+        index,
+        ingest: ingest.clone(),
+        caught_up,
+        readers: Api::readers(),
+        roster_gate: Arc::default(),
+    };
+    let router = guard::guard(http::router(api), "cloud", bounds);
+    let bound = match listen.bind().await.and_then(|l| Ok((l.local_addr()?, l))) {
+        Ok((addr, bound)) => {
+            tracing::info!(%addr, "the cloud listens");
+            ready(addr);
+            Ok(bound)
+        }
+        Err(source) => Err(CloudError::Listen { addr: listen.addr, source }),
+    };
+    let served = match bound {
+        Ok(bound) => {
+            sealdex_net::serve(bound, listen.tls, router, stop).await;
+            Ok(())
+        }
+        Err(e) => Err(e),
+    };
+    ingest.stop().await;
+    wake.stop();
+    let ended = tokio::task::spawn_blocking(move || writing.join().is_ok() & indexing.join().is_ok()).await;
+    if !matches!(ended, Ok(true)) {
+        tracing::error!("a thread of the cloud ended by a panic");
+    }
+    served
+}
+
+async fn open(dir: PathBuf) -> Result<(Arc<RedbStore>, Arc<dyn MergedIndex>), CloudError> {
+    let opened = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&dir).map_err(|source| CloudError::DataDir { dir: dir.clone(), source })?;
+        let store = Arc::new(RedbStore::open(&dir.join("store.redb"))?);
+        let index: Arc<dyn MergedIndex> = Arc::new(TantivyIndex::open(&dir.join("index"))?);
+        Ok((store, index))
+    });
+    match opened.await {
+        Ok(result) => result,
+        Err(panic) => Err(CloudError::Thread(std::io::Error::other(panic))),
+    }
+}

@@ -1,0 +1,154 @@
+//! The reference store: maps in memory, nothing clever. Tests compare the others with it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term};
+use sealdex_wire::ingest::BatchReceipt;
+
+use super::{Change, NewBatch, Refused, RosterStore, SealedStore, Snapshot, StoreError, StoredRecord, Totals};
+
+/// A store that lives as long as the process. For tests.
+#[derive(Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    roster: Mutex<Option<Vec<u8>>>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    records: BTreeMap<RecordId, (StoredRecord, Vec<u8>)>,
+    origins: HashMap<Term, RecordId>,
+    batches: HashMap<BatchId, (PrincipalId, [u8; 32], BatchReceipt)>,
+    changes: Vec<Change>,
+}
+
+impl State {
+    fn accept(&mut self, batch: &NewBatch) -> Result<BatchReceipt, Refused> {
+        if let Some((provider, body, receipt)) = self.batches.get(&batch.batch) {
+            let same = *provider == batch.provider && *body == batch.body_sha256;
+            return if same { Ok(BatchReceipt { duplicate: true, ..receipt.clone() }) } else { Err(Refused::BatchReused(batch.batch)) };
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = batch.records.iter().find(|r| !seen.insert(r.id)) {
+            return Err(Refused::RepeatedRecord(twice.id));
+        }
+        let mut by_id: Vec<_> = batch.records.iter().collect();
+        by_id.sort_by_key(|r| r.id);
+        if let Some(known) = by_id.iter().find(|r| self.records.contains_key(&r.id)) {
+            return Err(Refused::RecordExists(known.id));
+        }
+        let last: HashMap<Term, RecordId> = batch.records.iter().map(|r| (r.index.origin, r.id)).collect();
+        by_id.retain(|r| last.get(&r.index.origin) == Some(&r.id));
+        let foreign = |id: &RecordId| self.records.get(id).is_some_and(|(old, _)| old.hospital != batch.hospital);
+        if let Some(r) = by_id.iter().find(|r| self.origins.get(&r.index.origin).is_some_and(foreign)) {
+            return Err(Refused::ForeignOrigin(r.id));
+        }
+        let seq = self.changes.len() as u64 + 1;
+        let mut change = Change::default();
+        for r in &by_id {
+            if let Some(old) = self.origins.insert(r.index.origin, r.id) {
+                self.records.remove(&old);
+                change.replaced.push(old);
+            }
+            change.added.push(r.id);
+            let stored = StoredRecord {
+                provider: batch.provider,
+                hospital: batch.hospital,
+                origin: r.index.origin,
+                seq,
+                tag: r.index.tag.clone(),
+                terms: r.index.terms.clone(),
+            };
+            self.records.insert(r.id, (stored, r.sealed.clone()));
+        }
+        change.replaced.sort_unstable();
+        let receipt = BatchReceipt {
+            batch: batch.batch,
+            seq,
+            records: batch.records.len() as u32,
+            replaced: (batch.records.len() - by_id.len() + change.replaced.len()) as u32,
+            duplicate: false,
+        };
+        self.changes.push(change);
+        self.batches.insert(batch.batch, (batch.provider, batch.body_sha256, receipt.clone()));
+        Ok(receipt)
+    }
+}
+
+impl MemoryStore {
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl SealedStore for MemoryStore {
+    fn accept(&self, group: &[NewBatch]) -> Result<Vec<Result<BatchReceipt, Refused>>, StoreError> {
+        Ok(self.with(|s| group.iter().map(|b| s.accept(b)).collect()))
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
+        Ok(Arc::new(self.with(|s| s.clone())))
+    }
+
+    fn totals(&self) -> Result<Totals, StoreError> {
+        Ok(self.with(|s| {
+            let mut providers = BTreeMap::<PrincipalId, u64>::new();
+            s.records.values().for_each(|(r, _)| *providers.entry(r.provider).or_default() += 1);
+            Totals {
+                records: s.records.len() as u64,
+                batches: s.batches.len() as u64,
+                last_seq: s.changes.len() as u64,
+                sealed_bytes: s.records.values().map(|(_, b)| b.len() as u64).sum(),
+                store_bytes: 0,
+                providers: providers.into_iter().collect(),
+            }
+        }))
+    }
+}
+
+impl Snapshot for State {
+    fn store_id(&self) -> [u8; 16] {
+        [0; 16]
+    }
+
+    fn last_seq(&self) -> u64 {
+        self.changes.len() as u64
+    }
+
+    fn live(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    fn change(&self, seq: u64) -> Result<Option<Change>, StoreError> {
+        let at = seq.checked_sub(1).and_then(|i| usize::try_from(i).ok());
+        Ok(at.and_then(|i| self.changes.get(i)).cloned())
+    }
+
+    fn record(&self, id: RecordId) -> Result<Option<StoredRecord>, StoreError> {
+        Ok(self.records.get(&id).map(|(r, _)| r.clone()))
+    }
+
+    fn ids(&self, after: Option<RecordId>, limit: usize) -> Result<Vec<RecordId>, StoreError> {
+        Ok(self.records.keys().filter(|id| after.is_none_or(|a| **id > a)).take(limit).copied().collect())
+    }
+
+    fn sealed(&self, ids: &[RecordId], max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let out: Vec<_> = ids.iter().map(|id| self.records.get(id).map(|(_, sealed)| sealed.clone())).collect();
+        let bytes: usize = out.iter().flatten().map(Vec::len).sum();
+        if bytes > max_bytes { Err(StoreError::TooLarge(max_bytes)) } else { Ok(out) }
+    }
+}
+
+impl RosterStore for MemoryStore {
+    fn roster(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.roster.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    fn put_roster(&self, document: &[u8]) -> Result<(), StoreError> {
+        *self.roster.lock().unwrap_or_else(PoisonError::into_inner) = Some(document.to_vec());
+        Ok(())
+    }
+}

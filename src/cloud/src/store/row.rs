@@ -1,0 +1,105 @@
+//! Byte layout of the rows, the same for every backend that stores bytes. Integers are big-endian.
+//!
+//! ```text
+//! record  provider(16) hospital(16) origin(16) seq(8) u16(len tag) tag terms
+//! batch   provider(16) body_sha256(32) seq(8) records(4) replaced(4)
+//! change  u32(len added) added ids(16 each) replaced ids(16 each)
+//! ```
+
+use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term};
+use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
+
+use super::{Change, NewBatch, StoreError, StoredRecord};
+
+/// The fixed head of a record's row.
+const RECORD_HEAD: usize = 16 + 16 + 16 + 8 + 2;
+
+/// Writes a record's row into `out`, which is cleared first.
+pub(crate) fn put_record(out: &mut Vec<u8>, batch: &NewBatch, seq: u64, record: &UploadRecord) {
+    out.clear();
+    out.extend_from_slice(&batch.provider.0);
+    out.extend_from_slice(&batch.hospital.0);
+    out.extend_from_slice(&record.index.origin.0);
+    out.extend_from_slice(&seq.to_be_bytes());
+    // Tags are bounded by `limits::TAG` before they get here.
+    out.extend_from_slice(&(record.index.tag.len() as u16).to_be_bytes());
+    out.extend_from_slice(&record.index.tag);
+    out.extend_from_slice(&record.index.terms);
+}
+
+pub(crate) fn record(row: &[u8]) -> Result<StoredRecord, StoreError> {
+    let mut rest = row;
+    let mut parse = || -> Option<StoredRecord> {
+        let provider = PrincipalId(take(&mut rest)?);
+        let hospital = PrincipalId(take(&mut rest)?);
+        let origin = Term(take(&mut rest)?);
+        let seq = u64::from_be_bytes(take(&mut rest)?);
+        let tag_len = usize::from(u16::from_be_bytes(take(&mut rest)?));
+        let (tag, terms) = rest.split_at_checked(tag_len)?;
+        Some(StoredRecord { provider, hospital, origin, seq, tag: tag.to_vec(), terms: terms.to_vec() })
+    };
+    parse().ok_or(StoreError::Damaged("records"))
+}
+
+/// Provider and hospital of a record's row, without reading the rest.
+pub(crate) fn owners(row: &[u8]) -> Result<(PrincipalId, PrincipalId), StoreError> {
+    let head = row.first_chunk::<RECORD_HEAD>().ok_or(StoreError::Damaged("records"))?;
+    let mut rest = head.as_slice();
+    match (take(&mut rest), take(&mut rest)) {
+        (Some(provider), Some(hospital)) => Ok((PrincipalId(provider), PrincipalId(hospital))),
+        _ => Err(StoreError::Damaged("records")),
+    }
+}
+
+pub(crate) fn batch_row(batch: &NewBatch, receipt: &BatchReceipt) -> [u8; 64] {
+    let mut out = [0; 64];
+    out[..16].copy_from_slice(&batch.provider.0);
+    out[16..48].copy_from_slice(&batch.body_sha256);
+    out[48..56].copy_from_slice(&receipt.seq.to_be_bytes());
+    out[56..60].copy_from_slice(&receipt.records.to_be_bytes());
+    out[60..].copy_from_slice(&receipt.replaced.to_be_bytes());
+    out
+}
+
+/// The receipt behind a batch's row, if the row is of the same provider and body.
+pub(crate) fn receipt_again(row: &[u8], batch: &NewBatch) -> Result<Option<BatchReceipt>, StoreError> {
+    let mut rest = row;
+    let mut parse = || -> Option<(bool, BatchReceipt)> {
+        let same = take::<16>(&mut rest)? == batch.provider.0;
+        let same = same & (take::<32>(&mut rest)? == batch.body_sha256);
+        let seq = u64::from_be_bytes(take(&mut rest)?);
+        let records = u32::from_be_bytes(take(&mut rest)?);
+        let replaced = u32::from_be_bytes(take(&mut rest)?);
+        Some((same, BatchReceipt { batch: BatchId(batch.batch.0), seq, records, replaced, duplicate: true }))
+    };
+    let (same, receipt) = parse().ok_or(StoreError::Damaged("batches"))?;
+    Ok(same.then_some(receipt))
+}
+
+pub(crate) fn change_row(change: &Change) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4 + 16 * (change.added.len() + change.replaced.len()));
+    out.extend_from_slice(&(change.added.len() as u32).to_be_bytes());
+    change.added.iter().chain(&change.replaced).for_each(|id| out.extend_from_slice(&id.0));
+    out
+}
+
+pub(crate) fn change(row: &[u8]) -> Result<Change, StoreError> {
+    let mut rest = row;
+    let mut parse = || -> Option<Change> {
+        let added = usize::try_from(u32::from_be_bytes(take(&mut rest)?)).ok()?.checked_mul(16)?;
+        let (added, replaced) = rest.split_at_checked(added)?;
+        replaced.len().is_multiple_of(16).then(|| Change { added: ids(added).collect(), replaced: ids(replaced).collect() })
+    };
+    parse().ok_or(StoreError::Damaged("changes"))
+}
+
+/// Record ids packed one after the other; a partial one at the end is left out.
+pub(crate) fn ids(packed: &[u8]) -> impl Iterator<Item = RecordId> + '_ {
+    packed.as_chunks::<16>().0.iter().map(|id| RecordId(*id))
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*head)
+}

@@ -1,0 +1,99 @@
+//! The whole process, killed at random points while it is pushed to: every acknowledged batch is
+//! there once, in the store and in the index.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+mod support;
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rand::RngExt;
+use sealdex_wire::search::CloudClause;
+use support::{
+    domain::{Domain, key_json, push, put_roster, search, settled},
+    *,
+};
+
+const ROUNDS: usize = 6;
+const BATCH: u64 = 40;
+
+fn spawn(dir: &Path) -> (Child, SocketAddr) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sealdex-cloud"))
+        .args(["--listen", "127.0.0.1:0", "--keys"])
+        .arg(dir.join("cloud.key"))
+        .arg("--dir")
+        .arg(dir.join("data"))
+        .env("RUST_LOG", "warn")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let addr = line.trim().strip_prefix("listening on ").expect("the cloud starts").parse().unwrap();
+    (child, addr)
+}
+
+/// Batch `n`: new records, every third of them the next version of a record of the batch before.
+fn batch_of(d: &Domain, n: u64) -> sealdex_wire::ingest::BatchUpload {
+    let records = (0..BATCH).map(|i| {
+        let origin = if i % 3 == 0 && n > 0 { (n - 1) * BATCH + i + 1 } else { n * BATCH + i };
+        record(n * BATCH + i, origin, &[term(n), term(1000 + i)])
+    });
+    d.upload(n as u8, &d.hospital, records.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_random_points_nothing_is_lost_or_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    sealdex_keyfile::write(&dir.path().join("cloud.key"), "cloud", key_json().as_bytes(), None).unwrap();
+    let d = Domain::new();
+    let mut rng = rand::rng();
+    let mut next = 0;
+    for round in 0..ROUNDS {
+        let (mut child, addr) = spawn(dir.path());
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        put_roster(&d, addr, &d.roster(1)).await.unwrap();
+        let delay = Duration::from_millis(rng.random_range(0..250));
+        let killer = tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            child.kill().unwrap();
+            child.wait().unwrap();
+        });
+        let peer = d.peer(addr, &d.hospital);
+        // Whatever was not acknowledged is sent again after the restart, as a provider does.
+        while next < 200 && push(&peer, &batch_of(&d, next)).await.is_ok() {
+            next += 1;
+        }
+        killer.await.unwrap();
+        if round % 3 == 2 {
+            std::fs::remove_dir_all(dir.path().join("data/index")).unwrap();
+        }
+    }
+    let (mut child, addr) = spawn(dir.path());
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    put_roster(&d, addr, &d.roster(1)).await.unwrap();
+    let receipt = push(&d.peer(addr, &d.hospital), &batch_of(&d, next)).await.unwrap();
+    assert_eq!((receipt.seq, receipt.records), (next + 1, BATCH as u32));
+    let stats = settled(&d, addr).await;
+    let gone = (0..BATCH).filter(|i| i % 3 == 1).count() as u64 * next;
+    assert_eq!((stats.batches, stats.records), (next + 1, (next + 1) * BATCH - gone));
+    let gate = d.peer(addr, &d.gate);
+    for n in 0..=next {
+        assert!(push(&d.peer(addr, &d.hospital), &batch_of(&d, n)).await.unwrap().duplicate);
+        let found = search(&gate, CloudClause::Terms(term(n).to_vec()), 1000).await.unwrap();
+        // Every third origin of a batch, shifted by one, has a newer version in the next.
+        let live = (0..BATCH).filter(|i| n == next || i % 3 != 1);
+        let expected: Vec<_> = live.map(|i| record_id(n * BATCH + i)).collect();
+        let got: Vec<_> = found.matches.iter().map(|m| m.0).collect();
+        assert_eq!(got, expected, "batch {n} of {next}");
+    }
+    let all = search(&gate, CloudClause::All, 16_384).await.unwrap();
+    assert_eq!(all.matches.len() as u64, stats.records);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

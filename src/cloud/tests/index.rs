@@ -1,0 +1,237 @@
+//! The conformance suite of `MergedIndex`, and the evaluator against brute force.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+mod support;
+
+use std::{fs, path::Path};
+
+use proptest::prelude::*;
+use rand::{RngExt, rngs::StdRng};
+use sealdex_cloud::{
+    index::{BruteForce, Found, IndexSearch, MergedIndex, TantivyIndex},
+    store::{MemoryStore, NewBatch, RedbStore, SealedStore},
+};
+use sealdex_crypto::{BatchId, RecordId};
+use sealdex_wire::search::{CloudClause, CloudCursor, CloudSort};
+use support::*;
+
+fn all(limit: usize) -> IndexSearch {
+    IndexSearch { clause: CloudClause::All, sort: None, after: None, limit }
+}
+
+fn ids(index: &dyn MergedIndex, clause: CloudClause) -> Vec<RecordId> {
+    let found = index.find(&IndexSearch { clause, ..all(1000) }).unwrap();
+    found.into_iter().map(|f| f.at.id).collect()
+}
+
+fn term_clause(n: u64) -> CloudClause {
+    CloudClause::Terms(term(n).to_vec())
+}
+
+/// All an index must do. `open` gives the index of one place, again and again.
+fn conformance<I: MergedIndex>(open: impl Fn() -> I) {
+    let store = MemoryStore::default();
+    let index = open();
+    assert_eq!(index.indexed(), 0);
+    assert_eq!(index.catch_up(store.snapshot().unwrap()).unwrap(), 0);
+    assert!(ids(&index, CloudClause::All).is_empty());
+
+    push(&store, batch(1, vec![record(1, 1, &[term(1), term(2)]), record(2, 2, &[term(2)])]));
+    assert!(ids(&index, CloudClause::All).is_empty(), "nothing is searchable before it is indexed");
+    assert_eq!(index.catch_up(store.snapshot().unwrap()).unwrap(), 1);
+    assert_eq!(index.indexed(), 1);
+    assert_eq!(ids(&index, term_clause(2)), [record_id(1), record_id(2)]);
+    assert_eq!(ids(&index, term_clause(1)), [record_id(1)]);
+
+    // Replaced in two steps within one round: neither old version remains.
+    push(&store, batch(2, vec![record(3, 1, &[term(5)])]));
+    push(&store, batch(3, vec![record(4, 1, &[term(6)])]));
+    assert_eq!(ids(&index, term_clause(1)), [record_id(1)], "a search stands for one state of the store");
+    index.catch_up(store.snapshot().unwrap()).unwrap();
+    assert_eq!(ids(&index, CloudClause::All), [record_id(2), record_id(4)]);
+    assert!(ids(&index, term_clause(5)).is_empty());
+    assert_eq!(ids(&index, term_clause(6)), [record_id(4)]);
+
+    // Reopened: what it had, and what came meanwhile, once.
+    drop(index);
+    push(&store, batch(4, vec![record(5, 5, &[term(6)])]));
+    let index = open();
+    assert_eq!(index.catch_up(store.snapshot().unwrap()).unwrap(), 4);
+    assert_eq!(index.catch_up(store.snapshot().unwrap()).unwrap(), 4);
+    assert_eq!(ids(&index, term_clause(6)), [record_id(4), record_id(5)]);
+    assert!(index.find(&all(0)).unwrap().is_empty());
+}
+
+#[test]
+fn brute_force_conforms() {
+    conformance(BruteForce::default);
+}
+
+#[test]
+fn tantivy_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    conformance(|| TantivyIndex::open(&dir.path().join("index")).unwrap());
+}
+
+fn filled_store(path: &Path) -> RedbStore {
+    let store = RedbStore::open(path).unwrap();
+    for b in 0..4 {
+        push(&store, batch(b + 1, (0..50).map(|i| record(u64::from(b) * 50 + i, i * 4 + u64::from(b), &[term(i)])).collect()));
+    }
+    push(&store, batch(9, (0..10).map(|i| record(1000 + i, i * 4, &[term(i)])).collect()));
+    store
+}
+
+fn check_whole(store: &RedbStore, dir: &Path) {
+    let index = TantivyIndex::open(dir).unwrap();
+    assert_eq!(index.catch_up(store.snapshot().unwrap()).unwrap(), 5);
+    assert_eq!(ids(&index, CloudClause::All), store.snapshot().unwrap().ids(None, 1000).unwrap());
+    assert_eq!(ids(&index, term_clause(3)).len(), 4);
+}
+
+#[test]
+fn a_missing_or_damaged_index_is_built_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled_store(&dir.path().join("store"));
+    let place = dir.path().join("index");
+    check_whole(&store, &place);
+    fs::remove_dir_all(&place).unwrap();
+    check_whole(&store, &place);
+    let files = || fs::read_dir(&place).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file()).collect::<Vec<_>>();
+    for n in 0..files().len() {
+        for damage in 0..3 {
+            let Some(file) = files().get(n).cloned() else { continue };
+            let bytes = fs::read(&file).unwrap();
+            match damage {
+                0 => fs::remove_file(&file).unwrap(),
+                1 => fs::write(&file, &bytes[..bytes.len() / 2]).unwrap(),
+                _ => {
+                    let mut flipped = bytes.clone();
+                    if let Some(b) = flipped.get_mut(bytes.len() / 3) {
+                        *b ^= 0x55;
+                    }
+                    fs::write(&file, flipped).unwrap();
+                }
+            }
+            check_whole(&store, &place);
+        }
+    }
+}
+
+#[test]
+fn an_index_ahead_of_or_strange_to_the_store_is_built_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("index");
+    let store = filled_store(&dir.path().join("store"));
+    check_whole(&store, &place);
+    let other = RedbStore::open(&dir.path().join("other")).unwrap();
+    for b in 1..=6 {
+        push(&other, batch(b, vec![record(u64::from(b), u64::from(b), &[term(77)])]));
+    }
+    {
+        let index = TantivyIndex::open(&place).unwrap();
+        assert_eq!(index.catch_up(other.snapshot().unwrap()).unwrap(), 6);
+        assert_eq!(ids(&index, CloudClause::All).len(), 6);
+    }
+    check_whole(&store, &place);
+}
+
+fn random_clause(rng: &mut StdRng, depth: u32) -> CloudClause {
+    match rng.random_range(0..if depth == 0 { 5 } else { 8 }) {
+        0 => CloudClause::All,
+        1 => term_clause(rng.random_range(0..14)),
+        2 => CloudClause::Terms((0..rng.random_range(0..6)).flat_map(|_| term(rng.random_range(0..14))).collect()),
+        3 => {
+            let (a, b) = (rng.random_range(0..45), rng.random_range(0..45));
+            let tag = if rng.random_bool(0.5) { 0xa0 } else { 0xb0 };
+            let hi = if rng.random_bool(0.1) { u64::MAX } else { u64::max(a, b) };
+            CloudClause::Range { tag: [tag; 8], lo: u64::min(a, b), hi }
+        }
+        4 => CloudClause::Source((0..rng.random_range(0..3)).map(|_| provider(rng.random_range(1..5))).collect()),
+        5 => CloudClause::And((0..rng.random_range(0..4)).map(|_| random_clause(rng, depth - 1)).collect()),
+        6 => CloudClause::Or((0..rng.random_range(0..4)).map(|_| random_clause(rng, depth - 1)).collect()),
+        _ => CloudClause::Not(Box::new(random_clause(rng, depth - 1))),
+    }
+}
+
+/// Every page, one after the other.
+fn pages(index: &dyn MergedIndex, search: &IndexSearch) -> Vec<Found> {
+    let mut search = search.clone();
+    let mut out = Vec::new();
+    loop {
+        let page = index.find(&search).unwrap();
+        assert!(page.len() <= search.limit);
+        let Some(last) = page.last() else { return out };
+        search.after = Some(last.at);
+        out.extend(page);
+    }
+}
+
+fn against_brute_force(seed: u64, batch_size: usize) {
+    let mut rng = rng(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let store = MemoryStore::default();
+    let (index, brute) = (TantivyIndex::open(&dir.path().join("index")).unwrap(), BruteForce::default());
+    let mut next_id = 0;
+    for b in 0..5_u8 {
+        let records = random_records(&mut rng, &mut next_id, batch_size, 3 * batch_size as u64);
+        let p = provider(rng.random_range(1..5));
+        push(&store, NewBatch { batch: BatchId([b; 16]), provider: p, hospital: provider(1), body_sha256: [b; 32], records });
+        // Sometimes two batches share a commit.
+        if b == 4 || rng.random_bool(0.7) {
+            index.catch_up(store.snapshot().unwrap()).unwrap();
+        }
+    }
+    brute.catch_up(store.snapshot().unwrap()).unwrap();
+    for _ in 0..12 {
+        let clause = random_clause(&mut rng, 3);
+        let descending = rng.random_bool(0.5);
+        let tag = if rng.random_bool(0.9) { [0xa0; 8] } else { [0xb0; 8] };
+        let sort = rng.random_bool(0.6).then_some(CloudSort { tag, descending });
+        let after = rng.random_bool(0.3).then(|| CloudCursor {
+            code: if sort.is_some() { rng.random_range(0..45) } else { 0 },
+            id: record_id(rng.random_range(0..=next_id)),
+        });
+        let search = IndexSearch { clause, sort, after, limit: 10_000 };
+        let expected = brute.find(&search).unwrap();
+        assert_eq!(index.find(&search).unwrap(), expected, "{search:?}");
+        let limit = rng.random_range(1..8);
+        assert_eq!(pages(&index, &IndexSearch { limit, ..search.clone() }), expected, "in pages of {limit}: {search:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn the_evaluator_equals_brute_force(seed: u64) {
+        against_brute_force(seed, 30);
+    }
+}
+
+/// Large enough for bit sets, and for sorted searches that give up walking.
+#[test]
+fn the_evaluator_equals_brute_force_at_size() {
+    against_brute_force(7, 1500);
+    against_brute_force(8, 1500);
+}
+
+#[test]
+fn a_rare_match_in_a_long_run_is_still_found_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = MemoryStore::default();
+    let index = TantivyIndex::open(&dir.path().join("index")).unwrap();
+    let record_of = |i: u64| {
+        let rare: &[[u8; 16]] = if i % 1000 == 3 { &[term(1)] } else { &[] };
+        record(i, i, &[&[order_term(0xa0, i * 7919 % 10_007), order_term(0xa0, i * 31 % 10_007)], rare].concat())
+    };
+    push(&store, batch(1, (0..10_000).map(record_of).collect()));
+    index.catch_up(store.snapshot().unwrap()).unwrap();
+    let brute = BruteForce::default();
+    brute.catch_up(store.snapshot().unwrap()).unwrap();
+    for descending in [false, true] {
+        let sort = Some(CloudSort { tag: [0xa0; 8], descending });
+        let search = IndexSearch { clause: term_clause(1), sort, after: None, limit: 4 };
+        assert_eq!(pages(&index, &search), pages(&brute, &search));
+        assert_eq!(pages(&index, &search).len(), 10);
+    }
+}
