@@ -213,12 +213,8 @@ impl Peer {
             match self.attempt(method.clone(), path, media, body.clone()).await {
                 Err(e) if e.passes() && attempt < self.retry.attempts => {
                     tracing::debug!(attempt, path, "trying again");
-<<<<<<< HEAD
                     // A statement of its own: the generator must not live across the await.
-                    let jitter = rand::rng().random_range(0.5..1.5);
-=======
                     let jitter: f64 = rand::rng().random_range(0.5..1.5);
->>>>>>> main
                     tokio::time::sleep(pause.mul_f64(jitter)).await;
                     pause = (pause * 2).min(Duration::from_secs(2));
                     attempt += 1;
