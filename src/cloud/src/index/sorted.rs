@@ -15,7 +15,7 @@ use tantivy::{
     termdict::TermStreamer,
 };
 
-use super::{Found, IndexError, IndexSearch, by_id::RecordIds, docs::DocBits, is_after, query::order_term};
+use super::{Found, IndexError, IndexSearch, by_id::RecordIds, docs::DocBits, is_after, matches, plan::Plan, query::order_term};
 use crate::store::Snapshot;
 
 /// Terms walked per match before the matches' own codes are read instead. Reading a record costs
@@ -35,17 +35,17 @@ struct Matches {
 pub(super) fn find(
     searcher: &Searcher,
     snapshot: &dyn Snapshot,
-    query: &dyn Query,
+    plan: &Plan,
     search: &IndexSearch,
     sort: CloudSort,
     terms: Field,
 ) -> Result<Vec<Found>, IndexError> {
-    let segments = matches(searcher, query, terms)?;
+    let segments = gather(searcher, &*plan.query, terms)?;
     let total: usize = segments.iter().map(|m| m.docs.len()).sum();
     if total == 0 {
         return Ok(Vec::new());
     }
-    let mut page = Page { snapshot, search, sort, found: Vec::new() };
+    let mut page = Page { snapshot, plan, search, sort, found: Vec::new() };
     if !page.walk(&segments, FREE_TERMS + TERMS_PER_MATCH * total)? {
         page.found.clear();
         page.read_all(&segments)?;
@@ -53,7 +53,7 @@ pub(super) fn find(
     Ok(page.found)
 }
 
-fn matches(searcher: &Searcher, query: &dyn Query, terms: Field) -> tantivy::Result<Vec<Matches>> {
+fn gather(searcher: &Searcher, query: &dyn Query, terms: Field) -> tantivy::Result<Vec<Matches>> {
     let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
     let mut out = Vec::new();
     for reader in searcher.segment_readers() {
@@ -70,6 +70,7 @@ fn matches(searcher: &Searcher, query: &dyn Query, terms: Field) -> tantivy::Res
 
 struct Page<'a> {
     snapshot: &'a dyn Snapshot,
+    plan: &'a Plan,
     search: &'a IndexSearch,
     sort: CloudSort,
     found: Vec<Found>,
@@ -116,6 +117,7 @@ impl Page<'_> {
         }
         if let Some(record) = self.snapshot.record(at.id)?
             && record.sort_code(&self.sort.tag, self.sort.descending) == Some(at.code)
+            && self.plan.rest.iter().all(|c| matches(c, &record))
         {
             self.found.push(Found { at, record });
         }
@@ -138,7 +140,10 @@ impl Page<'_> {
         if self.sort.descending {
             places.reverse();
         }
-        for (code, id) in places.into_iter().take(self.search.limit) {
+        for (code, id) in places {
+            if self.found.len() == self.search.limit {
+                break;
+            }
             self.take(CloudCursor { code, id })?;
         }
         Ok(())

@@ -26,7 +26,8 @@ use tantivy::{
 use super::{
     Found, IndexError, IndexSearch, MergedIndex,
     by_id::{self, RecordIds},
-    query::{self, Fields},
+    plan,
+    query::Fields,
     sorted,
 };
 use crate::store::{Snapshot, StoredRecord};
@@ -165,10 +166,10 @@ impl MergedIndex for TantivyIndex {
         if search.limit == 0 {
             return Ok(Vec::new());
         }
-        let query = query::compile(&search.clause, self.fields);
+        let plan = plan::plan(&searcher, &search.clause, self.fields)?;
         match search.sort {
-            None => by_id::find(&searcher, &*snapshot, &*query, search),
-            Some(sort) => sorted::find(&searcher, &*snapshot, &*query, search, sort, self.fields.terms),
+            None => by_id::find(&searcher, &*snapshot, &plan, search),
+            Some(sort) => sorted::find(&searcher, &*snapshot, &plan, search, sort, self.fields.terms),
         }
     }
 
