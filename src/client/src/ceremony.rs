@@ -55,10 +55,33 @@ pub struct GateSecretsFile {
     pub order_secret: SecretBytes,
     /// Noise key of the outer layer.
     pub noise_key: SecretBytes,
-    /// Routing tag key, 64 bytes in two halves.
-    pub tag_key: [SecretBytes; 2],
+    /// Routing tag key.
+    pub tag_key: Secret64,
     /// Epoch of the index secrets.
     pub index_epoch: u32,
+}
+
+/// 64 secret bytes in two halves; 128 hex digits in a file.
+#[derive(Clone, Debug)]
+pub struct Secret64(pub SecretBytes, pub SecretBytes);
+
+impl Serialize for Secret64 {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let text = zeroize::Zeroizing::new(hex::encode(self.0.0) + &hex::encode(self.1.0));
+        s.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret64 {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = zeroize::Zeroizing::new(String::deserialize(d)?);
+        let mut out = Self(SecretBytes([0; 32]), SecretBytes([0; 32]));
+        let halves = text.split_at_checked(64).ok_or_else(|| serde::de::Error::custom("expected 128 hex digits"))?;
+        for (half, text) in [(&mut out.0, halves.0), (&mut out.1, halves.1)] {
+            hex::decode_to_slice(text, &mut half.0).map_err(|_| serde::de::Error::custom("expected 128 hex digits"))?;
+        }
+        Ok(out)
+    }
 }
 
 /// A cloud's key file. It holds no key to anything stored: only the cloud's own identity.
@@ -131,7 +154,7 @@ impl Ceremony {
             term_key: random_secret(),
             order_secret: random_secret(),
             noise_key: random_secret(),
-            tag_key: [random_secret(), random_secret()],
+            tag_key: Secret64(random_secret(), random_secret()),
             index_epoch: 0,
         };
         let cloud = CloudSecretsFile { domain: domain.into(), authority, seed: random_secret() };

@@ -1,1 +1,42 @@
-//! sealdex-gate
+//! The gate of a Sealdex domain: the semi-trusted Setup and Re-encryption Server of the published
+//! designs. It turns members' inner index entries into the cloud's terms, keeps what owners consent to,
+//! and re-encapsulates what matches a search and is granted. It multiplies points by scalars it was
+//! given; it cannot read a record, and does not link code that could.
+//!
+//! | subject | where |
+//! |---|---|
+//! | state and locking | [`gate`] |
+//! | consent: what is accepted | [`rules`] |
+//! | consent: what is kept | [`store`] |
+//! | ending permissions | [`revoke`] |
+//! | ingest | [`bridge`] |
+//! | queries | [`search`], [`unfold`] |
+//! | HTTP | [`http`] |
+//!
+//! **A revocation is acknowledged only when** it is durable, no search can use what it ended, and the
+//! cloud has withdrawn the tickets that rest on it. If the cloud does not answer, the first two hold and
+//! the gate keeps trying until the tickets expire, [`sealdex_wire::limits::TICKET_MS`] at the latest.
+
+pub mod bridge;
+pub mod cloud;
+pub mod control;
+pub mod error;
+pub mod gate;
+pub mod http;
+mod journal;
+pub mod labels;
+pub mod members;
+pub mod openapi;
+pub mod revoke;
+pub mod rules;
+pub mod search;
+pub mod secrets;
+pub mod store;
+pub mod term_keys;
+mod tickets;
+pub mod unfold;
+
+pub use error::GateError;
+pub use gate::{Clock, Gate};
+pub use http::{GateConfig, ServeError, router, serve};
+pub use secrets::{GateKeys, GateSecrets};

@@ -213,7 +213,9 @@ impl Peer {
             match self.attempt(method.clone(), path, media, body.clone()).await {
                 Err(e) if e.passes() && attempt < self.retry.attempts => {
                     tracing::debug!(attempt, path, "trying again");
-                    tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..1.5))).await;
+                    // A statement of its own: the generator must not live across the await.
+                    let jitter: f64 = rand::rng().random_range(0.5..1.5);
+                    tokio::time::sleep(pause.mul_f64(jitter)).await;
                     pause = (pause * 2).min(Duration::from_secs(2));
                     attempt += 1;
                 }
@@ -227,9 +229,7 @@ impl Peer {
         let mut request = Request::builder().method(method.clone()).uri(format!("{}{path}", self.base)).header(header::CONTENT_TYPE, media);
         if let Some(caller) = &self.caller {
             let parts = RequestParts { domain: &self.domain, audience: self.audience, method: method.as_str(), path, body: &body };
-            let mut rng = rand::rng();
-            let nonce = rng.random();
-            request = request.header(header::AUTHORIZATION, parts.sign(caller, self.with_keys, now_ms(), nonce, &mut rng));
+            request = request.header(header::AUTHORIZATION, sign(&parts, caller, self.with_keys));
         }
         let request = request.body(Full::new(body)).map_err(|_| CallError::Address(format!("{}{path}", self.base)))?;
         let exchange = async {
@@ -248,6 +248,12 @@ impl Peer {
             Err(_) => self.bad(path, format!("HTTP status {status} without a problem document")),
         }
     }
+}
+
+fn sign(parts: &RequestParts<'_>, caller: &Identity, with_keys: bool) -> String {
+    let mut rng = rand::rng();
+    let nonce = rng.random();
+    parts.sign(caller, with_keys, now_ms(), nonce, &mut rng)
 }
 
 fn root_cause(e: &dyn std::error::Error) -> String {

@@ -7,9 +7,9 @@ use sealdex_crypto::{
     BatchId, CapsuleKey, ENCODING_PLAIN, ENCODING_ZSTD, Point, PrincipalId, RecordHeader, RecordId, capsule_context,
     encapsulate, seal_record,
 };
-use sealdex_fhir::{Owner as RecordOwner, RawRecord, Record};
+use sealdex_fhir::{RawRecord, Record};
 use sealdex_member::{IndexError, IndexKeys};
-use sealdex_schema::{Entry, EntryKind, Schema, Scope};
+use sealdex_schema::{Entry, EntryKind, Owner as RecordOwner, Schema, Scope};
 use sealdex_wire::{
     RawPoint,
     ingest::{BridgeCapsule, InnerEntry},
@@ -75,7 +75,7 @@ impl Preparer {
     }
 
     fn schema_owner(&self, record: &Record) -> Result<RecordOwner, String> {
-        record.owner(&self.schema).map_err(|e| e.to_string())
+        self.schema.owner(&record.resource_type, &record.id, &record.json).map_err(|e| e.to_string())
     }
 
     /// Indexes and seals. Records that cannot be pushed come back as rejects with their reason.

@@ -78,12 +78,27 @@ impl Field {
     /// Canonical values for exact comparison, of one qualifying code if given. Values that do not fit
     /// are left out: they were refused at ingest.
     pub fn values(&self, record: &Json, code: Option<&str>) -> Vec<Value> {
+        self.texts(record, code).into_iter().map(|(value, _)| value).collect()
+    }
+
+    /// As [`Field::values`], each with the JSON it came from. Without a code, values count whatever
+    /// qualifies them, and also where nothing does.
+    pub fn texts<'v>(&self, record: &'v Json, code: Option<&str>) -> Vec<(Value, &'v Json)> {
         let mut out = Vec::new();
-        self.raw_values(record, &mut |by, json| {
-            if code.is_none() || by == code {
-                out.extend(self.normaliser.stored(json).ok().flatten());
+        let mut take = |json: &'v Json| out.extend(self.normaliser.stored(json).ok().flatten().map(|v| (v, json)));
+        if code.is_some() {
+            self.raw_values(record, &mut |by, json| {
+                if by == code {
+                    take(json);
+                }
+            });
+        } else {
+            let mut within = |element: &'v Json| self.paths.iter().for_each(|p| p.visit(element, &mut take));
+            match &self.base {
+                None => within(record),
+                Some(base) => base.visit(record, &mut within),
             }
-        });
+        }
         out
     }
 
@@ -180,6 +195,17 @@ impl Value {
             Self::Instant(i) => quantise::minute(*i).unwrap_or(if i.seconds < 0 { 0 } else { quantiser.max_q() }),
             Self::Date(_, day) => u64::from(*day),
             Self::Text(_) => 0,
+        }
+    }
+}
+
+impl std::fmt::Display for Value {
+    /// As people read it: the canonical text, an exact number, a UTC second.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(t) | Self::Date(t, _) => f.write_str(t),
+            Self::Number(d) => write!(f, "{d}"),
+            Self::Instant(i) => write!(f, "{}", i.seconds),
         }
     }
 }

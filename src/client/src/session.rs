@@ -1,0 +1,331 @@
+//! A user's connection to a domain: asks, opens, decides exactly.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+use sealdex_crypto::PrincipalId;
+use sealdex_fhir::{Figures, Hit, IndexClause, QueryDoc, QueryError, Record, RecordError, Resolved, SortField, plan, resolve, subjects};
+use sealdex_member::{IndexKeys, MemberKeys, PackError, Trusted};
+use sealdex_net::{CallError, Peer, peer::Http};
+use sealdex_schema::{ID_FIELD, Scope};
+use sealdex_wire::{
+    limits,
+    search::{InnerClause, InnerSort, SearchRequest, SearchResponse},
+};
+
+use crate::{
+    compile::{CompileError, compile},
+    opening::{Opened, Opener, OpeningError},
+};
+
+/// Purpose of use when a query names none.
+pub const DEFAULT_PURPOSE: &str = "treatment";
+/// Identities asked for in one search when joining on patients.
+const JOIN: usize = 2048;
+
+/// Why a question was not answered. Never an empty answer instead.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The question does not fit the schema.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// It could not be put to the index.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The domain pack or an address cannot be used.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// The gate refused or does not answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A match could not be opened.
+    #[error(transparent)]
+    Opening(#[from] OpeningError),
+    /// An opened record is not a record.
+    #[error("an opened record is malformed: {0}")]
+    Record(#[from] RecordError),
+    /// The key file is of no use.
+    #[error("the member key file holds an invalid token key")]
+    Keys,
+    /// A worker died.
+    #[error("the query stopped unexpectedly: {0}")]
+    Died(String),
+}
+
+/// An exact answer over what this user may see.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Records, in the asked order.
+    pub hits: Vec<Hit>,
+    /// Counts and aggregates, if asked for.
+    pub figures: Figures,
+    /// Hospitals the search covered.
+    pub covered: BTreeSet<String>,
+    /// What the index could not narrow.
+    pub notes: Vec<String>,
+    /// Work done.
+    pub cost: Cost,
+}
+
+/// Work done for an answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// Searches at the gate.
+    pub searches: u64,
+    /// Records opened.
+    pub opened: u64,
+    /// Capsules re-encapsulated.
+    pub capsules: u64,
+    /// From question to answer.
+    pub elapsed: Duration,
+}
+
+/// A user's session. Cheap to keep, and faster the longer it lives: grant secrets are cached.
+pub struct Session {
+    trusted: Trusted,
+    keys: IndexKeys,
+    opener: Arc<Opener>,
+    gate: Peer,
+    cloud: Peer,
+    names: HashMap<PrincipalId, String>,
+    purpose: String,
+}
+
+/// One question under way.
+struct Asking {
+    purpose: String,
+    covered: BTreeSet<String>,
+    notes: Vec<String>,
+    cost: Cost,
+}
+
+impl Session {
+    /// A session of this member.
+    pub fn new(http: &Http, keys: &MemberKeys, trusted: Trusted) -> Result<Self, AskError> {
+        let (gate, cloud) = (trusted.gate(http, keys)?, trusted.cloud(http, None)?);
+        let opener = Opener::new(&trusted.roster.domain, trusted.schema.clone(), &[&keys.identity, &keys.everyone]);
+        let names = trusted.roster.members.iter().map(|m| (m.id, m.name.clone().unwrap_or_else(|| m.id.to_string()))).collect();
+        Ok(Self {
+            keys: IndexKeys::new(keys).ok_or(AskError::Keys)?,
+            opener: Arc::new(opener),
+            gate,
+            cloud,
+            names,
+            trusted,
+            purpose: DEFAULT_PURPOSE.into(),
+        })
+    }
+
+    /// Another default purpose of use.
+    #[must_use]
+    pub fn for_purpose(mut self, purpose: &str) -> Self {
+        self.purpose = purpose.into();
+        self
+    }
+
+    /// Roster and schema.
+    pub fn trusted(&self) -> &Trusted {
+        &self.trusted
+    }
+
+    /// Answers a question, exactly, over what this user may see.
+    pub async fn ask(&self, doc: &QueryDoc) -> Result<Answer, AskError> {
+        let started = Instant::now();
+        let question = resolve(doc, &self.trusted.schema)?;
+        let purpose = doc.purpose.clone().unwrap_or_else(|| self.purpose.clone());
+        let mut asking = Asking { purpose, covered: BTreeSet::new(), notes: Vec::new(), cost: Cost::default() };
+        let hits = self.find(&question, &mut asking).await?;
+        let hits = question.arrange(hits);
+        let figures = question.figures(&hits);
+        asking.cost.elapsed = started.elapsed();
+        asking.notes.dedup();
+        Ok(Answer { hits, figures, covered: asking.covered, notes: asking.notes, cost: asking.cost })
+    }
+
+    /// All records that satisfy a question, for top-k at least the largest.
+    async fn find(&self, q: &Resolved, asking: &mut Asking) -> Result<Vec<Hit>, AskError> {
+        let mut wanted: Option<BTreeSet<String>> = None;
+        let mut barred = BTreeSet::new();
+        for has in &q.has {
+            let found = Box::pin(self.find(&has.inner, asking)).await?;
+            let Some(field) = self.trusted.schema.field(&has.inner.resource, "subject") else { continue };
+            let patients: BTreeSet<String> = found.iter().flat_map(|h| subjects(field, &h.json)).collect();
+            if has.negated {
+                barred.extend(patients);
+            } else {
+                wanted = Some(match wanted {
+                    None => patients,
+                    Some(before) => before.intersection(&patients).cloned().collect(),
+                });
+            }
+        }
+        let plan = plan(q);
+        asking.notes.extend(plan.notes);
+        let mut hits = Hits::new(q, &barred);
+        match (&wanted, &plan.sort) {
+            (Some(ids), _) => {
+                let ids: Vec<&String> = ids.difference(&barred).collect();
+                for part in ids.chunks(JOIN) {
+                    let tokens = part.iter().map(|id| IndexClause::Token {
+                        field: ID_FIELD.into(),
+                        scope: Scope::Isolated,
+                        value: id.as_bytes().to_vec(),
+                    });
+                    let joined = IndexClause::And(vec![IndexClause::Or(tokens.collect()), plan.clause.clone()]);
+                    self.collect(&joined, &mut hits, asking).await?;
+                }
+                if ids.is_empty() {
+                    self.note_coverage(q, asking)?;
+                }
+            }
+            (None, Some(sort)) if sort.scope == Scope::Merged => self.largest(q, &plan.clause, sort, &mut hits, asking).await?,
+            (None, _) => self.collect(&plan.clause, &mut hits, asking).await?,
+        }
+        Ok(hits.into_vec())
+    }
+
+    /// All matches of a clause.
+    async fn collect(&self, clause: &IndexClause, hits: &mut Hits<'_>, asking: &mut Asking) -> Result<(), AskError> {
+        let clause = self.compile(clause)?;
+        let mut cursor = None;
+        loop {
+            let request =
+                SearchRequest { clause: clause.clone(), purpose: asking.purpose.clone(), sort: None, limit: limits::PAGE, cursor };
+            cursor = self.page(&request, hits, asking).await?;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The largest matches, enough of them for `k`, and everything that shares the last one's place.
+    async fn largest(
+        &self,
+        q: &Resolved,
+        clause: &IndexClause,
+        sort: &SortField,
+        hits: &mut Hits<'_>,
+        asking: &mut Asking,
+    ) -> Result<(), AskError> {
+        let k = q.topk.as_ref().map_or(0, |(_, k)| *k);
+        let compiled = self.compile(clause)?;
+        let blinded = self.keys.field(&sort.field).map_err(|cause| CompileError::Index { field: sort.field.to_string(), cause })?;
+        let merged = sort.scope == Scope::Merged;
+        let order = InnerSort { merged, field: blinded.blinded.0, descending: true };
+        let mut limit = u32::try_from(k + 8).unwrap_or(limits::PAGE).min(limits::PAGE);
+        let mut cursor = None;
+        loop {
+            let request = SearchRequest {
+                clause: compiled.clone(),
+                purpose: asking.purpose.clone(),
+                sort: Some(order.clone()),
+                limit,
+                cursor,
+            };
+            cursor = self.page(&request, hits, asking).await?;
+            if cursor.is_none() {
+                return Ok(());
+            }
+            if let Some(last) = hits.rank_of(k) {
+                let place = last.bound(&sort.quantiser);
+                let tied = IndexClause::Order { field: sort.field.clone(), scope: sort.scope, bits: sort.bits, from: place, to: place };
+                return self.collect(&IndexClause::And(vec![clause.clone(), tied]), hits, asking).await;
+            }
+            limit = limit.saturating_mul(2).min(limits::PAGE);
+        }
+    }
+
+    fn compile(&self, clause: &IndexClause) -> Result<InnerClause, CompileError> {
+        compile(clause, &self.keys, &|name| self.provider(name))
+    }
+
+    fn provider(&self, name: &str) -> Result<PrincipalId, CompileError> {
+        let known = || {
+            let mut names: Vec<&str> = self.trusted.roster.members.iter().filter_map(|m| match m.role {
+                sealdex_wire::roster::Role::Provider => m.name.as_deref(),
+                sealdex_wire::roster::Role::User => None,
+            }).collect();
+            names.sort_unstable();
+            names.join(", ")
+        };
+        let member = self.trusted.roster.named(name).filter(|m| m.role == sealdex_wire::roster::Role::Provider);
+        member.map(|m| m.id).ok_or_else(|| CompileError::UnknownSource { name: name.into(), known: known() })
+    }
+
+    fn name(&self, id: PrincipalId) -> String {
+        self.names.get(&id).cloned().unwrap_or_else(|| id.to_string())
+    }
+
+    /// Coverage of a search that need not be made, since no patient is left: as wide as it would be.
+    fn note_coverage(&self, q: &Resolved, asking: &mut Asking) -> Result<(), AskError> {
+        self.compile(&plan(q).clause)?;
+        asking.covered.extend(self.trusted.roster.hospitals().map(|id| self.name(id)));
+        Ok(())
+    }
+
+    /// One page: search, open, keep what holds.
+    async fn page(&self, request: &SearchRequest, hits: &mut Hits<'_>, asking: &mut Asking) -> Result<Option<serde_bytes::ByteBuf>, AskError> {
+        let mut response: SearchResponse = self.gate.post_cbor("/v1/search", request).await?;
+        let cursor = response.cursor.take();
+        asking.cost.searches += 1;
+        asking.cost.capsules += response.groups.len() as u64;
+        asking.covered.extend(response.covered.iter().map(|id| self.name(*id)));
+        if response.groups.is_empty() {
+            return Ok(cursor);
+        }
+        let opened = self.opener.open(response, &self.cloud).await?;
+        asking.cost.opened += opened.len() as u64;
+        let parsed = tokio::task::spawn_blocking(move || {
+            opened.into_par_iter().map(|o| parse(o)).collect::<Result<Vec<_>, RecordError>>()
+        });
+        for (record, provider) in parsed.await.map_err(|e| AskError::Died(e.to_string()))?? {
+            hits.add(record, self.name(provider));
+        }
+        Ok(cursor)
+    }
+}
+
+fn parse(opened: Opened) -> Result<(Record, PrincipalId), RecordError> {
+    Ok((Record::from_bytes(opened.bytes)?, opened.provider))
+}
+
+/// What holds, each resource once.
+struct Hits<'q> {
+    question: &'q Resolved,
+    barred: &'q BTreeSet<String>,
+    found: BTreeMap<String, Hit>,
+}
+
+impl<'q> Hits<'q> {
+    fn new(question: &'q Resolved, barred: &'q BTreeSet<String>) -> Self {
+        Self { question, barred, found: BTreeMap::new() }
+    }
+
+    fn add(&mut self, record: Record, source: String) {
+        let identity = record.identity();
+        let sources = BTreeSet::from([source]);
+        if self.barred.contains(&identity) || !self.question.holds(&record.json, &sources) {
+            return;
+        }
+        match self.found.get_mut(&identity) {
+            Some(hit) => hit.sources.extend(sources),
+            None => {
+                let hit = Hit { identity: identity.clone(), json: record.json, bytes: record.bytes, sources };
+                self.found.insert(identity, hit);
+            }
+        }
+    }
+
+    /// Rank of the `k`-th largest, if there are that many.
+    fn rank_of(&self, k: usize) -> Option<sealdex_schema::Value> {
+        let hits = self.question.arrange(self.found.values().cloned().collect());
+        let last = hits.get(k.checked_sub(1)?)?;
+        self.question.rank(&last.json)
+    }
+
+    fn into_vec(self) -> Vec<Hit> {
+        self.found.into_values().collect()
+    }
+}

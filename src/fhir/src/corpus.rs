@@ -1,0 +1,56 @@
+//! Plaintext records in memory, asked by brute force: what an encrypted answer is compared with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sealdex_schema::Schema;
+
+use crate::{Figures, Hit, QueryDoc, QueryError, Record, Resolved, resolve, subjects};
+
+/// Records of several sources.
+#[derive(Default)]
+pub struct Corpus {
+    records: Vec<(Record, String)>,
+}
+
+impl Corpus {
+    /// Adds a record of a source.
+    pub fn add(&mut self, record: Record, source: &str) {
+        self.records.push((record, source.to_owned()));
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Answers a question.
+    pub fn ask(&self, doc: &QueryDoc, schema: &Schema) -> Result<(Vec<Hit>, Figures), QueryError> {
+        let question = resolve(doc, schema)?;
+        let hits = question.arrange(self.find(&question, schema));
+        let figures = question.figures(&hits);
+        Ok((hits, figures))
+    }
+
+    fn find(&self, q: &Resolved, schema: &Schema) -> Vec<Hit> {
+        let patients = |inner: &Resolved| -> BTreeSet<String> {
+            let Some(field) = schema.field(&inner.resource, "subject") else { return BTreeSet::new() };
+            self.find(inner, schema).iter().flat_map(|h| subjects(field, &h.json)).collect()
+        };
+        let joins: Vec<(bool, BTreeSet<String>)> = q.has.iter().map(|h| (h.negated, patients(&h.inner))).collect();
+        let mut found: BTreeMap<String, Hit> = BTreeMap::new();
+        for (record, source) in &self.records {
+            let identity = record.identity();
+            let sources = BTreeSet::from([source.clone()]);
+            if q.holds(&record.json, &sources) && joins.iter().all(|(negated, ids)| ids.contains(&identity) != *negated) {
+                let hit = || Hit { identity: identity.clone(), json: record.json.clone(), bytes: record.bytes.clone(), sources: BTreeSet::new() };
+                found.entry(identity.clone()).or_insert_with(hit).sources.extend(sources);
+            }
+        }
+        found.into_values().collect()
+    }
+}

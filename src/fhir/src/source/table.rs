@@ -1,0 +1,106 @@
+//! Rows of a table, by a mapping.
+
+use std::{io::Read, path::Path, sync::Arc};
+
+use serde_json::{Map, Value as Json};
+
+use super::{RejectReason, RejectedLine, SourceError, SourceItem};
+use crate::{Mapping, RawRecord, record::legal_id};
+
+pub(super) struct Rows {
+    reader: csv::Reader<Box<dyn Read + Send>>,
+    file: Arc<Path>,
+    columns: Vec<Column>,
+    id: usize,
+    owner: usize,
+    mapping: Mapping,
+    done: bool,
+}
+
+struct Column {
+    name: String,
+    number: bool,
+}
+
+impl Rows {
+    pub(super) fn new(reader: Box<dyn Read + Send>, file: Arc<Path>, mapping: &Mapping) -> Result<Self, SourceError> {
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(reader);
+        let header = reader.headers().map_err(|e| SourceError::io(&file, std::io::Error::other(e.to_string())))?;
+        let columns: Vec<Column> = header
+            .iter()
+            .map(|name| name.trim_start_matches('\u{feff}').trim().to_owned())
+            .map(|name| Column { number: mapping.numbers.contains(&name), name })
+            .collect();
+        let find = |name: &str| {
+            columns.iter().position(|c| c.name == name).ok_or_else(|| SourceError::Column {
+                path: file.to_path_buf(),
+                column: name.into(),
+                found: columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
+            })
+        };
+        let (id, owner) = (find(&mapping.id)?, find(&mapping.owner)?);
+        for number in &mapping.numbers {
+            find(number)?;
+        }
+        Ok(Self { id, owner, columns, reader, file, mapping: mapping.clone(), done: false })
+    }
+
+    fn record(&self, row: &csv::StringRecord) -> Result<Vec<u8>, RejectReason> {
+        if row.len() != self.columns.len() {
+            return Err(RejectReason::Cells { found: row.len(), expected: self.columns.len() });
+        }
+        let cell = |i: usize| row.get(i).map(str::trim).filter(|c| !self.mapping.missing.iter().any(|m| m == c));
+        let legal = |i: usize| {
+            let name = &self.columns[i].name;
+            let value = cell(i).ok_or_else(|| RejectReason::Missing(name.clone()))?;
+            if legal_id(value) { Ok(value) } else { Err(RejectReason::Id(name.clone())) }
+        };
+        let (id, owner) = (legal(self.id)?, legal(self.owner)?);
+        let mut out = Map::new();
+        out.insert("resourceType".into(), self.mapping.record_type.clone().into());
+        out.insert("id".into(), id.into());
+        out.insert("subject".into(), serde_json::json!({ "reference": format!("Patient/{owner}") }));
+        for (i, column) in self.columns.iter().enumerate() {
+            let Some(value) = cell(i) else { continue };
+            let json = if column.number {
+                let number: serde_json::Number = value.parse().map_err(|_| RejectReason::Number(column.name.clone()))?;
+                Json::Number(number)
+            } else {
+                value.into()
+            };
+            out.insert(column.name.clone(), json);
+        }
+        Ok(Json::Object(out).to_string().into_bytes())
+    }
+}
+
+impl Iterator for Rows {
+    type Item = SourceItem;
+
+    fn next(&mut self) -> Option<SourceItem> {
+        if self.done {
+            return None;
+        }
+        let mut row = csv::ByteRecord::new();
+        let read = self.reader.read_byte_record(&mut row);
+        let line = row.position().map_or(0, csv::Position::line);
+        let rejected = |reason| Some(SourceItem::Rejected(RejectedLine { file: self.file.to_path_buf(), line, reason }));
+        match read {
+            Ok(false) => {
+                self.done = true;
+                None
+            }
+            Err(e) => {
+                self.done = true;
+                rejected(RejectReason::Io(e.to_string()))
+            }
+            Ok(true) => match csv::StringRecord::from_byte_record(row) {
+                Err(_) => rejected(RejectReason::Utf8),
+                Ok(row) => match self.record(&row) {
+                    Ok(bytes) => Some(SourceItem::Record(RawRecord::new(bytes, self.file.clone(), line))),
+                    Err(reason) => rejected(reason),
+                },
+            },
+        }
+    }
+}

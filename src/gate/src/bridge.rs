@@ -1,0 +1,215 @@
+//! Ingest: inner index entries become terms, capsules become routing tags (spec sections 6, 8, 9).
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use rand::RngExt as _;
+use rayon::prelude::*;
+use sealdex_crypto::{Bits, BridgeScalar, Capsule, FieldToken, Point, PrincipalId, RecordId, RoutingInfo, Term, make_tag, mul_many, noise, order_term};
+use sealdex_wire::{
+    ProblemType,
+    consent::OwnerProfile,
+    ingest::{BridgeCapsule, BridgeRecord, BridgeRequest, BridgeResponse, BridgedRecord, EntryError, InnerEntry, batch_digest},
+    limits,
+};
+
+use crate::{
+    error::{GateError, at_most},
+    members::Known,
+    secrets::GateSecrets,
+    store::{ReadConsents as _, Snapshot, StoreError, Table},
+    term_keys::{OrderRun, Scope, TermKeys},
+};
+
+/// Why a batch was refused.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BridgeRefusal {
+    /// The owner has published no profile.
+    #[error("the gate knows no profile of owner {0}: publish it first")]
+    UnknownOwner(PrincipalId),
+    /// The owner lets neither this provider nor one above it write.
+    #[error("owner {owner} lets neither {provider} nor a provider above it write")]
+    NotAWriter {
+        /// Whose.
+        owner: PrincipalId,
+        /// Who.
+        provider: PrincipalId,
+    },
+    /// Sealed to a section or epoch that is not the current one.
+    #[error("section {section:?} of owner {owner} is at epoch {current:?}, the capsule is for epoch {found}: fetch the profile again and reseal")]
+    StaleEpoch {
+        /// Whose.
+        owner: PrincipalId,
+        /// Section.
+        section: String,
+        /// Highest epoch published, if the section is published at all.
+        current: Option<u32>,
+        /// In the capsule.
+        found: u32,
+    },
+    /// The capsule is no point.
+    #[error("capsule {0} of the batch is no point of the curve")]
+    Capsule(usize),
+    /// A record names a capsule the batch does not have.
+    #[error("record {0} is sealed under a capsule that is not in the batch")]
+    NoCapsule(RecordId),
+    /// Two records have the same id.
+    #[error("record {0} is in the batch twice")]
+    Twice(RecordId),
+    /// Entries that do not parse.
+    #[error("record {record}: {reason}")]
+    Entries {
+        /// Which.
+        record: RecordId,
+        /// Why.
+        reason: EntryError,
+    },
+    /// A bridged token that is no point.
+    #[error("record {0} has a bridged token that is no point of the curve")]
+    Token(RecordId),
+    /// Bridged tokens of a member without a bridge.
+    #[error("the gate holds no bridge scalar for {0}: the authority must send one before it can use bridged fields")]
+    NoBridge(PrincipalId),
+}
+
+impl BridgeRefusal {
+    pub(crate) fn problem_type(&self) -> ProblemType {
+        match self {
+            Self::UnknownOwner(_) => ProblemType::NotFound,
+            Self::NotAWriter { .. } => ProblemType::NotAWriter,
+            Self::StaleEpoch { .. } => ProblemType::Conflict,
+            Self::NoBridge(_) => ProblemType::Forbidden,
+            _ => ProblemType::Malformed,
+        }
+    }
+}
+
+/// Decodes the stored bridge scalar of a member, if it has one.
+pub(crate) fn bridge_scalar(secrets: &GateSecrets, stored: &dyn Snapshot, member: PrincipalId) -> Result<Option<BridgeScalar>, GateError> {
+    let Some(sealed) = stored.bridge(member)? else { return Ok(None) };
+    let bytes = secrets.store_key.open_scalar(Table::Bridges, &member.0, &sealed)?;
+    Ok(Some(BridgeScalar::from_bytes(&bytes).map_err(|_| StoreError::Row(Table::Bridges.name()))?))
+}
+
+/// Refuses a batch that is too large or contradicts itself, before anything is computed.
+pub(crate) fn check(request: &BridgeRequest) -> Result<(), GateError> {
+    at_most("records", request.records.len(), limits::BATCH_RECORDS)?;
+    at_most("capsules", request.capsules.len(), limits::BATCH_CAPSULES)?;
+    let mut seen = HashSet::with_capacity(request.records.len());
+    for r in &request.records {
+        if !seen.insert(r.id) {
+            return Err(BridgeRefusal::Twice(r.id).into());
+        }
+        if r.capsule as usize >= request.capsules.len() {
+            return Err(BridgeRefusal::NoCapsule(r.id).into());
+        }
+    }
+    Ok(())
+}
+
+/// Checks that every capsule's owner lets the caller write, to the section's current epoch. One
+/// profile read an owner. Returns how many owners there are.
+pub(crate) fn authorise(capsules: &[BridgeCapsule], caller: PrincipalId, member: &Known, stored: &dyn Snapshot) -> Result<u64, GateError> {
+    let mut profiles: HashMap<PrincipalId, OwnerProfile> = HashMap::new();
+    for capsule in capsules {
+        let owner = capsule.owner;
+        let profile = match profiles.entry(owner) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                let signed = stored.profile(owner)?.ok_or(BridgeRefusal::UnknownOwner(owner))?;
+                let profile = signed.peek().map_err(|_| StoreError::Row(Table::Profiles.name()))?;
+                // What belongs to no patient belongs to the provider, or to its hospital.
+                let own = owner == caller || owner == member.root();
+                if !own && !member.path.iter().any(|p| profile.writers.contains(p)) {
+                    return Err(BridgeRefusal::NotAWriter { owner, provider: caller }.into());
+                }
+                new.insert(profile)
+            }
+        };
+        let current = profile.current(&capsule.section).map(|k| k.epoch);
+        if current != Some(capsule.epoch) {
+            let (section, found) = (capsule.section.clone(), capsule.epoch);
+            return Err(BridgeRefusal::StaleEpoch { owner, section, current, found }.into());
+        }
+    }
+    Ok(profiles.len() as u64)
+}
+
+/// Turns batches of one provider into what the cloud stores.
+pub(crate) struct Bridging<'a> {
+    pub(crate) secrets: &'a GateSecrets,
+    pub(crate) keys: &'a TermKeys,
+    pub(crate) caller: PrincipalId,
+    pub(crate) hospital: PrincipalId,
+    pub(crate) delta: Option<BridgeScalar>,
+}
+
+impl Bridging<'_> {
+    /// Bridges an authorised batch, records in parallel, and signs the result.
+    ///
+    /// Costs one HMAC a token, about 2 µs an order code, 46 µs a bridged token, 1 µs a tag, 5 µs a
+    /// capsule.
+    pub(crate) fn bridge(&self, request: &BridgeRequest) -> Result<BridgeResponse, BridgeRefusal> {
+        let bad = request.capsules.par_iter().position_first(|c| Capsule::from_bytes(&c.capsule.0).is_err());
+        if let Some(index) = bad {
+            return Err(BridgeRefusal::Capsule(index));
+        }
+        let scopes = [Scope::Hospital(self.hospital), Scope::Merged].map(|s| self.keys.scope(s));
+        let records: Vec<BridgedRecord> = request
+            .records
+            .par_iter()
+            .with_min_len(16)
+            .map_init(HashMap::new, |runs, record| {
+                let terms = self.terms(record, &scopes, runs)?;
+                let origin = scopes[0].term(&record.origin.0);
+                Ok(BridgedRecord { origin, terms, tag: self.tag(record.id, &request.capsules[record.capsule as usize]) })
+            })
+            .collect::<Result<_, BridgeRefusal>>()?;
+        let pairs = request.records.iter().map(|r| r.id).zip(&records);
+        let digest = batch_digest(self.secrets.domain(), request.batch, self.caller, pairs);
+        Ok(BridgeResponse { signature: self.secrets.identity().sign(&digest, &mut rand::rng()), records })
+    }
+
+    fn tag(&self, id: RecordId, capsule: &BridgeCapsule) -> Vec<u8> {
+        let (section, capsule_bytes) = (capsule.section.clone(), capsule.capsule.0);
+        let info = RoutingInfo { patient: capsule.owner, section, epoch: capsule.epoch, capsule: capsule_bytes };
+        make_tag(&self.secrets.tag_key, &id, &info, rand::rng().random())
+    }
+
+    /// Terms of one record, sorted and without repeats, so that their order says nothing about fields.
+    fn terms(&self, record: &BridgeRecord, scopes: &[Arc<sealdex_crypto::ScopeKey>; 2], runs: &mut Runs) -> Result<Vec<u8>, BridgeRefusal> {
+        let refused = |reason| BridgeRefusal::Entries { record: record.id, reason };
+        let entries = InnerEntry::unpack(&record.entries).map_err(refused)?;
+        let mut terms: Vec<Term> = Vec::with_capacity(entries.len());
+        let mut points: [Vec<Point>; 2] = [Vec::new(), Vec::new()];
+        for entry in &entries {
+            match entry {
+                InnerEntry::Token { merged, token } => terms.push(scopes[usize::from(*merged)].term(token)),
+                InnerEntry::Bridged { merged, point } => {
+                    let point = Point::from_bytes(&point.0).map_err(|_| BridgeRefusal::Token(record.id))?;
+                    points[usize::from(*merged)].push(point);
+                }
+                InnerEntry::Order { merged, field, bits, code } => {
+                    let (field, bits) = (FieldToken(*field), Bits::new(*bits).map_err(|_| refused(EntryError::Order))?);
+                    let scope = if *merged { Scope::Merged } else { Scope::Hospital(self.hospital) };
+                    let run = runs.entry((field, *merged)).or_insert_with(|| self.keys.order(field, scope));
+                    let noise = noise(&self.secrets.noise_key, &record.id, &field.0);
+                    let code = run.key.code(bits, *code, noise).map_err(|_| refused(EntryError::Order))?;
+                    terms.push(order_term(run.tag, code));
+                }
+            }
+        }
+        for (points, scope) in points.iter().zip(scopes).filter(|(p, _)| !p.is_empty()) {
+            let delta = self.delta.as_ref().ok_or(BridgeRefusal::NoBridge(self.caller))?;
+            terms.extend(mul_many(points, delta.scalar()).iter().map(|t| scope.term(t)));
+        }
+        terms.sort_unstable();
+        terms.dedup();
+        Ok(terms.iter().flat_map(|t| t.0).collect())
+    }
+}
+
+/// Order runs a worker has met in this batch.
+type Runs = HashMap<(FieldToken, bool), Arc<OrderRun>>;

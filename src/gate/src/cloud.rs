@@ -1,0 +1,76 @@
+//! The cloud as the gate sees it.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use sealdex_crypto::Identity;
+use sealdex_net::{
+    CallError, Peer, Retry,
+    peer::Http,
+    reply,
+};
+use sealdex_wire::{
+    codec,
+    roster::Server,
+    search::{CloudMatches, CloudSearch, WithdrawTickets},
+};
+
+/// Why the cloud's help was not to be had.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CloudError {
+    /// The roster lists none.
+    #[error("the roster lists no cloud")]
+    None,
+    /// It refused or did not answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Its answer breaks the protocol.
+    #[error("the cloud's answer breaks the protocol: {0}")]
+    Protocol(&'static str),
+}
+
+/// What a call ends with.
+pub type CloudAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, CloudError>> + Send + 'a>>;
+
+/// Asks clouds of the roster.
+pub trait Cloud: Send + Sync + 'static {
+    /// One page of matches.
+    fn search<'a>(&'a self, cloud: &'a Server, request: &'a CloudSearch) -> CloudAnswer<'a, CloudMatches>;
+    /// Makes tickets useless before they expire.
+    fn withdraw<'a>(&'a self, cloud: &'a Server, request: &'a WithdrawTickets) -> CloudAnswer<'a, ()>;
+}
+
+/// Clouds over HTTP, called as this gate.
+pub struct HttpCloud {
+    http: Http,
+    domain: String,
+    gate: Arc<Identity>,
+}
+
+impl HttpCloud {
+    /// Calls as `gate`.
+    pub fn new(http: Http, domain: impl Into<String>, gate: Arc<Identity>) -> Self {
+        Self { http, domain: domain.into(), gate }
+    }
+
+    fn peer(&self, cloud: &Server, retry: Retry) -> Result<Peer, CallError> {
+        let peer = Peer::new(self.http.clone(), &cloud.url, &self.domain, cloud.id, Some(self.gate.clone()))?;
+        Ok(peer.with_retry(retry))
+    }
+}
+
+impl Cloud for HttpCloud {
+    fn search<'a>(&'a self, cloud: &'a Server, request: &'a CloudSearch) -> CloudAnswer<'a, CloudMatches> {
+        let retry = Retry { attempts: 4, pause: Duration::from_millis(50) };
+        Box::pin(async move { Ok(self.peer(cloud, retry)?.post_cbor("/v1/search", request).await?) })
+    }
+
+    fn withdraw<'a>(&'a self, cloud: &'a Server, request: &'a WithdrawTickets) -> CloudAnswer<'a, ()> {
+        let retry = Retry { attempts: 3, pause: Duration::from_millis(50) };
+        Box::pin(async move {
+            let body = Bytes::from(codec::to_cbor(request));
+            self.peer(cloud, retry)?.call(http::Method::POST, "/v1/tickets/withdraw", reply::CBOR, body).await?;
+            Ok(())
+        })
+    }
+}

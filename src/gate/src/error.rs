@@ -1,0 +1,129 @@
+//! Why the gate refuses or fails, and which problem a caller is told.
+
+use sealdex_crypto::PrincipalId;
+use sealdex_net::Refusal;
+use sealdex_wire::{ProblemType, SignedError};
+
+use crate::{
+    bridge::BridgeRefusal,
+    cloud::CloudError,
+    rules::{grants::GrantRefusal, owners::OwnerRefusal, revocations::RevocationRefusal, roster::RosterRefusal},
+    search::SearchRefusal,
+    secrets::NotSealedHere,
+    store::StoreError,
+};
+
+/// What a request ends with if not with its answer.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum GateError {
+    /// The authority has not sent a roster yet.
+    #[error("this gate has no roster yet: the authority must send one")]
+    NoRoster,
+    /// The caller may not make this request.
+    #[error(transparent)]
+    Caller(#[from] CallerRefusal),
+    /// A roster was refused.
+    #[error(transparent)]
+    Roster(#[from] RosterRefusal),
+    /// An owner profile was refused.
+    #[error(transparent)]
+    Owner(#[from] OwnerRefusal),
+    /// A grant was refused.
+    #[error(transparent)]
+    Grant(#[from] GrantRefusal),
+    /// A revocation was refused.
+    #[error(transparent)]
+    Revocation(#[from] RevocationRefusal),
+    /// A batch was refused.
+    #[error(transparent)]
+    Bridge(#[from] BridgeRefusal),
+    /// A search was refused.
+    #[error(transparent)]
+    Search(#[from] SearchRefusal),
+    /// More documents or ids than a request may carry.
+    #[error("a request carries at most {max} {what}, this has {found}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// Most allowed.
+        max: usize,
+        /// Sent.
+        found: usize,
+    },
+    /// All slots for heavy requests are taken.
+    #[error("too many searches and batches at once: try again")]
+    Overloaded,
+    /// The cloud failed.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored scalar does not open.
+    #[error(transparent)]
+    Sealed(#[from] NotSealedHere),
+    /// A worker died; its request accepted nothing that was not durable.
+    #[error("a worker of the gate stopped")]
+    Worker,
+}
+
+/// The caller may not make this request.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CallerRefusal {
+    /// Only the authority may.
+    #[error("only the authority of the domain may change the roster")]
+    NotAuthority,
+    /// Not in the roster, revoked, or below someone who is.
+    #[error("{0} is no active member of this domain (it, or whoever enrolled it, is unknown or revoked)")]
+    NotActive(PrincipalId),
+    /// A provider is needed.
+    #[error("{0} is no provider: only providers may do this")]
+    NotProvider(PrincipalId),
+    /// Neither the owner nor an active member.
+    #[error("{0} is neither the owner nor an active member of this domain")]
+    NeitherOwnerNorMember(PrincipalId),
+}
+
+impl GateError {
+    /// The kind of problem a caller is told.
+    pub fn problem_type(&self) -> ProblemType {
+        match self {
+            Self::NoRoster | Self::Overloaded => ProblemType::Overloaded,
+            Self::Caller(_) => ProblemType::Forbidden,
+            Self::Roster(e) => e.problem_type(),
+            Self::Owner(e) => e.problem_type(),
+            Self::Grant(e) => e.problem_type(),
+            Self::Revocation(e) => e.problem_type(),
+            Self::Bridge(e) => e.problem_type(),
+            Self::Search(e) => e.problem_type(),
+            Self::TooMany { .. } => ProblemType::Malformed,
+            Self::Cloud(_) => ProblemType::Upstream,
+            Self::Store(_) | Self::Sealed(_) | Self::Worker => ProblemType::Internal,
+        }
+    }
+}
+
+impl From<GateError> for Refusal {
+    fn from(e: GateError) -> Self {
+        match e.problem_type() {
+            ProblemType::Internal => Refusal::internal(e),
+            ProblemType::Upstream => {
+                tracing::warn!(error = %e, "the cloud failed");
+                Refusal::new(ProblemType::Upstream, "the cloud does not answer this gate as it should: try again; the gate's log has the cause")
+            }
+            kind => Refusal::new(kind, e.to_string()),
+        }
+    }
+}
+
+/// The detail of a refused signature, short enough for any message.
+pub(crate) fn signed_problem(e: &SignedError) -> ProblemType {
+    match e {
+        SignedError::WrongSigner { .. } | SignedError::BadSignature(_) | SignedError::Malformed(_) => ProblemType::BadDocument,
+    }
+}
+
+/// Refuses requests that carry more than `max` of something.
+pub(crate) fn at_most(what: &'static str, found: usize, max: usize) -> Result<(), GateError> {
+    if found <= max { Ok(()) } else { Err(GateError::TooMany { what, max, found }) }
+}

@@ -1,0 +1,155 @@
+//! The gate itself: its state, and who waits for whom.
+
+use std::sync::{
+    Arc, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use sealdex_crypto::{PrincipalId, PublicIdentity};
+use sealdex_net::Directory;
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
+
+use crate::{
+    bridge::{self, Bridging, bridge_scalar},
+    cloud::Cloud,
+    error::GateError,
+    journal::Journal,
+    members::Members,
+    rules,
+    secrets::GateSecrets,
+    store::{AuditEntry, AuditKind, ConsentStore, ReadConsents as _},
+    term_keys::TermKeys,
+    tickets::Outstanding,
+};
+use sealdex_wire::ingest::{BridgeRequest, BridgeResponse};
+
+/// Unix time, milliseconds.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// One gate of a domain. Handlers and tests call its methods; it knows nothing of HTTP.
+pub struct Gate<S: ConsentStore> {
+    pub(crate) secrets: Arc<GateSecrets>,
+    pub(crate) store: Arc<S>,
+    pub(crate) keys: TermKeys,
+    pub(crate) cloud: Arc<dyn Cloud>,
+    pub(crate) outstanding: Arc<Outstanding>,
+    pub(crate) journal: Journal,
+    /// Searches hold the read side from reading grants until their tickets are on record; whatever
+    /// ends a permission takes the write side. So a revocation comes wholly before or wholly after.
+    pub(crate) barrier: RwLock<()>,
+    generation: AtomicU64,
+    members: std::sync::RwLock<Option<Arc<Members>>>,
+    slots: Arc<Semaphore>,
+    clock: Clock,
+}
+
+impl<S: ConsentStore> Gate<S> {
+    /// A gate over its store; at most `heavy` searches and batches are worked on at once.
+    ///
+    /// # Errors
+    /// When the store fails or holds a roster that does not verify any more.
+    pub fn open(secrets: GateSecrets, store: S, cloud: Arc<dyn Cloud>, clock: Clock, heavy: usize) -> Result<Arc<Self>, GateError> {
+        let (secrets, store) = (Arc::new(secrets), Arc::new(store));
+        let (roster, tickets) = store.read(|s| Ok::<_, GateError>((s.roster()?, s.tickets()?)))?;
+        let members = roster.map(|signed| rules::roster::verify(signed, &secrets)).transpose()?;
+        let outstanding = Arc::new(Outstanding::default());
+        outstanding.register(tickets);
+        let journal = Journal::start(store.clone(), outstanding.clone(), clock.clone())?;
+        Ok(Arc::new(Self {
+            keys: TermKeys::new(secrets.clone()),
+            secrets,
+            store,
+            cloud,
+            outstanding,
+            journal,
+            barrier: RwLock::new(()),
+            generation: AtomicU64::new(0),
+            members: std::sync::RwLock::new(members.map(Arc::new)),
+            slots: Arc::new(Semaphore::new(heavy)),
+            clock,
+        }))
+    }
+
+    /// Keys and domain of this gate.
+    pub fn secrets(&self) -> &GateSecrets {
+        &self.secrets
+    }
+
+    /// The roster in force.
+    ///
+    /// # Errors
+    /// [`GateError::NoRoster`] before the authority has sent one.
+    pub fn members(&self) -> Result<Arc<Members>, GateError> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(GateError::NoRoster)
+    }
+
+    pub(crate) fn set_members(&self, members: Arc<Members>) {
+        *self.members.write().unwrap_or_else(PoisonError::into_inner) = Some(members);
+    }
+
+    /// Unix time, milliseconds.
+    pub(crate) fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// Changes whenever a permission may have ended.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// To be called with the write side of the barrier held.
+    pub(crate) fn permissions_changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A slot for a heavy request.
+    pub(crate) fn slot(&self) -> Result<OwnedSemaphorePermit, GateError> {
+        self.slots.clone().try_acquire_owned().map_err(|_| GateError::Overloaded)
+    }
+
+    /// Bridges one batch of an active provider.
+    ///
+    /// # Errors
+    /// [`GateError`]; nothing is signed then.
+    pub async fn bridge(self: &Arc<Self>, caller: PrincipalId, request: BridgeRequest) -> Result<BridgeResponse, GateError> {
+        let _slot = self.slot()?;
+        let members = self.members()?;
+        members.active_provider(caller)?;
+        let gate = self.clone();
+        let (response, entry) = blocking(move || gate.bridge_now(caller, &members, &request)).await?;
+        self.journal.record(entry, Vec::new()).await?;
+        Ok(response)
+    }
+
+    fn bridge_now(&self, caller: PrincipalId, members: &Members, request: &BridgeRequest) -> Result<(BridgeResponse, AuditEntry), GateError> {
+        bridge::check(request)?;
+        let member = members.active_provider(caller)?;
+        let (owners, delta) = self.store.read(|stored| {
+            let owners = bridge::authorise(&request.capsules, caller, member, stored)?;
+            Ok::<_, GateError>((owners, bridge_scalar(&self.secrets, stored, caller)?))
+        })?;
+        let bridging = Bridging { secrets: &self.secrets, keys: &self.keys, caller, hospital: member.root(), delta };
+        let response = bridging.bridge(request)?;
+        let (at, count) = (self.now(), request.records.len() as u64);
+        Ok((response, AuditEntry { at, kind: AuditKind::Bridge, caller, owner: None, purpose: None, count, owners }))
+    }
+}
+
+impl<S: ConsentStore> Directory for Gate<S> {
+    fn keys(&self, id: PrincipalId) -> Option<PublicIdentity> {
+        let authority = self.secrets.authority();
+        if id == authority.id() {
+            return Some(*authority);
+        }
+        self.members().ok()?.keys(id)
+    }
+}
+
+/// Runs work that computes or waits for the disk where it does not hold up the network.
+pub(crate) async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, GateError>
+where
+    T: Send + 'static,
+    E: Into<GateError> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work).await.map_err(|_| GateError::Worker)?.map_err(Into::into)
+}

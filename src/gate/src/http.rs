@@ -1,0 +1,181 @@
+//! Routes of the gate (`docs/ARCHITECTURE.md`), and the server around them.
+
+use std::{path::PathBuf, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{FromRef, State},
+    routing::{get, post, put},
+};
+use sealdex_net::{
+    Authenticator, Call, Cbor, Json, Listen, Refusal,
+    clock::now_ms,
+    guard::{Bounds, guard},
+    peer::Http,
+    tls::TlsError,
+};
+use sealdex_wire::{
+    Signed,
+    consent::{Accepted, GrantList, OwnersFound},
+    ingest::BridgeResponse,
+    roster::Roster,
+    search::SearchResponse,
+};
+
+use crate::{
+    cloud::HttpCloud,
+    error::GateError,
+    gate::Gate,
+    openapi,
+    secrets::GateSecrets,
+    store::{ConsentStore, RedbStore, StoreError},
+};
+
+/// What it takes to run a gate.
+pub struct GateConfig {
+    /// Its keys.
+    pub secrets: GateSecrets,
+    /// File of the consent store.
+    pub store: PathBuf,
+    /// Where to listen.
+    pub listen: Listen,
+    /// Certificates that clouds are trusted by; the web's roots when absent.
+    pub cloud_ca: Option<PathBuf>,
+    /// Bounds on requests.
+    pub bounds: Bounds,
+    /// Most searches and batches worked on at once; one more is refused with 503.
+    pub heavy: usize,
+}
+
+impl GateConfig {
+    /// A gate on a loopback port (0 picks one), with default bounds.
+    pub fn loopback(secrets: GateSecrets, store: PathBuf, port: u16) -> Self {
+        Self { secrets, store, listen: Listen::loopback(port), cloud_ca: None, bounds: Bounds::default(), heavy: 64 }
+    }
+}
+
+/// Why a gate did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the store holds is unusable.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address could not be bound.
+    #[error("cannot listen on {addr}: {source}")]
+    Bind {
+        /// Address.
+        addr: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Serves a gate until `shutdown` resolves; `ready` is told the address once it is bound.
+///
+/// # Errors
+/// [`ServeError`], before `ready` is told anything.
+pub async fn serve(
+    config: GateConfig,
+    ready: tokio::sync::oneshot::Sender<std::net::SocketAddr>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let store = RedbStore::open(&config.store)?;
+    let http = Http::new(config.cloud_ca.as_deref())?;
+    let cloud = HttpCloud::new(http, config.secrets.domain(), config.secrets.identity().clone());
+    let gate = Gate::open(config.secrets, store, Arc::new(cloud), Arc::new(now_ms), config.heavy)?;
+    let bind = |source| ServeError::Bind { addr: config.listen.addr, source };
+    let listener = config.listen.bind().await.map_err(bind)?;
+    let addr = listener.local_addr().map_err(bind)?;
+    gate.resume();
+    let router = guard(router(gate.clone()), "gate", config.bounds);
+    tracing::info!(%addr, gate = %gate.secrets().identity().id(), domain = gate.secrets().domain(), "serving");
+    // Nobody may be waiting for the address.
+    let _ = ready.send(addr);
+    sealdex_net::serve(listener, config.listen.tls.clone(), router, shutdown).await;
+    Ok(())
+}
+
+struct App<S: ConsentStore> {
+    gate: Arc<Gate<S>>,
+    auth: Arc<Authenticator>,
+}
+
+impl<S: ConsentStore> Clone for App<S> {
+    fn clone(&self) -> Self {
+        Self { gate: self.gate.clone(), auth: self.auth.clone() }
+    }
+}
+
+impl<S: ConsentStore> FromRef<App<S>> for Arc<Authenticator> {
+    fn from_ref(app: &App<S>) -> Self {
+        app.auth.clone()
+    }
+}
+
+/// The gate's routes, without the guard around them.
+pub fn router<S: ConsentStore>(gate: Arc<Gate<S>>) -> Router {
+    let id = gate.secrets().identity().id();
+    let auth = Arc::new(Authenticator::new(gate.secrets().domain(), id, gate.clone()));
+    Router::new()
+        .route("/v1/roster", put(put_roster::<S>).get(get_roster::<S>))
+        .route("/v1/owners", post(owners::<S>))
+        .route("/v1/owners/lookup", post(lookup::<S>))
+        .route("/v1/grants", post(grants::<S>))
+        .route("/v1/grants/list", post(list::<S>))
+        .route("/v1/revocations", post(revocations::<S>))
+        .route("/v1/bridge", post(bridge::<S>))
+        .route("/v1/search", post(search::<S>))
+        .route("/v1/openapi.json", get(|| async { Json(openapi::document()) }))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz::<S>))
+        .with_state(App { gate, auth })
+}
+
+type Answer<T> = Result<T, Refusal>;
+
+async fn readyz<S: ConsentStore>(State(app): State<App<S>>) -> Answer<&'static str> {
+    app.gate.members()?;
+    Ok("ready\n")
+}
+
+async fn put_roster<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.update_roster(call.caller.id, call.json()?).await?))
+}
+
+async fn get_roster<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Signed<Roster>>> {
+    Ok(Json(app.gate.roster(call.caller.id)?))
+}
+
+async fn owners<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.publish_owners(call.caller.id, call.json()?).await?))
+}
+
+async fn lookup<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<OwnersFound>> {
+    Ok(Json(app.gate.lookup_owners(call.caller.id, call.json()?).await?))
+}
+
+async fn grants<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.submit_grants(call.caller.id, call.json()?).await?))
+}
+
+async fn list<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<GrantList>> {
+    Ok(Json(app.gate.list_grants(call.caller.id, call.json()?).await?))
+}
+
+async fn revocations<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.submit_revocations(call.caller.keys, call.json()?).await?))
+}
+
+async fn bridge<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<BridgeResponse>> {
+    Ok(Cbor(app.gate.bridge(call.caller.id, call.cbor()?).await?))
+}
+
+async fn search<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<SearchResponse>> {
+    Ok(Cbor(app.gate.search(call.caller.id, call.cbor()?).await?))
+}

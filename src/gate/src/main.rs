@@ -1,0 +1,107 @@
+//! `sealdex-gate`: serves one gate.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use sealdex_gate::{GateConfig, GateSecrets, serve};
+use sealdex_keyfile::Passphrase;
+use sealdex_net::{Listen, guard::Bounds, tls};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+
+/// Serve the gate of a Sealdex domain.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Key file of the gate, as the ceremony wrote it.
+    #[arg(long)]
+    keys: PathBuf,
+    /// File whose first line is the key file's passphrase. Else SEALDEX_PASSPHRASE, else it is asked.
+    #[arg(long)]
+    passphrase_file: Option<PathBuf>,
+    /// File of the consent store; created when missing.
+    #[arg(long)]
+    store: PathBuf,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:7411")]
+    listen: SocketAddr,
+    /// TLS certificate chain, PEM.
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// TLS private key, PEM.
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Serve plain HTTP beyond loopback; only behind a proxy that terminates TLS.
+    #[arg(long)]
+    insecure_http: bool,
+    /// Certificates that clouds are trusted by, PEM; the web's roots when not given.
+    #[arg(long)]
+    cloud_ca: Option<PathBuf>,
+    /// Most requests at once.
+    #[arg(long, default_value_t = 256)]
+    concurrency: usize,
+    /// Most searches and batches at once.
+    #[arg(long, default_value_t = 64)]
+    heavy: usize,
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the gate stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Failure> {
+    let tls = match (&options.tls_cert, &options.tls_key) {
+        (Some(cert), Some(key)) => Some(tls::server(cert, key)?),
+        _ => None,
+    };
+    let config = GateConfig {
+        secrets: secrets(&options)?,
+        store: options.store,
+        listen: Listen { addr: options.listen, tls, insecure: options.insecure_http },
+        cloud_ca: options.cloud_ca,
+        bounds: Bounds { concurrency: options.concurrency, ..Bounds::default() },
+        heavy: options.heavy,
+    };
+    let (ready, bound) = oneshot::channel();
+    tokio::spawn(announce(bound));
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    Ok(serve(config, ready, stop).await?)
+}
+
+/// The bound address is the program's one line of output, for whoever asked for port 0.
+#[allow(clippy::print_stdout)]
+async fn announce(bound: oneshot::Receiver<SocketAddr>) {
+    if let Ok(addr) = bound.await {
+        println!("listening on {addr}");
+    }
+}
+
+fn secrets(options: &Options) -> Result<GateSecrets, Failure> {
+    let (_, encrypted) = sealdex_keyfile::inspect(&options.keys)?;
+    let passphrase = match (&options.passphrase_file, std::env::var("SEALDEX_PASSPHRASE")) {
+        _ if !encrypted => None,
+        (Some(file), _) => Some(Passphrase::from_file(file)?),
+        (None, Ok(text)) => Some(Passphrase::new(text)),
+        (None, Err(_)) => Some(Passphrase::new(rpassword::prompt_password(format!("Passphrase of {}: ", options.keys.display()))?)),
+    };
+    Ok(GateSecrets::from_json(&sealdex_keyfile::read(&options.keys, "gate", passphrase.as_ref())?)?)
+}

@@ -1,0 +1,191 @@
+//! What ends permissions: revocations, and rosters that revoke members. Each takes the write side of the
+//! barrier, is durable, withdraws the tickets that rest on what it ended, and only then is acknowledged.
+//!
+//! Tickets to withdraw are marked in the same transaction. If the cloud cannot be reached, the permission
+//! has still ended and every search knows it; the gate keeps trying until the tickets expire, across
+//! restarts too, since marks and tickets are in the store.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use rayon::prelude::*;
+use sealdex_crypto::{PrincipalId, PublicIdentity};
+use sealdex_wire::{
+    consent::{Accepted, SubmitRevocations, UpdateRoster},
+    limits,
+    search::WithdrawTickets,
+};
+
+use crate::{
+    control::{carrier, owner_keys},
+    error::{CallerRefusal, GateError, at_most},
+    gate::{Gate, blocking},
+    rules::{
+        revocations::{self, RevocationRefusal},
+        roster,
+    },
+    store::{AuditKind, ConsentStore, TicketRow, Transaction, StoreError, WriteConsents as _},
+};
+
+/// Pause between attempts to withdraw tickets from a cloud that does not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl<S: ConsentStore> Gate<S> {
+    /// Puts a newer roster in force, with the bridges of its new members. From the authority only.
+    ///
+    /// # Errors
+    /// [`GateError`]; nothing has changed then.
+    pub async fn update_roster(self: &Arc<Self>, caller: PrincipalId, update: UpdateRoster) -> Result<Accepted, GateError> {
+        if caller != self.secrets.authority().id() {
+            return Err(CallerRefusal::NotAuthority.into());
+        }
+        at_most("bridge scalars", update.bridges.len(), limits::DOCUMENTS)?;
+        let gate = self.clone();
+        // A task of its own: a caller that hangs up must not stop it half-way.
+        finish(async move {
+            let _held = gate.barrier.write().await;
+            let worker = gate.clone();
+            let ended = blocking(move || worker.update_roster_now(caller, &update)).await?;
+            drop(_held);
+            gate.withdraw(ended).await;
+            Ok(Accepted { count: 1 })
+        })
+        .await
+    }
+
+    fn update_roster_now(&self, caller: PrincipalId, update: &UpdateRoster) -> Result<Vec<TicketRow>, GateError> {
+        let members = Arc::new(roster::verify(update.roster.clone(), &self.secrets)?);
+        let bridges = roster::seal_bridges(update, &members, &self.secrets)?;
+        let ended = self.outstanding.issued_to(|caller| members.active(caller).is_err());
+        self.store.write(|txn| {
+            roster::follows(&members, txn)?;
+            txn.put_roster(members.signed())?;
+            bridges.iter().try_for_each(|(member, scalar)| txn.put_bridge(*member, scalar))?;
+            mark(txn, &ended)?;
+            txn.append_audit(&self.entry(AuditKind::Roster, caller, members.roster().version, std::iter::empty()))?;
+            Ok::<_, GateError>(())
+        })?;
+        self.set_members(members);
+        self.permissions_changed();
+        Ok(ended)
+    }
+
+    /// Ends grants, all or none, at once. From the owner, or from an active member that carries the
+    /// signed documents. Returns how many grants ended.
+    ///
+    /// # Errors
+    /// [`GateError`]; nothing has changed then.
+    pub async fn submit_revocations(self: &Arc<Self>, caller: PublicIdentity, request: SubmitRevocations) -> Result<Accepted, GateError> {
+        at_most("revocations", request.revocations.len(), limits::DOCUMENTS)?;
+        carrier(&*self.members()?, caller.id(), request.revocations.iter().map(|r| r.signer))?;
+        let gate = self.clone();
+        finish(async move {
+            let worker = gate.clone();
+            let verified = blocking(move || worker.verify_revocations(&caller, request)).await?;
+            let held = gate.barrier.write().await;
+            let worker = gate.clone();
+            let (count, ended) = blocking(move || worker.revoke_now(caller.id(), &verified)).await?;
+            drop(held);
+            gate.withdraw(ended).await;
+            Ok(Accepted { count })
+        })
+        .await
+    }
+
+    fn verify_revocations(&self, caller: &PublicIdentity, request: SubmitRevocations) -> Result<Vec<revocations::Verified>, GateError> {
+        let profiles = self.profiles(request.revocations.iter().map(|r| r.signer))?;
+        let now = self.now();
+        let verify = |signed: sealdex_wire::Signed<_>| {
+            let owner = signed.signer;
+            let keys = owner_keys(&profiles, owner, caller).ok_or(RevocationRefusal::UnknownOwner(owner))?;
+            revocations::verify(signed, &keys, self.secrets.domain(), now)
+        };
+        Ok(request.revocations.into_par_iter().map(verify).collect::<Result<_, RevocationRefusal>>()?)
+    }
+
+    fn revoke_now(&self, caller: PrincipalId, verified: &[revocations::Verified]) -> Result<(u64, Vec<TicketRow>), GateError> {
+        let mut ended: HashMap<[u8; 16], TicketRow> = HashMap::new();
+        for v in verified {
+            let (owner, reader) = (v.revocation.owner, v.revocation.reader);
+            let tickets = self.outstanding.resting_on(owner, reader, |c| v.covers(c.owner, c.reader, &c.section));
+            ended.extend(tickets.into_iter().map(|t| (t.nonce, t)));
+        }
+        let ended: Vec<_> = ended.into_values().collect();
+        let count = self.store.write(|txn| {
+            let mut count = 0;
+            for v in verified {
+                count += revocations::apply(v, txn)?;
+            }
+            mark(txn, &ended)?;
+            txn.append_audit(&self.entry(AuditKind::Revocations, caller, count, verified.iter().map(|v| v.revocation.owner)))?;
+            Ok::<_, GateError>(count)
+        })?;
+        self.permissions_changed();
+        Ok((count, ended))
+    }
+
+    /// Withdraws tickets, at once if the cloud answers, else in the background until they expire.
+    async fn withdraw(self: &Arc<Self>, tickets: Vec<TicketRow>) {
+        let left = self.try_withdraw(tickets).await;
+        if !left.is_empty() {
+            tokio::spawn(self.clone().keep_withdrawing(left));
+        }
+    }
+
+    async fn keep_withdrawing(self: Arc<Self>, mut left: Vec<TicketRow>) {
+        while !left.is_empty() {
+            tokio::time::sleep(RETRY).await;
+            let now = self.now();
+            left.retain(|t| t.expires_at > now);
+            left = self.try_withdraw(left).await;
+        }
+    }
+
+    /// One attempt; what is left to withdraw.
+    async fn try_withdraw(self: &Arc<Self>, tickets: Vec<TicketRow>) -> Vec<TicketRow> {
+        let Ok(members) = self.members() else { return tickets };
+        let mut by_cloud: HashMap<PrincipalId, Vec<TicketRow>> = HashMap::new();
+        tickets.into_iter().for_each(|t| by_cloud.entry(t.cloud).or_default().push(t));
+        let mut left = Vec::new();
+        for (id, tickets) in by_cloud {
+            // A cloud that is no longer in the roster takes no orders from this gate.
+            let Some(cloud) = members.roster().clouds.iter().find(|c| c.id == id) else { continue };
+            let nonces: Vec<[u8; 16]> = tickets.iter().map(|t| t.nonce).collect();
+            let request = WithdrawTickets { nonces: nonces.concat() };
+            match self.cloud.withdraw(cloud, &request).await {
+                Ok(()) => self.forget_tickets(nonces).await,
+                Err(error) => {
+                    let tickets_left = tickets.len();
+                    tracing::warn!(%error, tickets_left, "the cloud has not withdrawn tickets of ended grants; trying again until they expire");
+                    left.extend(tickets);
+                }
+            }
+        }
+        left
+    }
+
+    async fn forget_tickets(self: &Arc<Self>, nonces: Vec<[u8; 16]>) {
+        self.outstanding.forget(&nonces);
+        let gate = self.clone();
+        let removed = blocking(move || gate.store.write(|txn| nonces.iter().try_for_each(|n| txn.remove_ticket(n)))).await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "withdrawn tickets stay on record until they expire");
+        }
+    }
+
+    /// Goes on withdrawing what an earlier run could not. To be called once, inside a runtime.
+    pub fn resume(self: &Arc<Self>) {
+        let now = self.now();
+        let left = self.outstanding.marked(now);
+        if !left.is_empty() {
+            tokio::spawn(self.clone().keep_withdrawing(left));
+        }
+    }
+}
+
+fn mark(txn: &mut dyn Transaction, tickets: &[TicketRow]) -> Result<(), StoreError> {
+    tickets.iter().try_for_each(|t| txn.put_ticket(&TicketRow { withdrawn: true, ..t.clone() }))
+}
+
+async fn finish<T: Send + 'static>(work: impl Future<Output = Result<T, GateError>> + Send + 'static) -> Result<T, GateError> {
+    tokio::spawn(work).await.map_err(|_| GateError::Worker)?
+}

@@ -1,0 +1,20 @@
+//! What makes a signed document acceptable. Each rule reads the state it is checked against and the
+//! document, and nothing else; heavy checks (signatures, points) run before the store's transaction,
+//! the rest inside it.
+
+pub mod grants;
+pub mod owners;
+pub mod revocations;
+pub mod roster;
+
+use sealdex_wire::limits;
+
+/// Whether a section, purpose or domain name has an acceptable length.
+pub(crate) fn is_name(text: &str) -> bool {
+    (1..=limits::NAME).contains(&text.len())
+}
+
+/// Whether a document's time lies further ahead than clocks may differ. Milliseconds.
+pub(crate) fn is_future(at: u64, now: u64) -> bool {
+    at > now.saturating_add(limits::CLOCK_SKEW_MS)
+}

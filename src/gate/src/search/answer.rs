@@ -1,0 +1,170 @@
+//! Building the answer under the barrier: matches by capsule, capsules re-encapsulated, tickets issued.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use rand::RngExt as _;
+use rayon::prelude::*;
+use sealdex_crypto::{Capsule, PrincipalId, RecordId, reencapsulate_many};
+use sealdex_wire::{
+    RawPoint, limits,
+    search::{FetchTicket, MatchGroup, SearchResponse, Ticket},
+};
+
+use super::{
+    pages::Asker,
+    permit::{Permit, Permits, Permitted},
+};
+use crate::{
+    cloud::CloudError,
+    error::GateError,
+    gate::{Gate, blocking},
+    store::{AuditEntry, AuditKind, ConsentStore, Cover, StoreError, Table, TicketRow},
+};
+
+/// An answer, and what the gate keeps of it.
+struct Built {
+    groups: Vec<MatchGroup>,
+    tickets: Vec<FetchTicket>,
+    rows: Vec<TicketRow>,
+    entry: AuditEntry,
+}
+
+/// Matches that share a capsule, before it is re-encapsulated.
+struct Group {
+    provider: PrincipalId,
+    capsule: [u8; 33],
+    permit: Arc<Permit>,
+    ids: Vec<RecordId>,
+}
+
+impl<S: ConsentStore> Gate<S> {
+    /// Turns permitted matches into the answer. Holds the read side of the barrier from reading grants
+    /// (again, if any consent has changed since `generation`) until the tickets are on record.
+    pub(super) async fn answer(self: &Arc<Self>, asker: Arc<Asker>, generation: u64, found: Vec<Permitted>) -> Result<SearchResponse, GateError> {
+        let _held = self.barrier.read().await;
+        let members = self.members()?;
+        members.active(asker.caller)?;
+        let cloud = members.cloud().ok_or(CloudError::None)?.id;
+        let gate = self.clone();
+        let build = move || {
+            let found = if gate.generation() == generation { found } else { gate.permit_again(&asker, found)? };
+            gate.build(&asker, cloud, found)
+        };
+        let Built { groups, tickets, rows, entry } = blocking(build).await?;
+        self.outstanding.register(rows.clone());
+        self.journal.record(entry, rows).await?;
+        Ok(SearchResponse { groups, tickets, covered: Vec::new(), cursor: None })
+    }
+
+    fn permit_again(&self, asker: &Asker, found: Vec<Permitted>) -> Result<Vec<Permitted>, StoreError> {
+        let (mut permits, now) = (Permits::default(), self.now() / 1000);
+        self.store.read(|stored| {
+            let again = |p: Permitted| permits.of(&p.routing, asker, now, stored).map(|found| found.map(|permit| Permitted { permit, ..p }));
+            found.into_iter().map(again).filter_map(Result::transpose).collect()
+        })
+    }
+
+    fn build(&self, asker: &Asker, cloud: PrincipalId, found: Vec<Permitted>) -> Result<Built, GateError> {
+        let now = self.now();
+        let groups = group(found);
+        let chunk = groups.len().div_ceil(rayon::current_num_threads()).clamp(16, 256);
+        let reencapsulated: Vec<Vec<[u8; 33]>> = groups.par_chunks(chunk).map(|c| self.reencapsulate(c)).collect::<Result<_, _>>()?;
+        let (tickets, rows) = self.issue(&groups, asker.caller, cloud, now);
+        let owners: HashSet<_> = groups.iter().map(|g| g.permit.key.owner).collect();
+        let entry = AuditEntry {
+            at: now,
+            kind: AuditKind::Search,
+            caller: asker.caller,
+            owner: None,
+            purpose: Some(asker.purpose.clone()),
+            count: groups.iter().map(|g| g.ids.len() as u64).sum(),
+            owners: owners.len() as u64,
+        };
+        let groups = groups.into_iter().zip(reencapsulated.into_iter().flatten()).map(|(g, e)| g.into_message(e)).collect();
+        Ok(Built { groups, tickets, rows, entry })
+    }
+
+    /// One decoding (5 µs) and one multiplication (37 µs) a capsule; one inversion for all.
+    fn reencapsulate(&self, groups: &[Group]) -> Result<Vec<[u8; 33]>, GateError> {
+        let pairs = groups.iter().map(|g| {
+            // Checked at ingest and authentic since, so a failure is a fault of the store of keys.
+            let capsule = Capsule::from_bytes(&g.capsule).map_err(|_| StoreError::Row(Table::Grants.name()))?;
+            Ok((g.permit.rk(&self.secrets.store_key)?, capsule))
+        });
+        Ok(reencapsulate_many(&pairs.collect::<Result<Vec<_>, GateError>>()?))
+    }
+
+    /// Tickets over all ids, each once. Matches whose grant ends before a ticket would are kept apart,
+    /// in tickets that end with it.
+    fn issue(&self, groups: &[Group], caller: PrincipalId, cloud: PrincipalId, now: u64) -> (Vec<FetchTicket>, Vec<TicketRow>) {
+        let lasting = now + limits::TICKET_MS;
+        let ends = |g: &Group| g.permit.row.not_after.saturating_mul(1000).min(lasting);
+        let (long, short): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|g| ends(g) == lasting);
+        let mut issued = (Vec::new(), Vec::new());
+        for part in [long, short] {
+            let ids: Vec<(&Group, RecordId)> = part.iter().flat_map(|g| g.ids.iter().map(|id| (*g, *id))).collect();
+            for chunk in ids.chunks(limits::TICKET_RECORDS) {
+                let expires_at = chunk.iter().map(|(g, _)| ends(g)).min().unwrap_or(lasting);
+                let fetch = self.sign_ticket(chunk.iter().flat_map(|(_, id)| id.0).collect(), cloud, now, expires_at);
+                let covers: HashSet<Cover> = chunk.chunk_by(|a, b| std::ptr::eq(a.0, b.0)).map(|run| run[0].0.cover()).collect();
+                let (nonce, covers) = (fetch.ticket.nonce, covers.into_iter().collect());
+                issued.0.push(fetch);
+                issued.1.push(TicketRow { nonce, cloud, caller, expires_at, withdrawn: false, covers });
+            }
+        }
+        issued
+    }
+
+    fn sign_ticket(&self, ids: Vec<u8>, cloud: PrincipalId, issued_at: u64, expires_at: u64) -> FetchTicket {
+        let (gate, mut rng) = (self.secrets.identity(), rand::rng());
+        let nonce = rng.random();
+        let digest = Ticket::digest(self.secrets.domain(), cloud, &nonce, issued_at, expires_at, &ids);
+        let signature = gate.sign(&digest, &mut rng);
+        FetchTicket { ticket: Ticket { gate: gate.id(), nonce, issued_at, expires_at, signature }, ids }
+    }
+}
+
+/// Groups matches by capsule, in the order of their first; an id the cloud repeated counts once.
+fn group(found: Vec<Permitted>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut places = HashMap::new();
+    let mut seen = HashSet::with_capacity(found.len());
+    for Permitted { id, provider, routing, permit } in found {
+        if !seen.insert(id) {
+            continue;
+        }
+        let capsule = routing.capsule;
+        let place = *places.entry((capsule, provider, routing.patient, routing.epoch, routing.section)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.ids.push(id),
+            None => groups.push(Group { provider, capsule, permit, ids: vec![id] }),
+        }
+    }
+    groups
+}
+
+impl Group {
+    fn cover(&self) -> Cover {
+        let key = &self.permit.key;
+        Cover { owner: key.owner, reader: key.reader, section: key.section.clone() }
+    }
+
+    fn into_message(self, reencapsulated: [u8; 33]) -> MatchGroup {
+        let (key, row) = (&self.permit.key, &self.permit.row);
+        MatchGroup {
+            owner: key.owner,
+            section: key.section.clone(),
+            epoch: key.epoch,
+            provider: self.provider,
+            reader: key.reader,
+            a: row.a,
+            x: row.x,
+            capsule: RawPoint(self.capsule),
+            reencapsulated: RawPoint(reencapsulated),
+            ids: self.ids.iter().flat_map(|id| id.0).collect(),
+        }
+    }
+}

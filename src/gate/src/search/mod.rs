@@ -1,0 +1,185 @@
+//! Searching: from a member's inner query to permitted, re-encapsulated matches and their tickets.
+//!
+//! The cloud is asked page by page; of each page, what the caller may not read is dropped by
+//! [`permit`]. Reading grants for good, multiplying and issuing tickets happens under the read side of
+//! the gate's barrier ([`answer`]), never waiting for the network, so that a revocation, which takes the
+//! write side, comes wholly before or wholly after it.
+
+pub(crate) mod answer;
+pub(crate) mod cursor;
+pub(crate) mod pages;
+pub(crate) mod permit;
+
+use std::sync::Arc;
+
+use sealdex_crypto::PrincipalId;
+use sealdex_wire::{
+    ProblemType, limits,
+    search::{CloudClause, CloudSort, ClauseError, InnerSort, SearchRequest, SearchResponse},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    bridge::bridge_scalar,
+    error::GateError,
+    gate::{Gate, blocking},
+    members::Members,
+    rules::is_name,
+    store::ConsentStore,
+    term_keys::Scope,
+    unfold::{Unfolding, hospitals},
+};
+use cursor::{Cursor, Position};
+use pages::{Stream, gather};
+
+/// Why a search was refused.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SearchRefusal {
+    /// The query is too deep, too wide or has a range that is none.
+    #[error(transparent)]
+    Clause(#[from] ClauseError),
+    /// A range that does not fit its width.
+    #[error("a range of the query is not a range of codes")]
+    Range,
+    /// A bridged token that is no point.
+    #[error("a bridged token of the query is no point of the curve")]
+    Token,
+    /// No purpose of use.
+    #[error("a search must state its purpose of use (at most {} bytes)", limits::NAME)]
+    Purpose,
+    /// A limit that is none.
+    #[error("the limit must be between 1 and {}, and at most {} matches over all hospitals", limits::PAGE, MAX_MATCHES)]
+    Limit,
+    /// A provider the roster does not list.
+    #[error("{0} is no provider of this domain")]
+    UnknownProvider(PrincipalId),
+    /// Too many terms once unfolded.
+    #[error("the query unfolds to {leaves} terms over {hospitals} hospitals, the cloud takes {}: name fewer sources or values", limits::CLOUD_LEAVES)]
+    TooWide {
+        /// Terms and ranges.
+        leaves: usize,
+        /// Hospitals.
+        hospitals: usize,
+    },
+    /// A cursor of another query, caller or gate.
+    #[error("the cursor belongs to another query or caller: start the search again")]
+    Cursor,
+}
+
+impl SearchRefusal {
+    pub(crate) fn problem_type(&self) -> ProblemType {
+        match self {
+            Self::UnknownProvider(_) => ProblemType::NotFound,
+            _ => ProblemType::Malformed,
+        }
+    }
+}
+
+/// Most matches of one answer, over all hospitals.
+const MAX_MATCHES: usize = 4 * limits::PAGE as usize;
+/// Searches at the cloud under way at once for one request.
+const PARALLEL_STREAMS: usize = 8;
+
+/// Refuses a request that makes no sense, before anything is computed.
+fn check(request: &SearchRequest) -> Result<(), SearchRefusal> {
+    request.clause.check()?;
+    if !is_name(&request.purpose) {
+        return Err(SearchRefusal::Purpose);
+    }
+    if (1..=limits::PAGE).contains(&request.limit) { Ok(()) } else { Err(SearchRefusal::Limit) }
+}
+
+/// What to ask the cloud.
+struct Plan {
+    streams: Vec<Stream>,
+    covered: Vec<PrincipalId>,
+}
+
+impl<S: ConsentStore> Gate<S> {
+    /// Answers one search of an active member. Of what matches, only what is granted to the caller (or
+    /// to the group of all members) for this purpose, now, is returned.
+    ///
+    /// # Errors
+    /// [`GateError`]; nothing is returned then, and no ticket is good.
+    pub async fn search(self: &Arc<Self>, caller: PrincipalId, request: SearchRequest) -> Result<SearchResponse, GateError> {
+        let _slot = self.slot()?;
+        let members = self.members()?;
+        members.active(caller)?;
+        check(&request)?;
+        let request = Arc::new(request);
+        let Plan { streams, covered } = {
+            let (gate, members, request) = (self.clone(), members.clone(), request.clone());
+            blocking(move || gate.plan(caller, &members, &request)).await?
+        };
+        let asker = Arc::new(pages::Asker { caller, readers: members.readers_for(caller), purpose: request.purpose.clone() });
+        let generation = self.generation();
+        let (positions, found) = self.gather_all(streams, &members, asker.clone(), request.limit).await?;
+        let mut response = self.answer(asker, generation, found).await?;
+        response.covered = covered;
+        if positions.iter().any(|p| !p.done) {
+            let sealed = Cursor(positions).seal(&self.secrets.store_key, caller, &request);
+            response.cursor = Some(sealed.into());
+        }
+        Ok(response)
+    }
+
+    /// Unfolds the query into one stream, or into one for each hospital when each sorts by itself.
+    fn plan(&self, caller: PrincipalId, members: &Members, request: &SearchRequest) -> Result<Plan, GateError> {
+        let covered = hospitals(&request.clause, members)?;
+        let delta = self.store.read(|s| bridge_scalar(&self.secrets, s, caller))?;
+        let over = |hospitals: &[PrincipalId]| -> Result<CloudClause, GateError> {
+            Unfolding { keys: &self.keys, caller, delta: delta.as_ref(), hospitals }.unfold(&request.clause)
+        };
+        let positions = match &request.cursor {
+            Some(sealed) => Cursor::open(&self.secrets.store_key, caller, request, sealed)?.0,
+            None => match &request.sort {
+                Some(InnerSort { merged: false, .. }) => covered.iter().map(|h| Position::start(Some(*h))).collect(),
+                _ => vec![Position::start(None)],
+            },
+        };
+        if positions.len().saturating_mul(request.limit as usize) > MAX_MATCHES {
+            return Err(SearchRefusal::Limit.into());
+        }
+        let streams = positions.into_iter().map(|position| {
+            let (clause, scope) = match position.hospital {
+                // A record with this hospital's order tag has terms of this hospital only.
+                Some(h) => (over(&[h])?, Scope::Hospital(h)),
+                None => (over(&covered)?, Scope::Merged),
+            };
+            let sort = request.sort.as_ref().map(|sort| CloudSort {
+                tag: self.keys.order(sort.field.into(), scope).tag,
+                descending: sort.descending,
+            });
+            Ok(Stream { clause, sort, position })
+        });
+        Ok(Plan { streams: streams.collect::<Result<_, GateError>>()?, covered })
+    }
+
+    /// Runs all streams, a few at a time, and keeps their order.
+    async fn gather_all(
+        self: &Arc<Self>,
+        streams: Vec<Stream>,
+        members: &Arc<Members>,
+        asker: Arc<pages::Asker>,
+        limit: u32,
+    ) -> Result<(Vec<Position>, Vec<permit::Permitted>), GateError> {
+        let mut waiting = streams.into_iter().enumerate();
+        let mut running = JoinSet::new();
+        let mut results = Vec::new();
+        loop {
+            while running.len() < PARALLEL_STREAMS
+                && let Some((n, stream)) = waiting.next()
+            {
+                let (gate, members, asker) = (self.clone(), members.clone(), asker.clone());
+                running.spawn(async move { gather(&gate, &members, asker, stream, limit).await.map(|r| (n, r)) });
+            }
+            match running.join_next().await {
+                None => break,
+                Some(result) => results.push(result.map_err(|_| GateError::Worker)??),
+            }
+        }
+        results.sort_unstable_by_key(|(n, _)| *n);
+        let (positions, found): (Vec<_>, Vec<_>) = results.into_iter().map(|(_, r)| r).unzip();
+        Ok((positions, found.into_iter().flatten().collect()))
+    }
+}

@@ -1,0 +1,165 @@
+//! Asking the cloud page by page until enough is permitted.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use sealdex_crypto::{PrincipalId, RecordId, RoutingInfo, TagError, open_tag};
+use sealdex_wire::{
+    limits,
+    search::{CloudClause, CloudCursor, CloudMatch, CloudMatches, CloudSearch, CloudSort},
+};
+
+use super::{
+    cursor::Position,
+    permit::{Permits, Permitted},
+};
+use crate::{
+    cloud::CloudError,
+    error::GateError,
+    gate::{Gate, blocking},
+    members::Members,
+    store::ConsentStore,
+};
+
+/// Most matches looked at in one request; beyond it the answer ends early, with a cursor.
+const MAX_SCANNED: usize = 1 << 18;
+
+/// Who asks, for what, and under whose grants.
+pub(crate) struct Asker {
+    pub(crate) caller: PrincipalId,
+    pub(crate) readers: [PrincipalId; 2],
+    pub(crate) purpose: String,
+}
+
+/// One query at the cloud, and how far it has come.
+pub(crate) struct Stream {
+    pub(crate) clause: CloudClause,
+    pub(crate) sort: Option<CloudSort>,
+    pub(crate) position: Position,
+}
+
+/// Gathers up to `limit` permitted matches of a stream; where it ended, and what was found.
+pub(crate) async fn gather<S: ConsentStore>(
+    gate: &Arc<Gate<S>>,
+    members: &Members,
+    asker: Arc<Asker>,
+    stream: Stream,
+    limit: u32,
+) -> Result<(Position, Vec<Permitted>), GateError> {
+    let cloud = members.cloud().ok_or(CloudError::None)?;
+    let Stream { clause, sort, mut position } = stream;
+    let mut request = CloudSearch { clause, sort, after: position.after, limit };
+    let limit = limit as usize;
+    let (mut kept, mut permits, mut scanned): (Vec<Permitted>, _, usize) = (Vec::new(), Permits::default(), 0);
+    while !position.done && kept.len() < limit && scanned < MAX_SCANNED {
+        request.after = position.after;
+        let page = gate.cloud.search(cloud, &request).await?;
+        check(&page, request.limit)?;
+        let CloudMatches { providers, matches, next } = page;
+        let ids: Vec<RecordId> = matches.iter().map(|m| m.0).collect();
+        let (mut found, known) = {
+            let (gate, asker) = (gate.clone(), asker.clone());
+            blocking(move || filter(&gate, &asker, permits, &providers, matches)).await?
+        };
+        permits = known;
+        let room = limit - kept.len();
+        if found.len() > room {
+            let used = found[room - 1].0 + 1;
+            if request.sort.is_some() {
+                // The code of the last match used is not known, so the next page could not start
+                // there: ask for a page that ends there instead. It is smaller each time.
+                request.limit = used as u32;
+                continue;
+            }
+            found.truncate(room);
+            position.after = Some(CloudCursor { code: 0, id: ids[used - 1] });
+        } else {
+            position.done = next.is_none();
+            position.after = next.or(position.after);
+        }
+        scanned += ids.len();
+        kept.extend(found.into_iter().map(|(_, p)| p));
+        request.limit = next_page(request.limit, limit - kept.len(), scanned, kept.len());
+    }
+    Ok((position, kept))
+}
+
+/// How much to ask next: what the rate of permits so far suggests, with a quarter to spare.
+fn next_page(asked: u32, room: usize, scanned: usize, kept: usize) -> u32 {
+    let want = match kept {
+        0 => asked as usize * 4,
+        _ => room.saturating_mul(scanned) / kept * 5 / 4,
+    };
+    want.clamp(room.clamp(1, limits::PAGE as usize), limits::PAGE as usize) as u32
+}
+
+fn check(page: &CloudMatches, asked: u32) -> Result<(), CloudError> {
+    if page.matches.len() > asked as usize {
+        return Err(CloudError::Protocol("more matches than asked for"));
+    }
+    if page.next.is_some() && page.matches.is_empty() {
+        return Err(CloudError::Protocol("an empty page that is not the last"));
+    }
+    if page.matches.iter().any(|m| m.1 as usize >= page.providers.len()) {
+        return Err(CloudError::Protocol("a match without provider"));
+    }
+    Ok(())
+}
+
+type Filtered = (Vec<(usize, Permitted)>, Permits);
+
+/// Opens the tags of a page and keeps what is permitted, with its place in the page.
+fn filter<S: ConsentStore>(
+    gate: &Gate<S>,
+    asker: &Asker,
+    mut permits: Permits,
+    providers: &[PrincipalId],
+    matches: Vec<CloudMatch>,
+) -> Result<Filtered, GateError> {
+    let open = |m: &CloudMatch| open_tag(&gate.secrets.tag_key, &m.0, &m.2);
+    let opened: Vec<Result<RoutingInfo, TagError>> = matches.par_iter().with_min_len(256).map(open).collect();
+    let now = gate.now() / 1000;
+    let mut found = Vec::with_capacity(matches.len());
+    gate.store.read(|stored| {
+        for (place, (CloudMatch(id, provider, _), routing)) in matches.iter().zip(opened).enumerate() {
+            let routing = match routing {
+                Ok(routing) => routing,
+                Err(error) => {
+                    metrics::counter!("sealdex_gate_bad_tags_total").increment(1);
+                    tracing::warn!(record = %id, %error, "a match of the cloud was dropped: its routing tag does not open");
+                    continue;
+                }
+            };
+            if let Some(permit) = permits.of(&routing, asker, now, stored)? {
+                found.push((place, Permitted { id: *id, provider: providers[*provider as usize], routing, permit }));
+            }
+        }
+        Ok::<_, GateError>(())
+    })?;
+    Ok((found, permits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_grow_as_permits_get_rare() {
+        assert_eq!(next_page(100, 100, 100, 0), 400, "nothing permitted: four times as much");
+        assert_eq!(next_page(100, 50, 100, 50), 125, "every second: twice the rest and a quarter");
+        assert_eq!(next_page(100, 10, 100, 100), 12);
+        assert_eq!(next_page(16_000, 100, 16_000, 0), limits::PAGE, "never more than a page");
+        assert_eq!(next_page(1, 0, 5, 5), 1, "never none");
+    }
+
+    #[test]
+    fn answers_that_break_the_protocol_are_refused() {
+        let m = |p| CloudMatch(RecordId([1; 16]), p, vec![]);
+        let page = |matches, next| CloudMatches { providers: vec![PrincipalId([1; 16])], matches, next };
+        let next = Some(CloudCursor { code: 0, id: RecordId([1; 16]) });
+        assert_eq!(check(&page(vec![m(0)], next), 1), Ok(()));
+        assert!(check(&page(vec![m(0), m(0)], None), 1).is_err());
+        assert!(check(&page(vec![], next), 1).is_err());
+        assert!(check(&page(vec![m(1)], None), 1).is_err());
+    }
+}

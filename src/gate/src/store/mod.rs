@@ -1,0 +1,125 @@
+//! What the gate keeps: roster, bridges, owner profiles, grants, tombstones, tickets, audit.
+//!
+//! A backend stores rows of bytes in named tables, ordered by key, and runs closures in serialisable
+//! transactions ([`ConsentStore`]); that is all a new backend has to do, and `conformance` says whether
+//! it does it. What the rows mean is laid out once, above the backends, in [`consents`]. Scalars are
+//! sealed before they reach this layer ([`crate::secrets::StoreKey`]).
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod consents;
+pub mod memory;
+pub mod redb;
+
+pub use consents::{AuditEntry, AuditKind, Cover, GrantKey, GrantRow, ReadConsents, TicketRow, WriteConsents};
+pub use memory::MemoryStore;
+pub use redb::RedbStore;
+
+/// Tables, with their names on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// Format of the store.
+    Meta,
+    /// The newest roster, as signed.
+    Roster,
+    /// Member → sealed `δ`.
+    Bridges,
+    /// Owner → signed profile.
+    Profiles,
+    /// (owner, section, epoch, reader) → what a search needs of a grant, `rk` sealed.
+    Grants,
+    /// The same key → signed terms.
+    GrantTerms,
+    /// (reader, owner, section, epoch) → nothing.
+    GrantsByReader,
+    /// (owner, reader, section or all) → time, signed revocation.
+    Tombstones,
+    /// Sequence number → what happened.
+    Audit,
+    /// Ticket nonce → whom it lets fetch what until when.
+    Tickets,
+}
+
+impl Table {
+    /// All tables, in the order of their discriminants.
+    pub const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::Roster,
+        Self::Bridges,
+        Self::Profiles,
+        Self::Grants,
+        Self::GrantTerms,
+        Self::GrantsByReader,
+        Self::Tombstones,
+        Self::Audit,
+        Self::Tickets,
+    ];
+
+    /// Name on disk, and first associated-data string of what is sealed in it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Roster => "roster",
+            Self::Bridges => "bridges",
+            Self::Profiles => "profiles",
+            Self::Grants => "grants",
+            Self::GrantTerms => "grant_terms",
+            Self::GrantsByReader => "grants_by_reader",
+            Self::Tombstones => "tombstones",
+            Self::Audit => "audit",
+            Self::Tickets => "tickets",
+        }
+    }
+}
+
+/// Why the store failed. Nothing was written.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// The backend failed: disk full, file locked by another process, damaged.
+    #[error("the consent store failed: {0}")]
+    Backend(String),
+    /// A row is not what this program writes.
+    #[error("a row of table {0} is damaged or was written by another version")]
+    Row(&'static str),
+    /// The file has another format.
+    #[error("the consent store has format {found}, this program reads {expected}")]
+    Format {
+        /// In the file.
+        found: u32,
+        /// Of this program.
+        expected: u32,
+    },
+}
+
+/// One row: key, value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// A consistent state of all tables.
+pub trait Snapshot {
+    /// The value of a key.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Rows with `from ≤ key`, and `key < to` if given, in key order, at most `limit`.
+    fn range(&self, table: Table, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError>;
+    /// The largest key.
+    fn last_key(&self, table: Table) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+/// A state that can be changed; reads see its own writes.
+pub trait Transaction: Snapshot {
+    /// Sets a value.
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
+    /// Removes a key; whether it was there.
+    fn remove(&mut self, table: Table, key: &[u8]) -> Result<bool, StoreError>;
+}
+
+/// Storage with serialisable, durable, all-or-none transactions.
+pub trait ConsentStore: Send + Sync + 'static {
+    /// Runs `f` on one consistent state.
+    fn read<T, E: From<StoreError>>(&self, f: impl FnOnce(&dyn Snapshot) -> Result<T, E>) -> Result<T, E>;
+
+    /// Runs `f` on the newest state. If it returns `Ok`, its writes are durable when this returns and
+    /// visible to every later transaction; if it returns `Err`, or the process dies, there is no trace
+    /// of them. A backend may run `f` again after a conflict with another writer, so `f` has no other
+    /// effects.
+    fn write<T, E: From<StoreError>>(&self, f: impl FnMut(&mut dyn Transaction) -> Result<T, E>) -> Result<T, E>;
+}

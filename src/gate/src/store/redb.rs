@@ -1,0 +1,183 @@
+//! The embedded backend: one redb file, one writer at a time, readers beside it.
+
+use std::{cell::OnceCell, path::Path};
+
+use ::redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+
+use super::{ConsentStore, Row, Snapshot, StoreError, Table, Transaction};
+
+/// Format of the file; a program that finds another refuses it.
+const FORMAT: u32 = 1;
+const FORMAT_KEY: &[u8] = b"format";
+
+type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+const fn definition(table: Table) -> Definition {
+    TableDefinition::new(table.name())
+}
+
+fn failed(e: impl Into<::redb::Error>) -> StoreError {
+    StoreError::Backend(e.into().to_string())
+}
+
+/// A consent store in one file. A second process that opens the file is refused.
+pub struct RedbStore(Database);
+
+impl RedbStore {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`] when the file is locked, damaged or cannot be written;
+    /// [`StoreError::Format`] when another version wrote it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let store = Self(Database::create(path).map_err(failed)?);
+        store.write(|t| match t.get(Table::Meta, FORMAT_KEY)? {
+            None => t.put(Table::Meta, FORMAT_KEY, &FORMAT.to_be_bytes()),
+            Some(bytes) => {
+                let found = bytes.try_into().map(u32::from_be_bytes).map_err(|_| StoreError::Row(Table::Meta.name()))?;
+                if found == FORMAT { Ok(()) } else { Err(StoreError::Format { found, expected: FORMAT }) }
+            }
+        })?;
+        Ok(store)
+    }
+}
+
+impl ConsentStore for RedbStore {
+    fn read<T, E: From<StoreError>>(&self, f: impl FnOnce(&dyn Snapshot) -> Result<T, E>) -> Result<T, E> {
+        let txn = self.0.begin_read().map_err(failed)?;
+        f(&Reading { txn, tables: std::array::from_fn(|_| OnceCell::new()) })
+    }
+
+    fn write<T, E: From<StoreError>>(&self, mut f: impl FnMut(&mut dyn Transaction) -> Result<T, E>) -> Result<T, E> {
+        let txn = self.0.begin_write().map_err(failed)?;
+        // Dropping the transaction on an error undoes it.
+        let out = f(&mut Writing::begin(&txn)?)?;
+        txn.commit().map_err(failed)?;
+        Ok(out)
+    }
+}
+
+/// Tables are opened at first use: a search reads one of ten.
+struct Reading {
+    txn: ReadTransaction,
+    tables: [OnceCell<ReadOnlyTable<&'static [u8], &'static [u8]>>; Table::ALL.len()],
+}
+
+impl Reading {
+    fn table(&self, table: Table) -> Result<&ReadOnlyTable<&'static [u8], &'static [u8]>, StoreError> {
+        let cell = &self.tables[table as usize];
+        if let Some(open) = cell.get() {
+            return Ok(open);
+        }
+        let open = self.txn.open_table(definition(table)).map_err(failed)?;
+        Ok(cell.get_or_init(|| open))
+    }
+}
+
+impl Snapshot for Reading {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        get(self.table(table)?, key)
+    }
+
+    fn range(&self, table: Table, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        range(self.table(table)?, from, to, limit)
+    }
+
+    fn last_key(&self, table: Table) -> Result<Option<Vec<u8>>, StoreError> {
+        last_key(self.table(table)?)
+    }
+}
+
+struct Writing<'txn>(Vec<::redb::Table<'txn, &'static [u8], &'static [u8]>>);
+
+impl<'txn> Writing<'txn> {
+    fn begin(txn: &'txn WriteTransaction) -> Result<Self, StoreError> {
+        let tables: Result<_, _> = Table::ALL.iter().map(|t| txn.open_table(definition(*t))).collect();
+        tables.map(Self).map_err(failed)
+    }
+}
+
+impl Snapshot for Writing<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        get(&self.0[table as usize], key)
+    }
+
+    fn range(&self, table: Table, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        range(&self.0[table as usize], from, to, limit)
+    }
+
+    fn last_key(&self, table: Table) -> Result<Option<Vec<u8>>, StoreError> {
+        last_key(&self.0[table as usize])
+    }
+}
+
+impl Transaction for Writing<'_> {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.0[table as usize].insert(key, value).map_err(failed)?;
+        Ok(())
+    }
+
+    fn remove(&mut self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.0[table as usize].remove(key).map_err(failed)?.is_some())
+    }
+}
+
+type Bytes = &'static [u8];
+
+fn get(table: &impl ReadableTable<Bytes, Bytes>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(table.get(key).map_err(failed)?.map(|v| v.value().to_vec()))
+}
+
+fn range(table: &impl ReadableTable<Bytes, Bytes>, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    let rows = match to {
+        Some(to) if to <= from => return Ok(Vec::new()),
+        Some(to) => table.range::<&[u8]>(from..to),
+        None => table.range::<&[u8]>(from..),
+    };
+    rows.map_err(failed)?
+        .take(limit)
+        .map(|row| row.map(|(k, v)| (k.value().to_vec(), v.value().to_vec())).map_err(failed))
+        .collect()
+}
+
+fn last_key(table: &impl ReadableTable<Bytes, Bytes>) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(table.last().map_err(failed)?.map(|(k, _)| k.value().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(dir: &tempfile::TempDir) -> RedbStore {
+        RedbStore::open(&dir.path().join("consents.redb")).expect("a store")
+    }
+
+    #[test]
+    fn redb_conforms() {
+        let dir = tempfile::tempdir().expect("a directory");
+        super::super::conformance::check(&open(&dir));
+    }
+
+    #[test]
+    fn rows_outlive_the_process_that_wrote_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        open(&dir).write(|t| t.put(Table::Profiles, b"k", b"v")).expect("written");
+        let found = open(&dir).read(|s| s.get(Table::Profiles, b"k")).expect("read");
+        assert_eq!(found.as_deref(), Some(b"v".as_slice()));
+    }
+
+    #[test]
+    fn a_file_of_another_format_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        open(&dir).write(|t| t.put(Table::Meta, FORMAT_KEY, &9_u32.to_be_bytes())).expect("written");
+        let again = RedbStore::open(&dir.path().join("consents.redb"));
+        assert_eq!(again.err(), Some(StoreError::Format { found: 9, expected: FORMAT }));
+    }
+
+    #[test]
+    fn a_file_in_use_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _first = open(&dir);
+        assert!(matches!(RedbStore::open(&dir.path().join("consents.redb")).err(), Some(StoreError::Backend(_))));
+    }
+}

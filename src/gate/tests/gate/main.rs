@@ -1,0 +1,13 @@
+//! The gate from outside: consent, ingest, queries, HTTP, crashes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, unreachable_pub)] // tests
+
+mod cloud;
+mod consent;
+mod crash;
+mod domain;
+mod http;
+mod ingest;
+mod reading;
+mod revoking;
+mod timing;
+mod unfolding;
