@@ -76,7 +76,10 @@ fn tantivy_conforms() {
 fn filled_store(path: &Path) -> RedbStore {
     let store = RedbStore::open(path).unwrap();
     for b in 0..4 {
-        push(&store, batch(b + 1, (0..50).map(|i| record(u64::from(b) * 50 + i, i * 4 + u64::from(b), &[term(i)])).collect()));
+        push(
+            &store,
+            batch(b + 1, (0..50).map(|i| record(u64::from(b) * 50 + i, i * 4 + u64::from(b), &[term(i)])).collect()),
+        );
     }
     push(&store, batch(9, (0..10).map(|i| record(1000 + i, i * 4, &[term(i)])).collect()));
     store
@@ -181,7 +184,10 @@ fn against_brute_force(seed: u64, batch_size: usize) {
     for b in 0..5_u8 {
         let records = random_records(&mut rng, &mut next_id, batch_size, 3 * batch_size as u64);
         let p = provider(rng.random_range(1..5));
-        push(&store, NewBatch { batch: BatchId([b; 16]), provider: p, hospital: provider(1), body_sha256: [b; 32], records });
+        push(
+            &store,
+            NewBatch { batch: BatchId([b; 16]), provider: p, hospital: provider(1), body_sha256: [b; 32], records },
+        );
         // Sometimes two batches share a commit.
         if b == 4 || rng.random_bool(0.7) {
             index.catch_up(store.snapshot().unwrap()).unwrap();
@@ -201,7 +207,11 @@ fn against_brute_force(seed: u64, batch_size: usize) {
         let expected = brute.find(&search).unwrap();
         assert_eq!(index.find(&search).unwrap(), expected, "{search:?}");
         let limit = rng.random_range(1..8);
-        assert_eq!(pages(&index, &IndexSearch { limit, ..search.clone() }), expected, "in pages of {limit}: {search:?}");
+        assert_eq!(
+            pages(&index, &IndexSearch { limit, ..search.clone() }),
+            expected,
+            "in pages of {limit}: {search:?}"
+        );
     }
 }
 
@@ -230,9 +240,16 @@ fn a_wide_range_beside_a_rare_term_is_exact() {
     index.catch_up(store.snapshot().unwrap()).unwrap();
     brute.catch_up(store.snapshot().unwrap()).unwrap();
     let wide = CloudClause::Range { tag: [0xa0; 8], lo: 2000, hi: 9000 };
-    for range in [wide.clone(), CloudClause::Not(Box::new(wide.clone())), CloudClause::Or(vec![wide, term_clause(1001)])] {
+    for range in
+        [wide.clone(), CloudClause::Not(Box::new(wide.clone())), CloudClause::Or(vec![wide, term_clause(1001)])]
+    {
         for sort in [None, Some(CloudSort { tag: [0xa0; 8], descending: true })] {
-            let search = IndexSearch { clause: CloudClause::And(vec![range.clone(), term_clause(7)]), sort, after: None, limit: 4 };
+            let search = IndexSearch {
+                clause: CloudClause::And(vec![range.clone(), term_clause(7)]),
+                sort,
+                after: None,
+                limit: 4,
+            };
             let found = pages(&index, &search);
             assert!(found.len() > 4 && found.len() < 25);
             assert_eq!(found, pages(&brute, &search));

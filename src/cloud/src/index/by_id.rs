@@ -70,7 +70,12 @@ pub(super) fn find(
 }
 
 /// Up to `wanted` smallest ids of matches after `after`, ascending.
-fn smallest(searcher: &Searcher, query: &dyn Query, after: Option<RecordId>, wanted: usize) -> tantivy::Result<Vec<RecordId>> {
+fn smallest(
+    searcher: &Searcher,
+    query: &dyn Query,
+    after: Option<RecordId>,
+    wanted: usize,
+) -> tantivy::Result<Vec<RecordId>> {
     let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
     let mut best: Vec<RecordId> = Vec::new();
     // Twice what is needed is gathered between two selections: linear in all.

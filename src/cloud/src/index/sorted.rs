@@ -15,7 +15,9 @@ use tantivy::{
     termdict::TermStreamer,
 };
 
-use super::{Found, IndexError, IndexSearch, by_id::RecordIds, docs::DocBits, is_after, matches, plan::Plan, query::order_term};
+use super::{
+    Found, IndexError, IndexSearch, by_id::RecordIds, docs::DocBits, is_after, matches, plan::Plan, query::order_term,
+};
 use crate::store::Snapshot;
 
 /// Terms walked per match before the matches' own codes are read instead. Reading a record costs
@@ -130,7 +132,9 @@ impl Page<'_> {
         for m in segments {
             for id in m.docs.iter().map(|doc| m.ids.get(doc)) {
                 let record = self.snapshot.record(id)?;
-                let Some(code) = record.and_then(|r| r.sort_code(&self.sort.tag, self.sort.descending)) else { continue };
+                let Some(code) = record.and_then(|r| r.sort_code(&self.sort.tag, self.sort.descending)) else {
+                    continue;
+                };
                 if is_after(CloudCursor { code, id }, self.search.after, self.sort.descending) {
                     places.push((code, id));
                 }
@@ -174,12 +178,14 @@ impl<'a> Run<'a> {
     }
 
     fn advance(&mut self) {
-        self.code = if self.stream.advance() { self.stream.key().last_chunk().map(|c| u64::from_be_bytes(*c)) } else { None };
+        self.code =
+            if self.stream.advance() { self.stream.key().last_chunk().map(|c| u64::from_be_bytes(*c)) } else { None };
     }
 
     /// Adds the ids of matches at the current term.
     fn collect(&self, out: &mut Vec<sealdex_crypto::RecordId>) -> tantivy::Result<()> {
-        let mut postings = self.matches.index.read_postings_from_terminfo(self.stream.value(), IndexRecordOption::Basic)?;
+        let mut postings =
+            self.matches.index.read_postings_from_terminfo(self.stream.value(), IndexRecordOption::Basic)?;
         let mut doc: DocId = postings.doc();
         while doc != TERMINATED {
             if self.matches.docs.contains(doc) {

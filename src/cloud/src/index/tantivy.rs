@@ -75,8 +75,11 @@ impl TantivyIndex {
             }
         };
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        let options =
-            IndexWriterOptions::builder().num_worker_threads(1).num_merge_threads(1).memory_budget_per_thread(WRITER_MEMORY).build();
+        let options = IndexWriterOptions::builder()
+            .num_worker_threads(1)
+            .num_merge_threads(1)
+            .memory_budget_per_thread(WRITER_MEMORY)
+            .build();
         let writer: IndexWriter = index.writer_with_options(options)?;
         let mut merge = LogMergePolicy::default();
         merge.set_min_num_segments(6);
