@@ -15,7 +15,9 @@ use crate::failure::Failure;
 #[derive(Subcommand)]
 pub(crate) enum DatasetCommand {
     /// Make plausible FHIR R4 records of people who do not exist, spread over hospitals.
-    #[command(after_help = "Example:\n  sealdex dataset generate --patients 200 --providers 5 --seed 1 --out /tmp/records")]
+    #[command(
+        after_help = "Example:\n  sealdex dataset generate --patients 200 --providers 5 --seed 1 --out /tmp/records"
+    )]
     Generate {
         /// Patients.
         #[arg(long)]
@@ -54,7 +56,13 @@ pub(crate) fn run(command: DatasetCommand) -> Result<(), Failure> {
             s.providers = providers.map_or(s.providers, |p| p.try_into().unwrap_or(s.providers));
             s.seed = seed.unwrap_or(s.seed);
             let manifest = make(&s, &out)?;
-            println!("{} patients in {} hospitals: {} records in {}", manifest.patients, manifest.hospitals.len(), manifest.resources, out.display());
+            println!(
+                "{} patients in {} hospitals: {} records in {}",
+                manifest.patients,
+                manifest.hospitals.len(),
+                manifest.resources,
+                out.display()
+            );
             println!("Next: sealdex demo --data {} --queries queries/demo.json", out.display());
             Ok(())
         }
@@ -77,7 +85,8 @@ fn split(file: &Path, parts: usize, out: &Path) -> Result<(), Failure> {
     let gz = file.extension().is_some_and(|e| e == "gz");
     let reader: Box<dyn Read> = if gz { Box::new(flate2::read::MultiGzDecoder::new(raw)) } else { Box::new(raw) };
     let mut lines = BufReader::new(reader).lines();
-    let header = lines.next().ok_or_else(|| Failure::new(format!("{} is empty", file.display())))?.map_err(|e| fail(file, e))?;
+    let header =
+        lines.next().ok_or_else(|| Failure::new(format!("{} is empty", file.display())))?.map_err(|e| fail(file, e))?;
     let stem = file.file_name().map(|n| n.to_string_lossy().trim_end_matches(".gz").to_owned()).unwrap_or_default();
     let mut writers = Vec::new();
     for n in 1..=parts {
@@ -92,7 +101,10 @@ fn split(file: &Path, parts: usize, out: &Path) -> Result<(), Failure> {
     for line in lines {
         let line = line.map_err(|e| fail(file, e))?;
         if line.contains('"') {
-            return Err(Failure::new(format!("{} has quoted cells; split it with a tool that knows them", file.display())));
+            return Err(Failure::new(format!(
+                "{} has quoted cells; split it with a tool that knows them",
+                file.display()
+            )));
         }
         let (w, rows) = &mut writers[next];
         writeln!(w, "{line}")?;

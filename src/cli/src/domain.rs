@@ -181,7 +181,14 @@ fn show(ceremony: &Ceremony) {
 }
 
 /// Founds a domain in a new folder.
-pub(crate) fn init(dir: &AuthorityDir, name: &str, gate_url: &str, cloud_url: &str, schema: &str, keys: &KeyOptions) -> Result<(), Failure> {
+pub(crate) fn init(
+    dir: &AuthorityDir,
+    name: &str,
+    gate_url: &str,
+    cloud_url: &str,
+    schema: &str,
+    keys: &KeyOptions,
+) -> Result<(), Failure> {
     Schema::parse(schema)?;
     let (ceremony, cloud) = Ceremony::found(name, gate_url, cloud_url)?;
     let passphrase = keys.to_write()?;
@@ -227,7 +234,11 @@ impl Authority {
 
     /// Enrols members: key files first, then the servers, then their packs. If the servers cannot be
     /// told, the key files are removed again and nothing has changed.
-    pub(crate) async fn enrol(mut self, members: &[(String, Role, PathBuf)], keys: &KeyOptions) -> Result<Self, Failure> {
+    pub(crate) async fn enrol(
+        mut self,
+        members: &[(String, Role, PathBuf)],
+        keys: &KeyOptions,
+    ) -> Result<Self, Failure> {
         let passphrase = keys.to_write()?;
         let (mut bridges, mut written, mut made) = (Vec::new(), Vec::new(), Vec::new());
         for (name, role, out) in members {

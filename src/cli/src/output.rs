@@ -93,8 +93,11 @@ pub(crate) fn print(answer: &Answer, format: Format, out: &mut impl Write) -> Re
             )?;
         }
         Format::Json => {
-            let rows: Vec<Json> =
-                answer.hits.iter().map(|h| json!({ "id": h.identity, "held_by": sources(h), "record": h.json })).collect();
+            let rows: Vec<Json> = answer
+                .hits
+                .iter()
+                .map(|h| json!({ "id": h.identity, "held_by": sources(h), "record": h.json }))
+                .collect();
             let mut doc = json!({ "count": answer.hits.len(), "covered": answer.covered, "notes": answer.notes, "records": rows });
             if let Some(map) = doc.as_object_mut() {
                 map.extend(figures(answer));

@@ -20,12 +20,7 @@ use sealdex_wire::{
     roster::PublicKeys,
 };
 
-use crate::{
-    failure::Failure,
-    output::table,
-    passphrase::KeyOptions,
-    places::Member,
-};
+use crate::{failure::Failure, output::table, passphrase::KeyOptions, places::Member};
 
 #[derive(Subcommand)]
 pub(crate) enum OwnersCommand {
@@ -153,7 +148,11 @@ pub(crate) fn save_wallet(path: &Path, wallet: &Wallet, keys: &KeyOptions) -> Re
 }
 
 /// Patients named in sources, as the schema sees ownership.
-pub(crate) fn patients_in(paths: &[PathBuf], mapping: Option<&Mapping>, trusted: &Trusted) -> Result<BTreeSet<String>, Failure> {
+pub(crate) fn patients_in(
+    paths: &[PathBuf],
+    mapping: Option<&Mapping>,
+    trusted: &Trusted,
+) -> Result<BTreeSet<String>, Failure> {
     use rayon::prelude::*;
     let mut patients = BTreeSet::new();
     for path in paths {
@@ -195,7 +194,8 @@ pub(crate) async fn enrol_patients(
     for patient in patients {
         wallet.owners.entry(patient.clone()).or_insert_with(OwnerEntry::random);
     }
-    let mut entries: Vec<(&String, &mut OwnerEntry)> = wallet.owners.iter_mut().filter(|(p, _)| patients.contains(*p)).collect();
+    let mut entries: Vec<(&String, &mut OwnerEntry)> =
+        wallet.owners.iter_mut().filter(|(p, _)| patients.contains(*p)).collect();
     let done: Vec<_> = entries
         .par_iter_mut()
         .map(|(patient, entry)| {
@@ -225,7 +225,11 @@ pub(crate) async fn run(command: OwnersCommand) -> Result<(), Failure> {
             let mapping = mapping.or(manifest.mapping.clone()).map(|m| Mapping::read(&m)).transpose()?;
             let patients = patients_in(&paths, mapping.as_ref(), &member.trusted)?;
             let secrets = &member.keys.secrets;
-            let mut held = if wallet.exists() { open_wallet(&wallet, &keys)? } else { Wallet::new(&secrets.domain, secrets.authority) };
+            let mut held = if wallet.exists() {
+                open_wallet(&wallet, &keys)?
+            } else {
+                Wallet::new(&secrets.domain, secrets.authority)
+            };
             // New keys are kept before anything is sealed to them.
             for patient in &patients {
                 held.owners.entry(patient.clone()).or_insert_with(OwnerEntry::random);
@@ -233,7 +237,11 @@ pub(crate) async fn run(command: OwnersCommand) -> Result<(), Failure> {
             save_wallet(&wallet, &held, &keys)?;
             let count = enrol_patients(&mut held, &patients, &member, &manifest.owners).await?;
             save_wallet(&wallet, &held, &keys)?;
-            println!("{} patients in the sources; {count} profiles published. Keys are in {}.", patients.len(), wallet.display());
+            println!(
+                "{} patients in the sources; {count} profiles published. Keys are in {}.",
+                patients.len(),
+                wallet.display()
+            );
             Ok(())
         }
         OwnersCommand::Show { wallet, keys } => {
@@ -265,7 +273,10 @@ pub(crate) fn keygen(o: KeygenOptions) -> Result<(), Failure> {
     for (label, entry) in &wallet.owners {
         t.add_row([label.clone(), entry.owner().id().to_string()]);
     }
-    println!("{t}\nThe authority of {} is trusted by its key {:?}: compare it with what the authority tells you.", roster.domain, roster.authority.sign);
+    println!(
+        "{t}\nThe authority of {} is trusted by its key {:?}: compare it with what the authority tells you.",
+        roster.domain, roster.authority.sign
+    );
     Ok(())
 }
 
@@ -308,7 +319,9 @@ fn gate_for(owner: &Owner, trusted: &Trusted, http: &Http) -> Result<Peer, Failu
 
 fn reader(trusted: &Trusted, name: &str) -> Result<PublicKeys, Failure> {
     let member = trusted.roster.named(name).ok_or_else(|| {
-        Failure::new(format!("the roster has no member named \"{name}\"; if it is new, get the newest domain.json from the authority"))
+        Failure::new(format!(
+            "the roster has no member named \"{name}\"; if it is new, get the newest domain.json from the authority"
+        ))
     })?;
     Ok(member.keys)
 }
@@ -335,7 +348,14 @@ pub(crate) async fn grant(o: GrantOptions) -> Result<(), Failure> {
         });
         count += owner::grant_all(&consent.gate(&owner)?, &requests.collect::<Vec<_>>()).await?;
     }
-    println!("{} may read {} sections of {} owners for {}, {} days ({count} grants).", o.to, consent.sections.len(), consent.owners.len(), o.purpose, o.days);
+    println!(
+        "{} may read {} sections of {} owners for {}, {} days ({count} grants).",
+        o.to,
+        consent.sections.len(),
+        consent.owners.len(),
+        o.purpose,
+        o.days
+    );
     Ok(())
 }
 
@@ -353,14 +373,20 @@ pub(crate) async fn revoke(o: RevokeOptions) -> Result<(), Failure> {
         };
         count += owner::revoke_all(&consent.gate(&owner)?, revocations).await?;
     }
-    println!("Revoked: {} can no longer read {} sections of {} owners ({count} grants ended).", o.from, consent.sections.len(), consent.owners.len());
+    println!(
+        "Revoked: {} can no longer read {} sections of {} owners ({count} grants ended).",
+        o.from,
+        consent.sections.len(),
+        consent.owners.len()
+    );
     Ok(())
 }
 
 pub(crate) async fn list(o: ListOptions) -> Result<(), Failure> {
     let wallet = open_wallet(&o.wallet, &o.keys)?;
     let trusted = DomainPack::read(&o.domain)?.verify(&wallet.domain, &wallet.authority)?;
-    let entry = wallet.owners.get(&o.owner).ok_or_else(|| Failure::new(format!("the wallet has no owner \"{}\"", o.owner)))?;
+    let entry =
+        wallet.owners.get(&o.owner).ok_or_else(|| Failure::new(format!("the wallet has no owner \"{}\"", o.owner)))?;
     let owner = entry.owner();
     let gate = gate_for(&owner, &trusted, &Http::new(o.ca.as_deref())?)?;
     let request = ListGrants { owner: Some(owner.id()), limit: 10_000 };

@@ -35,7 +35,11 @@ impl KeyOptions {
 
     /// Passphrase for new files; `None` when they are to be in the clear.
     pub(crate) fn to_write(&self) -> Result<Option<Passphrase>, Failure> {
-        if self.insecure_plain_keys { Ok(None) } else { self.find("Passphrase for the new key files: ", true).map(Some) }
+        if self.insecure_plain_keys {
+            Ok(None)
+        } else {
+            self.find("Passphrase for the new key files: ", true).map(Some)
+        }
     }
 
     fn find(&self, prompt: &str, twice: bool) -> Result<Passphrase, Failure> {

@@ -49,7 +49,12 @@ pub(crate) struct Member {
 
 impl Member {
     /// Reads key and pack, and takes over the gate's roster if it is newer.
-    pub(crate) async fn open(key: &Path, pack: &Path, options: &KeyOptions, ca: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) async fn open(
+        key: &Path,
+        pack: &Path,
+        options: &KeyOptions,
+        ca: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let keys = MemberKeys::read(key, options.to_read(key)?.as_ref())?;
         let mut trusted = DomainPack::read(pack)?.verify(&keys.secrets.domain, &keys.secrets.authority)?;
         let http = Http::new(ca)?;
@@ -70,7 +75,8 @@ pub(crate) fn schema_text(name: &str) -> Result<String, Failure> {
     match name {
         "fhir-r4" => Ok(FHIR_R4.to_owned()),
         "diabetes130" => Ok(DIABETES130.to_owned()),
-        path => std::fs::read_to_string(path).map_err(|e| Failure::new(format!("schema {path}: {e}; or name one that ships: fhir-r4, diabetes130"))),
+        path => std::fs::read_to_string(path)
+            .map_err(|e| Failure::new(format!("schema {path}: {e}; or name one that ships: fhir-r4, diabetes130"))),
     }
 }
 

@@ -56,7 +56,12 @@ pub(crate) fn follow(bar: ProgressBar, progress: Arc<Progress>) -> tokio::task::
     tokio::spawn(async move {
         loop {
             bar.set_position(progress.bytes_read.load(Relaxed));
-            bar.set_message(format!("{} pushed, {} known, {} rejected", progress.pushed.load(Relaxed), progress.skipped.load(Relaxed), progress.rejected.load(Relaxed)));
+            bar.set_message(format!(
+                "{} pushed, {} known, {} rejected",
+                progress.pushed.load(Relaxed),
+                progress.skipped.load(Relaxed),
+                progress.rejected.load(Relaxed)
+            ));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
@@ -72,7 +77,10 @@ pub(crate) async fn push_provider(
     progress: Arc<Progress>,
 ) -> Result<PushReport, Failure> {
     if !manifest.owners.exists() {
-        return Err(Failure::new(format!("{} is missing: enrol the patients first, `sealdex owners enrol --provider …`", manifest.owners.display())));
+        return Err(Failure::new(format!(
+            "{} is missing: enrol the patients first, `sealdex owners enrol --provider …`",
+            manifest.owners.display()
+        )));
     }
     let input = PushInput {
         keys: &member.keys,
@@ -94,7 +102,9 @@ pub(crate) async fn run(o: PushOptions) -> Result<ExitCode, Failure> {
     let member = Member::open(&manifest.key, &manifest.domain, &o.keys, o.ca.as_deref()).await?;
     let sources = if o.paths.is_empty() { manifest.sources.clone() } else { o.paths.clone() };
     if sources.is_empty() {
-        return Err(Failure::new("nothing to push: name files or folders, or list them under \"sources\" in provider.toml"));
+        return Err(Failure::new(
+            "nothing to push: name files or folders, or list them under \"sources\" in provider.toml",
+        ));
     }
     let mapping = o.mapping.clone().or(manifest.mapping.clone()).map(|m| Mapping::read(&m)).transpose()?;
     let settings = PushSettings {

@@ -51,10 +51,14 @@ pub(crate) fn default_resource(schema: &sealdex_schema::Schema) -> Option<String
 
 pub(crate) async fn run(o: QueryOptions) -> Result<(), Failure> {
     let text = match (&o.file, &o.question) {
-        (Some(path), _) => std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?,
+        (Some(path), _) => {
+            std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?
+        }
         (None, Some(text)) if text.trim_start().starts_with(['{', '[']) => text.clone(),
         (None, Some(_)) => {
-            return Err(Failure::new("a question is a JSON document (see --help); FHIR search strings are not understood yet"));
+            return Err(Failure::new(
+                "a question is a JSON document (see --help); FHIR search strings are not understood yet",
+            ));
         }
         (None, None) => return Err(Failure::new("no question: give one as JSON, or --file")),
     };

@@ -15,7 +15,8 @@ pub(crate) struct SelftestOptions {
 }
 
 pub(crate) fn run(o: &SelftestOptions) -> Result<ExitCode, Failure> {
-    let text = std::fs::read_to_string(&o.vectors).map_err(|e| Failure::new(format!("{}: {e}", o.vectors.display())))?;
+    let text =
+        std::fs::read_to_string(&o.vectors).map_err(|e| Failure::new(format!("{}: {e}", o.vectors.display())))?;
     let report = sealdex_open::selftest::run(&text, &[("quantiser", &check_quantisers)]);
     for section in &report.sections {
         println!("{}: {} passed, {} failed", section.name, section.passed, section.failed);

@@ -83,13 +83,19 @@ pub(crate) async fn run(command: ServeCommand) -> Result<(), Failure> {
     match command {
         ServeCommand::Cloud { keys, dir, listen, net, key_options } => {
             let loaded = CloudKeys::load(&keys, key_options.to_read(&keys)?.as_ref())?;
-            let config = CloudConfig { data_dir: dir, listen: net.listen(listen)?, keys: loaded, bounds: Bounds::default() };
+            let config =
+                CloudConfig { data_dir: dir, listen: net.listen(listen)?, keys: loaded, bounds: Bounds::default() };
             sealdex_cloud::serve(config, |addr| println!("listening on {addr}"), stop).await?;
         }
         ServeCommand::Gate { keys, store, listen, cloud_ca, net, key_options } => {
-            let json = sealdex_keyfile::read(&keys, sealdex_client::ceremony::GATE_KIND, key_options.to_read(&keys)?.as_ref())?;
+            let json = sealdex_keyfile::read(
+                &keys,
+                sealdex_client::ceremony::GATE_KIND,
+                key_options.to_read(&keys)?.as_ref(),
+            )?;
             let secrets = GateSecrets::from_json(&json)?;
-            let config = GateConfig { listen: net.listen(listen)?, cloud_ca, ..GateConfig::loopback(secrets, store, 0) };
+            let config =
+                GateConfig { listen: net.listen(listen)?, cloud_ca, ..GateConfig::loopback(secrets, store, 0) };
             let (ready, bound) = tokio::sync::oneshot::channel();
             tokio::spawn(async move {
                 if let Ok(addr) = bound.await {

@@ -26,7 +26,14 @@ pub(crate) async fn run(o: StatsOptions) -> Result<(), Failure> {
     let mut t = table(&["records", "batches", "searchable up to", "sealed", "store", "index"]);
     let mb = |b: u64| format!("{:.1} MB", b as f64 / 1e6);
     let searchable = format!("batch {} of {}", s.indexed, s.accepted);
-    t.add_row([s.records.to_string(), s.batches.to_string(), searchable, mb(s.sealed_bytes), mb(s.store_bytes), mb(s.index_bytes)]);
+    t.add_row([
+        s.records.to_string(),
+        s.batches.to_string(),
+        searchable,
+        mb(s.sealed_bytes),
+        mb(s.store_bytes),
+        mb(s.index_bytes),
+    ]);
     println!("{t}");
     let mut by = table(&["provider", "records"]);
     for (id, count) in &s.providers {

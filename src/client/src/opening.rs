@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
-use sealdex_crypto::{Capsule, CapsuleKey, Identity, Point, PrincipalId, RecordHeader, RecordId, Reencapsulated, capsule_context};
+use sealdex_crypto::{
+    Capsule, CapsuleKey, Identity, Point, PrincipalId, RecordHeader, RecordId, Reencapsulated, capsule_context,
+};
 use sealdex_net::{CallError, Peer};
 use sealdex_open::{GrantSecret, ReaderKey, open_record};
 use sealdex_schema::Schema;
@@ -97,13 +99,15 @@ impl Opener {
     fn capsule_key(&self, g: &MatchGroup) -> Result<CapsuleKey, OpeningError> {
         let a = Point::from_bytes(&g.a.0).map_err(|_| OpeningError::Gate("A is no point"))?;
         let capsule = Capsule::from_bytes(&g.capsule.0).map_err(|_| OpeningError::Gate("E is no point"))?;
-        let for_me = Reencapsulated::from_bytes(&g.reencapsulated.0).map_err(|_| OpeningError::Gate("E' is no point"))?;
+        let for_me =
+            Reencapsulated::from_bytes(&g.reencapsulated.0).map_err(|_| OpeningError::Gate("E' is no point"))?;
         let d = self.grant_secret(g, &a)?;
         Ok(d.open(&capsule, &for_me, &a, &capsule_context(&self.domain, &g.section, g.epoch)))
     }
 
     fn open_one(&self, g: &MatchGroup, key: &CapsuleKey, id: RecordId, sealed: &[u8]) -> Result<Opened, OpeningError> {
-        let section = self.schema.section(&g.section).ok_or(OpeningError::Gate("a section the schema does not have"))?;
+        let section =
+            self.schema.section(&g.section).ok_or(OpeningError::Gate("a section the schema does not have"))?;
         let header = RecordHeader {
             domain: self.domain.clone(),
             provider: g.provider,
@@ -129,7 +133,8 @@ impl Opener {
         }
         let opener = self.clone();
         let keys = tokio::task::spawn_blocking(move || {
-            let keys: Result<Vec<CapsuleKey>, OpeningError> = groups.par_iter().map(|g| opener.capsule_key(g)).collect();
+            let keys: Result<Vec<CapsuleKey>, OpeningError> =
+                groups.par_iter().map(|g| opener.capsule_key(g)).collect();
             keys.map(|keys| (groups, keys))
         });
         let mut sealed: Vec<Option<Fetched>> = tickets.iter().map(|_| None).collect();

@@ -9,8 +9,8 @@ use sealdex_open::{SectionSecret, make_grant};
 use sealdex_wire::{
     RawPoint, Signed,
     consent::{
-        Accepted, GrantSubmission, GrantTerms, OwnerProfile, PublishOwners, Revocation, SecretBytes, SectionKey, SubmitGrants,
-        SubmitRevocations,
+        Accepted, GrantSubmission, GrantTerms, OwnerProfile, PublishOwners, Revocation, SecretBytes, SectionKey,
+        SubmitGrants, SubmitRevocations,
     },
     roster::PublicKeys,
 };
@@ -139,7 +139,13 @@ impl Owner {
 
     /// A signed profile: keys of these sections at these epochs (each with all epochs before it), and
     /// who may write.
-    pub fn profile(&self, domain: &str, version: u64, sections: &[(String, u32)], writers: &[PrincipalId]) -> Signed<OwnerProfile> {
+    pub fn profile(
+        &self,
+        domain: &str,
+        version: u64,
+        sections: &[(String, u32)],
+        writers: &[PrincipalId],
+    ) -> Signed<OwnerProfile> {
         let keys = sections.iter().flat_map(|(section, newest)| (0..=*newest).map(move |epoch| (section, epoch)));
         let profile = OwnerProfile {
             domain: domain.into(),
@@ -218,7 +224,8 @@ pub async fn grant_all(gate: &Peer, requests: &[(&Owner, GrantRequest<'_>)]) -> 
 pub async fn revoke_all(gate: &Peer, revocations: Vec<Signed<Revocation>>) -> Result<u64, CallError> {
     let mut count = 0;
     for part in revocations.chunks(DOCUMENTS) {
-        let done: Accepted = gate.post_json("/v1/revocations", &SubmitRevocations { revocations: part.to_vec() }).await?;
+        let done: Accepted =
+            gate.post_json("/v1/revocations", &SubmitRevocations { revocations: part.to_vec() }).await?;
         count += done.count;
     }
     Ok(count)

@@ -4,11 +4,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sealdex_crypto::Identity;
-use sealdex_net::{
-    CallError, Peer, Retry,
-    peer::Http,
-    reply,
-};
+use sealdex_net::{CallError, Peer, Retry, peer::Http, reply};
 use sealdex_wire::{
     codec,
     roster::Server,

@@ -26,7 +26,11 @@ pub(crate) struct Journal(mpsc::Sender<Act>);
 
 impl Journal {
     /// Starts the committing thread.
-    pub(crate) fn start<S: ConsentStore>(store: Arc<S>, outstanding: Arc<Outstanding>, clock: Clock) -> Result<Self, StoreError> {
+    pub(crate) fn start<S: ConsentStore>(
+        store: Arc<S>,
+        outstanding: Arc<Outstanding>,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
         let (sender, acts) = mpsc::channel();
         let run = move || commit_all(&*store, &outstanding, &clock, &acts);
         let thread = std::thread::Builder::new().name("gate-journal".into()).spawn(run);

@@ -23,7 +23,7 @@ use crate::{
         revocations::{self, RevocationRefusal},
         roster,
     },
-    store::{AuditKind, ConsentStore, TicketRow, Transaction, StoreError, WriteConsents as _},
+    store::{AuditKind, ConsentStore, StoreError, TicketRow, Transaction, WriteConsents as _},
 };
 
 /// Pause between attempts to withdraw tickets from a cloud that does not answer.
@@ -34,7 +34,11 @@ impl<S: ConsentStore> Gate<S> {
     ///
     /// # Errors
     /// [`GateError`]; nothing has changed then.
-    pub async fn update_roster(self: &Arc<Self>, caller: PrincipalId, update: UpdateRoster) -> Result<Accepted, GateError> {
+    pub async fn update_roster(
+        self: &Arc<Self>,
+        caller: PrincipalId,
+        update: UpdateRoster,
+    ) -> Result<Accepted, GateError> {
         if caller != self.secrets.authority().id() {
             return Err(CallerRefusal::NotAuthority.into());
         }
@@ -74,7 +78,11 @@ impl<S: ConsentStore> Gate<S> {
     ///
     /// # Errors
     /// [`GateError`]; nothing has changed then.
-    pub async fn submit_revocations(self: &Arc<Self>, caller: PublicIdentity, request: SubmitRevocations) -> Result<Accepted, GateError> {
+    pub async fn submit_revocations(
+        self: &Arc<Self>,
+        caller: PublicIdentity,
+        request: SubmitRevocations,
+    ) -> Result<Accepted, GateError> {
         at_most("revocations", request.revocations.len(), limits::DOCUMENTS)?;
         carrier(&*self.members()?, caller.id(), request.revocations.iter().map(|r| r.signer))?;
         let gate = self.clone();
@@ -91,7 +99,11 @@ impl<S: ConsentStore> Gate<S> {
         .await
     }
 
-    fn verify_revocations(&self, caller: &PublicIdentity, request: SubmitRevocations) -> Result<Vec<revocations::Verified>, GateError> {
+    fn verify_revocations(
+        &self,
+        caller: &PublicIdentity,
+        request: SubmitRevocations,
+    ) -> Result<Vec<revocations::Verified>, GateError> {
         let profiles = self.profiles(request.revocations.iter().map(|r| r.signer))?;
         let now = self.now();
         let verify = |signed: sealdex_wire::Signed<_>| {
@@ -102,7 +114,11 @@ impl<S: ConsentStore> Gate<S> {
         Ok(request.revocations.into_par_iter().map(verify).collect::<Result<_, RevocationRefusal>>()?)
     }
 
-    fn revoke_now(&self, caller: PrincipalId, verified: &[revocations::Verified]) -> Result<(u64, Vec<TicketRow>), GateError> {
+    fn revoke_now(
+        &self,
+        caller: PrincipalId,
+        verified: &[revocations::Verified],
+    ) -> Result<(u64, Vec<TicketRow>), GateError> {
         let mut ended: HashMap<[u8; 16], TicketRow> = HashMap::new();
         for v in verified {
             let (owner, reader) = (v.revocation.owner, v.revocation.reader);
@@ -116,7 +132,12 @@ impl<S: ConsentStore> Gate<S> {
                 count += revocations::apply(v, txn)?;
             }
             mark(txn, &ended)?;
-            txn.append_audit(&self.entry(AuditKind::Revocations, caller, count, verified.iter().map(|v| v.revocation.owner)))?;
+            txn.append_audit(&self.entry(
+                AuditKind::Revocations,
+                caller,
+                count,
+                verified.iter().map(|v| v.revocation.owner),
+            ))?;
             Ok::<_, GateError>(count)
         })?;
         self.permissions_changed();
@@ -166,7 +187,8 @@ impl<S: ConsentStore> Gate<S> {
     async fn forget_tickets(self: &Arc<Self>, nonces: Vec<[u8; 16]>) {
         self.outstanding.forget(&nonces);
         let gate = self.clone();
-        let removed = blocking(move || gate.store.write(|txn| nonces.iter().try_for_each(|n| txn.remove_ticket(n)))).await;
+        let removed =
+            blocking(move || gate.store.write(|txn| nonces.iter().try_for_each(|n| txn.remove_ticket(n)))).await;
         if let Err(error) = removed {
             tracing::warn!(%error, "withdrawn tickets stay on record until they expire");
         }
@@ -186,6 +208,8 @@ fn mark(txn: &mut dyn Transaction, tickets: &[TicketRow]) -> Result<(), StoreErr
     tickets.iter().try_for_each(|t| txn.put_ticket(&TicketRow { withdrawn: true, ..t.clone() }))
 }
 
-async fn finish<T: Send + 'static>(work: impl Future<Output = Result<T, GateError>> + Send + 'static) -> Result<T, GateError> {
+async fn finish<T: Send + 'static>(
+    work: impl Future<Output = Result<T, GateError>> + Send + 'static,
+) -> Result<T, GateError> {
     tokio::spawn(work).await.map_err(|_| GateError::Worker)?
 }

@@ -247,7 +247,8 @@ impl InnerEntry {
                 }
                 4 | 5 => {
                     let (body, rest) = rest.split_first_chunk::<25>().ok_or(EntryError::Truncated)?;
-                    let (field, code) = (body.first_chunk().copied(), body.last_chunk().map(|c| u64::from_be_bytes(*c)));
+                    let (field, code) =
+                        (body.first_chunk().copied(), body.last_chunk().map(|c| u64::from_be_bytes(*c)));
                     let (Some(field), Some(code)) = (field, code) else { return Err(EntryError::Truncated) };
                     let bits = body[16];
                     check_order(bits, code)?;
@@ -270,7 +271,6 @@ pub fn check_order(bits: u8, code: u64) -> Result<(), EntryError> {
         Err(EntryError::Order)
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -127,7 +127,14 @@ pub struct Ticket {
 
 impl Ticket {
     /// What the gate signs: domain, cloud, times, and the ids in fetch order.
-    pub fn digest(domain: &str, cloud: PrincipalId, nonce: &[u8; 16], issued_at: u64, expires_at: u64, ids: &[u8]) -> [u8; 32] {
+    pub fn digest(
+        domain: &str,
+        cloud: PrincipalId,
+        nonce: &[u8; 16],
+        issued_at: u64,
+        expires_at: u64,
+        ids: &[u8],
+    ) -> [u8; 32] {
         sha256(&[
             labels::TICKET.as_bytes(),
             &(domain.len() as u16).to_be_bytes(),

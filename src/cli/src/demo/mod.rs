@@ -115,10 +115,18 @@ async fn ask(world: &World, suite: &Suite, ingest: report::Ingest) -> Result<Rep
         let answer = world.session.ask(doc).await?;
         let ids = answer.hits.iter().map(|h| listed(&h.identity, suite.id_column.is_some())).collect();
         let row = report.add(doc, ids, &answer);
-        t.add_row([title(doc), answer.hits.len().to_string(), answer.cost.opened.to_string(), format!("{:.1}", row.ms), row.brief()]);
+        t.add_row([
+            title(doc),
+            answer.hits.len().to_string(),
+            answer.cost.opened.to_string(),
+            format!("{:.1}", row.ms),
+            row.brief(),
+        ]);
     }
     println!("{t}");
-    println!("\"opened\" counts records that matched the encrypted question; what they leave undecided is decided here, exactly.");
+    println!(
+        "\"opened\" counts records that matched the encrypted question; what they leave undecided is decided here, exactly."
+    );
     Ok(report)
 }
 
@@ -142,7 +150,12 @@ async fn revoke_on_stage(world: &mut World, suite: &Suite) -> Result<(), Failure
             }
         });
         let Some((patient, section)) = owned else { continue };
-        println!("\"{}\" has {} answers. {patient} takes back the section \"{section}\" from {}.", title(doc), before.hits.len(), world::CLINICIAN);
+        println!(
+            "\"{}\" has {} answers. {patient} takes back the section \"{section}\" from {}.",
+            title(doc),
+            before.hits.len(),
+            world::CLINICIAN
+        );
         let ms = world.revoke(&patient, &section).await?;
         let after = world.session.ask(doc).await?;
         println!("The gate acknowledged in {ms:.1} ms. The same question now has {} answers.", after.hits.len());

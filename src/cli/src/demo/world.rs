@@ -69,7 +69,10 @@ fn hospitals_in(data: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
         }
     }
     if found.is_empty() {
-        return Err(Failure::new(format!("{} has no sub-folders; the demonstration takes one per hospital", data.display())));
+        return Err(Failure::new(format!(
+            "{} has no sub-folders; the demonstration takes one per hospital",
+            data.display()
+        )));
     }
     found.sort();
     Ok(found)
@@ -77,7 +80,12 @@ fn hospitals_in(data: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
 
 impl World {
     /// Founds the domain, starts the servers, enrols hospitals and clinician.
-    pub(super) async fn found(home: &Path, data: &Path, schema: &str, mapping: Option<Mapping>) -> Result<Self, Failure> {
+    pub(super) async fn found(
+        home: &Path,
+        data: &Path,
+        schema: &str,
+        mapping: Option<Mapping>,
+    ) -> Result<Self, Failure> {
         let keys = KeyOptions::plain();
         let named = hospitals_in(data)?;
         let (gate_port, cloud_port) = (free_port()?, free_port()?);
@@ -86,12 +94,15 @@ impl World {
         init(&dir, "demo", &url(gate_port), &url(cloud_port), schema, &keys)?;
         let (cloud_data, store) = (home.join("cloud"), home.join("gate.redb"));
         let (cloud_key, gate_key) = (dir.cloud(), dir.gate());
-        let arguments: [&OsStr; 5] = ["cloud".as_ref(), "--keys".as_ref(), cloud_key.as_ref(), "--dir".as_ref(), cloud_data.as_ref()];
+        let arguments: [&OsStr; 5] =
+            ["cloud".as_ref(), "--keys".as_ref(), cloud_key.as_ref(), "--dir".as_ref(), cloud_data.as_ref()];
         let cloud = Server::start(&arguments, cloud_port, &home.join("cloud.log")).await?;
-        let arguments: [&OsStr; 5] = ["gate".as_ref(), "--keys".as_ref(), gate_key.as_ref(), "--store".as_ref(), store.as_ref()];
+        let arguments: [&OsStr; 5] =
+            ["gate".as_ref(), "--keys".as_ref(), gate_key.as_ref(), "--store".as_ref(), store.as_ref()];
         let gate = Server::start(&arguments, gate_port, &home.join("gate.log")).await?;
         let place = |kind: &str, name: &str| home.join(kind).join(name);
-        let mut members: Vec<_> = named.iter().map(|(n, _)| (n.clone(), Role::Provider, place("providers", n))).collect();
+        let mut members: Vec<_> =
+            named.iter().map(|(n, _)| (n.clone(), Role::Provider, place("providers", n))).collect();
         members.push((CLINICIAN.into(), Role::User, place("users", CLINICIAN)));
         let authority = Authority::open(dir, &keys, None)?.enrol(&members, &keys).await?;
         let mut hospitals = Vec::new();
@@ -119,7 +130,10 @@ impl World {
         t.add_row(["clinician", CLINICIAN, "own key; reads what patients grant"]);
         println!("{t}");
         if let Some(made) = made {
-            println!("The records are generated: {} patients who do not exist, {} records.", made.patients, made.resources);
+            println!(
+                "The records are generated: {} patients who do not exist, {} records.",
+                made.patients, made.resources
+            );
         }
     }
 
@@ -165,7 +179,10 @@ impl World {
             sections.len(),
             sections.join(", ")
         );
-        println!("{published} signed profiles and {granted} signed grants in {:.1} s.", started.elapsed().as_secs_f64());
+        println!(
+            "{published} signed profiles and {granted} signed grants in {:.1} s.",
+            started.elapsed().as_secs_f64()
+        );
         Ok(())
     }
 
@@ -185,24 +202,42 @@ impl World {
             let s = r.elapsed.as_secs_f64();
             let sent = format!("{:.1} MB", r.bytes_sent as f64 / 1e6);
             let rate = format!("{:.0}", r.pushed as f64 / s.max(1e-9));
-            t.add_row([h.name.clone(), r.pushed.to_string(), r.batches.to_string(), sent, r.rejected.to_string(), format!("{s:.2}"), rate]);
+            t.add_row([
+                h.name.clone(),
+                r.pushed.to_string(),
+                r.batches.to_string(),
+                sent,
+                r.rejected.to_string(),
+                format!("{s:.2}"),
+                rate,
+            ]);
             for reject in &r.first_rejects {
                 println!("rejected: {reject}");
             }
         }
         println!("{t}");
-        println!("{resources} records sealed, pushed, durable and searchable in {seconds:.2} s: {:.0} records/s with all roles on this machine", resources as f64 / seconds);
+        println!(
+            "{resources} records sealed, pushed, durable and searchable in {seconds:.2} s: {:.0} records/s with all roles on this machine",
+            resources as f64 / seconds
+        );
         Ok(Ingest { resources, seconds })
     }
 
-    async fn push_one(&self, h: &Hospital, bars: &MultiProgress, slots: &tokio::sync::Semaphore) -> Result<sealdex_provider::PushReport, Failure> {
+    async fn push_one(
+        &self,
+        h: &Hospital,
+        bars: &MultiProgress,
+        slots: &tokio::sync::Semaphore,
+    ) -> Result<sealdex_provider::PushReport, Failure> {
         let _slot = slots.acquire().await?;
         let manifest = Manifest::read(&h.dir)?;
         let progress = Arc::new(Progress::default());
         let bar = bars.add(bar(total_bytes(&h.records)?, &h.name));
         let following = follow(bar.clone(), progress.clone());
         let settings = PushSettings { rejects: Some(manifest.rejects.clone()), ..PushSettings::default() };
-        let report = push_provider(&h.member, &manifest, vec![h.records.clone()], self.mapping.clone(), settings, progress).await;
+        let report =
+            push_provider(&h.member, &manifest, vec![h.records.clone()], self.mapping.clone(), settings, progress)
+                .await;
         following.abort();
         bar.finish_and_clear();
         report

@@ -1,8 +1,8 @@
 //! Bridging: who may write what, and what becomes of entries.
 
 use sealdex_crypto::{
-    Bits, GateOrderSecret, GateTagKey, NoiseKey, OuterOrderKey, RecordId, RoutingInfo, ScopeKey, TermKey, noise, open_tag,
-    order_term, token_point,
+    Bits, GateOrderSecret, GateTagKey, NoiseKey, OuterOrderKey, RecordId, RoutingInfo, ScopeKey, TermKey, noise,
+    open_tag, order_term, token_point,
 };
 use sealdex_gate::{GateError, bridge::BridgeRefusal, error::CallerRefusal, store::MemoryStore};
 use sealdex_wire::{
@@ -129,7 +129,11 @@ async fn a_hospital_and_its_wards_write_what_belongs_to_no_patient() {
     let hospital = Owner::new(1);
     assert_eq!(hospital.id(), d.id(NORTH));
     let batch = || d.batch(&hospital, "directory", 3, &[(1, vec![])]);
-    assert_eq!(refused(d.push(NORTH, batch()).await), BridgeRefusal::UnknownOwner(d.id(NORTH)).into(), "not before it has a profile");
+    assert_eq!(
+        refused(d.push(NORTH, batch()).await),
+        BridgeRefusal::UnknownOwner(d.id(NORTH)).into(),
+        "not before it has a profile"
+    );
     d.publish(&hospital, &hospital.profile(1, &[("directory", 0)], &[])).await.unwrap();
     assert!(d.push(NORTH, batch()).await.is_ok());
     assert!(d.push(WARD, batch()).await.is_ok());

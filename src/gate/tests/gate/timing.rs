@@ -41,7 +41,10 @@ async fn cost_of_a_search_per_capsule() {
         assert_eq!(response.groups.len() as u64, CAPSULES);
     }
     let (whole, raw) = (median(whole), median(raw));
-    println!("search of {CAPSULES} capsules: {whole:.0} us in all on {} threads; decode and multiply alone on one: {raw:.0} us", rayon::current_num_threads());
+    println!(
+        "search of {CAPSULES} capsules: {whole:.0} us in all on {} threads; decode and multiply alone on one: {raw:.0} us",
+        rayon::current_num_threads()
+    );
     println!("wall time times threads over raw: {:.2}", whole * rayon::current_num_threads() as f64 / raw);
 }
 
@@ -55,20 +58,34 @@ async fn cost_of_bridging_per_record() {
     let cases: [(&str, Vec<InnerEntry>); 4] = [
         ("no entry", vec![]),
         ("10 tokens", (0..10).map(|n| entry([n; 32], false)).collect()),
-        ("10 tokens, 2 order codes", (0..10).map(|n| entry([n; 32], false)).chain([1, 2].map(|code| InnerEntry::Order { merged: true, field, bits: 32, code })).collect()),
-        ("10 tokens, 1 bridged", (0..10).map(|n| entry([n; 32], false)).chain([InnerEntry::Bridged {
-            merged: true,
-            point: sealdex_wire::RawPoint(d.parties[NORTH].key.inner(DOMAIN, "f", b"v").unwrap().to_bytes()),
-        }]).collect()),
+        (
+            "10 tokens, 2 order codes",
+            (0..10)
+                .map(|n| entry([n; 32], false))
+                .chain([1, 2].map(|code| InnerEntry::Order { merged: true, field, bits: 32, code }))
+                .collect(),
+        ),
+        (
+            "10 tokens, 1 bridged",
+            (0..10)
+                .map(|n| entry([n; 32], false))
+                .chain([InnerEntry::Bridged {
+                    merged: true,
+                    point: sealdex_wire::RawPoint(d.parties[NORTH].key.inner(DOMAIN, "f", b"v").unwrap().to_bytes()),
+                }])
+                .collect(),
+        ),
     ];
     for (name, entries) in cases {
         let mut batch = d.batch(&owner, "labs", 3, &[(1, entries)]);
         let record = batch.records[0].clone();
-        batch.records = (0..4096_u32).map(|n| {
-            let mut r = record.clone();
-            r.id.0[..4].copy_from_slice(&n.to_be_bytes());
-            r
-        }).collect();
+        batch.records = (0..4096_u32)
+            .map(|n| {
+                let mut r = record.clone();
+                r.id.0[..4].copy_from_slice(&n.to_be_bytes());
+                r
+            })
+            .collect();
         let mut samples = Vec::new();
         for _ in 0..9 {
             let began = Instant::now();
