@@ -7,11 +7,16 @@ use std::{
 
 use rand::RngExt as _;
 use rayon::prelude::*;
-use sealdex_crypto::{Bits, BridgeScalar, Capsule, FieldToken, Point, PrincipalId, RecordId, RoutingInfo, Term, make_tag, mul_many, noise, order_term};
+use sealdex_crypto::{
+    Bits, BridgeScalar, Capsule, FieldToken, Point, PrincipalId, RecordId, RoutingInfo, Term, make_tag, mul_many,
+    noise, order_term,
+};
 use sealdex_wire::{
     ProblemType,
     consent::OwnerProfile,
-    ingest::{BridgeCapsule, BridgeRecord, BridgeRequest, BridgeResponse, BridgedRecord, EntryError, InnerEntry, batch_digest},
+    ingest::{
+        BridgeCapsule, BridgeRecord, BridgeRequest, BridgeResponse, BridgedRecord, EntryError, InnerEntry, batch_digest,
+    },
     limits,
 };
 
@@ -38,7 +43,9 @@ pub enum BridgeRefusal {
         provider: PrincipalId,
     },
     /// Sealed to a section or epoch that is not the current one.
-    #[error("section {section:?} of owner {owner} is at epoch {current:?}, the capsule is for epoch {found}: fetch the profile again and reseal")]
+    #[error(
+        "section {section:?} of owner {owner} is at epoch {current:?}, the capsule is for epoch {found}: fetch the profile again and reseal"
+    )]
     StaleEpoch {
         /// Whose.
         owner: PrincipalId,
@@ -87,7 +94,11 @@ impl BridgeRefusal {
 }
 
 /// Decodes the stored bridge scalar of a member, if it has one.
-pub(crate) fn bridge_scalar(secrets: &GateSecrets, stored: &dyn Snapshot, member: PrincipalId) -> Result<Option<BridgeScalar>, GateError> {
+pub(crate) fn bridge_scalar(
+    secrets: &GateSecrets,
+    stored: &dyn Snapshot,
+    member: PrincipalId,
+) -> Result<Option<BridgeScalar>, GateError> {
     let Some(sealed) = stored.bridge(member)? else { return Ok(None) };
     let bytes = secrets.store_key.open_scalar(Table::Bridges, &member.0, &sealed)?;
     Ok(Some(BridgeScalar::from_bytes(&bytes).map_err(|_| StoreError::Row(Table::Bridges.name()))?))
@@ -111,7 +122,12 @@ pub(crate) fn check(request: &BridgeRequest) -> Result<(), GateError> {
 
 /// Checks that every capsule's owner lets the caller write, to the section's current epoch. One
 /// profile read an owner. Returns how many owners there are.
-pub(crate) fn authorise(capsules: &[BridgeCapsule], caller: PrincipalId, member: &Known, stored: &dyn Snapshot) -> Result<u64, GateError> {
+pub(crate) fn authorise(
+    capsules: &[BridgeCapsule],
+    caller: PrincipalId,
+    member: &Known,
+    stored: &dyn Snapshot,
+) -> Result<u64, GateError> {
     let mut profiles: HashMap<PrincipalId, OwnerProfile> = HashMap::new();
     for capsule in capsules {
         let owner = capsule.owner;
@@ -164,7 +180,11 @@ impl Bridging<'_> {
             .map_init(HashMap::new, |runs, record| {
                 let terms = self.terms(record, &scopes, runs)?;
                 let origin = scopes[0].term(&record.origin.0);
-                Ok(BridgedRecord { origin, terms, tag: self.tag(record.id, &request.capsules[record.capsule as usize]) })
+                Ok(BridgedRecord {
+                    origin,
+                    terms,
+                    tag: self.tag(record.id, &request.capsules[record.capsule as usize]),
+                })
             })
             .collect::<Result<_, BridgeRefusal>>()?;
         let pairs = request.records.iter().map(|r| r.id).zip(&records);
@@ -179,7 +199,12 @@ impl Bridging<'_> {
     }
 
     /// Terms of one record, sorted and without repeats, so that their order says nothing about fields.
-    fn terms(&self, record: &BridgeRecord, scopes: &[Arc<sealdex_crypto::ScopeKey>; 2], runs: &mut Runs) -> Result<Vec<u8>, BridgeRefusal> {
+    fn terms(
+        &self,
+        record: &BridgeRecord,
+        scopes: &[Arc<sealdex_crypto::ScopeKey>; 2],
+        runs: &mut Runs,
+    ) -> Result<Vec<u8>, BridgeRefusal> {
         let refused = |reason| BridgeRefusal::Entries { record: record.id, reason };
         let entries = InnerEntry::unpack(&record.entries).map_err(refused)?;
         let mut terms: Vec<Term> = Vec::with_capacity(entries.len());

@@ -6,7 +6,10 @@ use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_wire::{
     Signed,
-    consent::{Accepted, GrantList, GrantTerms, ListGrants, LookupOwners, OwnerProfile, OwnersFound, PublishOwners, SubmitGrants},
+    consent::{
+        Accepted, GrantList, GrantTerms, ListGrants, LookupOwners, OwnerProfile, OwnersFound, PublishOwners,
+        SubmitGrants,
+    },
     limits,
     roster::Roster,
 };
@@ -38,7 +41,11 @@ impl<S: ConsentStore> Gate<S> {
     ///
     /// # Errors
     /// [`GateError`]; nothing is stored then.
-    pub async fn publish_owners(self: &Arc<Self>, caller: PrincipalId, request: PublishOwners) -> Result<Accepted, GateError> {
+    pub async fn publish_owners(
+        self: &Arc<Self>,
+        caller: PrincipalId,
+        request: PublishOwners,
+    ) -> Result<Accepted, GateError> {
         at_most("profiles", request.profiles.len(), limits::DOCUMENTS)?;
         let (gate, members) = (self.clone(), self.members()?);
         blocking(move || {
@@ -66,12 +73,17 @@ impl<S: ConsentStore> Gate<S> {
     ///
     /// # Errors
     /// [`GateError`].
-    pub async fn lookup_owners(self: &Arc<Self>, caller: PrincipalId, request: LookupOwners) -> Result<OwnersFound, GateError> {
+    pub async fn lookup_owners(
+        self: &Arc<Self>,
+        caller: PrincipalId,
+        request: LookupOwners,
+    ) -> Result<OwnersFound, GateError> {
         at_most("owners", request.owners.len(), limits::DOCUMENTS)?;
         self.members()?.active_provider(caller)?;
         let gate = self.clone();
         blocking(move || {
-            let profiles = gate.store.read(|s| request.owners.iter().map(|o| s.profile(*o)).collect::<Result<_, StoreError>>())?;
+            let profiles =
+                gate.store.read(|s| request.owners.iter().map(|o| s.profile(*o)).collect::<Result<_, StoreError>>())?;
             Ok::<_, GateError>(OwnersFound { profiles })
         })
         .await
@@ -81,13 +93,22 @@ impl<S: ConsentStore> Gate<S> {
     ///
     /// # Errors
     /// [`GateError`]; nothing is stored then.
-    pub async fn submit_grants(self: &Arc<Self>, caller: PrincipalId, request: SubmitGrants) -> Result<Accepted, GateError> {
+    pub async fn submit_grants(
+        self: &Arc<Self>,
+        caller: PrincipalId,
+        request: SubmitGrants,
+    ) -> Result<Accepted, GateError> {
         at_most("grants", request.grants.len(), limits::DOCUMENTS)?;
         let (gate, members) = (self.clone(), self.members()?);
         carrier(&members, caller, request.grants.iter().map(|g| g.grant.signer))?;
         blocking(move || {
             let profiles = gate.profiles(request.grants.iter().map(|g| g.grant.signer))?;
-            let against = Against { domain: gate.secrets.domain(), members: &members, store_key: &gate.secrets.store_key, now: gate.now() };
+            let against = Against {
+                domain: gate.secrets.domain(),
+                members: &members,
+                store_key: &gate.secrets.store_key,
+                now: gate.now(),
+            };
             let verify = |submission| {
                 let owner = |s: &sealdex_wire::consent::GrantSubmission| s.grant.signer;
                 let profile = profiles.get(&owner(submission)).ok_or(GrantRefusal::UnknownOwner(owner(submission)))?;
@@ -113,7 +134,11 @@ impl<S: ConsentStore> Gate<S> {
     ///
     /// # Errors
     /// [`GateError`].
-    pub async fn list_grants(self: &Arc<Self>, caller: PrincipalId, request: ListGrants) -> Result<GrantList, GateError> {
+    pub async fn list_grants(
+        self: &Arc<Self>,
+        caller: PrincipalId,
+        request: ListGrants,
+    ) -> Result<GrantList, GateError> {
         let (gate, members) = (self.clone(), self.members()?);
         let limit = (request.limit as usize).min(limits::DOCUMENTS);
         blocking(move || {
@@ -125,7 +150,9 @@ impl<S: ConsentStore> Gate<S> {
                 if request.owner != Some(caller) && members.active(caller).is_ok() {
                     for reader in members.readers_for(caller) {
                         // What the caller granted itself is among its own already.
-                        keys.extend(s.grants_to(reader, request.owner, limit + 1)?.into_iter().filter(|k| k.owner != caller));
+                        keys.extend(
+                            s.grants_to(reader, request.owner, limit + 1)?.into_iter().filter(|k| k.owner != caller),
+                        );
                     }
                 }
                 let more = keys.len() > limit;
@@ -139,7 +166,10 @@ impl<S: ConsentStore> Gate<S> {
     }
 
     /// Profiles of owners, as far as known. One read an owner.
-    pub(crate) fn profiles(&self, owners: impl Iterator<Item = PrincipalId>) -> Result<HashMap<PrincipalId, OwnerProfile>, GateError> {
+    pub(crate) fn profiles(
+        &self,
+        owners: impl Iterator<Item = PrincipalId>,
+    ) -> Result<HashMap<PrincipalId, OwnerProfile>, GateError> {
         let damaged = |_| StoreError::Row(Table::Profiles.name());
         self.store.read(|s| {
             let mut profiles = HashMap::new();
@@ -155,7 +185,13 @@ impl<S: ConsentStore> Gate<S> {
     }
 
     /// An audit entry; it names the owner when there is but one.
-    pub(crate) fn entry(&self, kind: AuditKind, caller: PrincipalId, count: u64, owners: impl Iterator<Item = PrincipalId>) -> AuditEntry {
+    pub(crate) fn entry(
+        &self,
+        kind: AuditKind,
+        caller: PrincipalId,
+        count: u64,
+        owners: impl Iterator<Item = PrincipalId>,
+    ) -> AuditEntry {
         let mut owners: Vec<_> = owners.collect();
         owners.sort_unstable();
         owners.dedup();
@@ -178,7 +214,11 @@ pub(crate) fn carrier(
 }
 
 /// Keys by which an owner's revocation is checked: its profile's, or the caller's own.
-pub(crate) fn owner_keys(profiles: &HashMap<PrincipalId, OwnerProfile>, owner: PrincipalId, caller: &PublicIdentity) -> Option<PublicIdentity> {
+pub(crate) fn owner_keys(
+    profiles: &HashMap<PrincipalId, OwnerProfile>,
+    owner: PrincipalId,
+    caller: &PublicIdentity,
+) -> Option<PublicIdentity> {
     let known = profiles.get(&owner).and_then(|p| p.owner.identity().ok());
     known.or_else(|| (caller.id() == owner).then_some(*caller))
 }

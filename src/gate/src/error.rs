@@ -109,7 +109,10 @@ impl From<GateError> for Refusal {
             ProblemType::Internal => Refusal::internal(e),
             ProblemType::Upstream => {
                 tracing::warn!(error = %e, "the cloud failed");
-                Refusal::new(ProblemType::Upstream, "the cloud does not answer this gate as it should: try again; the gate's log has the cause")
+                Refusal::new(
+                    ProblemType::Upstream,
+                    "the cloud does not answer this gate as it should: try again; the gate's log has the cause",
+                )
             }
             kind => Refusal::new(kind, e.to_string()),
         }
@@ -119,7 +122,9 @@ impl From<GateError> for Refusal {
 /// The detail of a refused signature, short enough for any message.
 pub(crate) fn signed_problem(e: &SignedError) -> ProblemType {
     match e {
-        SignedError::WrongSigner { .. } | SignedError::BadSignature(_) | SignedError::Malformed(_) => ProblemType::BadDocument,
+        SignedError::WrongSigner { .. } | SignedError::BadSignature(_) | SignedError::Malformed(_) => {
+            ProblemType::BadDocument
+        }
     }
 }
 

@@ -48,7 +48,13 @@ impl<S: ConsentStore> Gate<S> {
     ///
     /// # Errors
     /// When the store fails or holds a roster that does not verify any more.
-    pub fn open(secrets: GateSecrets, store: S, cloud: Arc<dyn Cloud>, clock: Clock, heavy: usize) -> Result<Arc<Self>, GateError> {
+    pub fn open(
+        secrets: GateSecrets,
+        store: S,
+        cloud: Arc<dyn Cloud>,
+        clock: Clock,
+        heavy: usize,
+    ) -> Result<Arc<Self>, GateError> {
         let (secrets, store) = (Arc::new(secrets), Arc::new(store));
         let (roster, tickets) = store.read(|s| Ok::<_, GateError>((s.roster()?, s.tickets()?)))?;
         let members = roster.map(|signed| rules::roster::verify(signed, &secrets)).transpose()?;
@@ -111,7 +117,11 @@ impl<S: ConsentStore> Gate<S> {
     ///
     /// # Errors
     /// [`GateError`]; nothing is signed then.
-    pub async fn bridge(self: &Arc<Self>, caller: PrincipalId, request: BridgeRequest) -> Result<BridgeResponse, GateError> {
+    pub async fn bridge(
+        self: &Arc<Self>,
+        caller: PrincipalId,
+        request: BridgeRequest,
+    ) -> Result<BridgeResponse, GateError> {
         let _slot = self.slot()?;
         let members = self.members()?;
         members.active_provider(caller)?;
@@ -121,7 +131,12 @@ impl<S: ConsentStore> Gate<S> {
         Ok(response)
     }
 
-    fn bridge_now(&self, caller: PrincipalId, members: &Members, request: &BridgeRequest) -> Result<(BridgeResponse, AuditEntry), GateError> {
+    fn bridge_now(
+        &self,
+        caller: PrincipalId,
+        members: &Members,
+        request: &BridgeRequest,
+    ) -> Result<(BridgeResponse, AuditEntry), GateError> {
         bridge::check(request)?;
         let member = members.active_provider(caller)?;
         let (owners, delta) = self.store.read(|stored| {

@@ -101,7 +101,9 @@ fn secrets(options: &Options) -> Result<GateSecrets, Failure> {
         _ if !encrypted => None,
         (Some(file), _) => Some(Passphrase::from_file(file)?),
         (None, Ok(text)) => Some(Passphrase::new(text)),
-        (None, Err(_)) => Some(Passphrase::new(rpassword::prompt_password(format!("Passphrase of {}: ", options.keys.display()))?)),
+        (None, Err(_)) => {
+            Some(Passphrase::new(rpassword::prompt_password(format!("Passphrase of {}: ", options.keys.display()))?))
+        }
     };
     Ok(GateSecrets::from_json(&sealdex_keyfile::read(&options.keys, "gate", passphrase.as_ref())?)?)
 }

@@ -71,7 +71,8 @@ impl Members {
         if let Some(twice) = roster.members.iter().find(|m| !seen.insert(m.id)) {
             return Err(RosterDefect::Twice(twice.id));
         }
-        let known = roster.members.par_iter().map(|m| Ok((m.id, prepare(m, &by_id)?))).collect::<Result<_, RosterDefect>>()?;
+        let known =
+            roster.members.par_iter().map(|m| Ok((m.id, prepare(m, &by_id)?))).collect::<Result<_, RosterDefect>>()?;
         let hospitals = roster.hospitals().collect();
         Ok(Self { known, servers, everyone, hospitals, roster, signed })
     }

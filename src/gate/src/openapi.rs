@@ -126,7 +126,8 @@ mod tests {
     fn every_reference_has_its_schema() {
         let document = document();
         let text = document.to_string();
-        let names: Vec<&str> = text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let names: Vec<&str> =
+            text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(names.len() > 20);
         for name in names {
             assert!(document["components"]["schemas"].get(name).is_some(), "{name} is described");

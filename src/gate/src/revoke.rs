@@ -5,7 +5,11 @@
 //! has still ended and every search knows it; the gate keeps trying until the tickets expire, across
 //! restarts too, since marks and tickets are in the store.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, PublicIdentity};
@@ -23,7 +27,7 @@ use crate::{
         revocations::{self, RevocationRefusal},
         roster,
     },
-    store::{AuditKind, ConsentStore, TicketRow, Transaction, StoreError, WriteConsents as _},
+    store::{AuditKind, ConsentStore, StoreError, TicketRow, Transaction, WriteConsents as _},
 };
 
 /// Pause between attempts to withdraw tickets from a cloud that does not answer.
@@ -34,7 +38,11 @@ impl<S: ConsentStore> Gate<S> {
     ///
     /// # Errors
     /// [`GateError`]; nothing has changed then.
-    pub async fn update_roster(self: &Arc<Self>, caller: PrincipalId, update: UpdateRoster) -> Result<Accepted, GateError> {
+    pub async fn update_roster(
+        self: &Arc<Self>,
+        caller: PrincipalId,
+        update: UpdateRoster,
+    ) -> Result<Accepted, GateError> {
         if caller != self.secrets.authority().id() {
             return Err(CallerRefusal::NotAuthority.into());
         }
@@ -74,7 +82,11 @@ impl<S: ConsentStore> Gate<S> {
     ///
     /// # Errors
     /// [`GateError`]; nothing has changed then.
-    pub async fn submit_revocations(self: &Arc<Self>, caller: PublicIdentity, request: SubmitRevocations) -> Result<Accepted, GateError> {
+    pub async fn submit_revocations(
+        self: &Arc<Self>,
+        caller: PublicIdentity,
+        request: SubmitRevocations,
+    ) -> Result<Accepted, GateError> {
         at_most("revocations", request.revocations.len(), limits::DOCUMENTS)?;
         carrier(&*self.members()?, caller.id(), request.revocations.iter().map(|r| r.signer))?;
         let gate = self.clone();
@@ -91,7 +103,11 @@ impl<S: ConsentStore> Gate<S> {
         .await
     }
 
-    fn verify_revocations(&self, caller: &PublicIdentity, request: SubmitRevocations) -> Result<Vec<revocations::Verified>, GateError> {
+    fn verify_revocations(
+        &self,
+        caller: &PublicIdentity,
+        request: SubmitRevocations,
+    ) -> Result<Vec<revocations::Verified>, GateError> {
         let profiles = self.profiles(request.revocations.iter().map(|r| r.signer))?;
         let now = self.now();
         let verify = |signed: sealdex_wire::Signed<_>| {
@@ -102,7 +118,11 @@ impl<S: ConsentStore> Gate<S> {
         Ok(request.revocations.into_par_iter().map(verify).collect::<Result<_, RevocationRefusal>>()?)
     }
 
-    fn revoke_now(&self, caller: PrincipalId, verified: &[revocations::Verified]) -> Result<(u64, Vec<TicketRow>), GateError> {
+    fn revoke_now(
+        &self,
+        caller: PrincipalId,
+        verified: &[revocations::Verified],
+    ) -> Result<(u64, Vec<TicketRow>), GateError> {
         let mut ended: HashMap<[u8; 16], TicketRow> = HashMap::new();
         for v in verified {
             let (owner, reader) = (v.revocation.owner, v.revocation.reader);
@@ -116,7 +136,12 @@ impl<S: ConsentStore> Gate<S> {
                 count += revocations::apply(v, txn)?;
             }
             mark(txn, &ended)?;
-            txn.append_audit(&self.entry(AuditKind::Revocations, caller, count, verified.iter().map(|v| v.revocation.owner)))?;
+            txn.append_audit(&self.entry(
+                AuditKind::Revocations,
+                caller,
+                count,
+                verified.iter().map(|v| v.revocation.owner),
+            ))?;
             Ok::<_, GateError>(count)
         })?;
         self.permissions_changed();
@@ -127,16 +152,18 @@ impl<S: ConsentStore> Gate<S> {
     async fn withdraw(self: &Arc<Self>, tickets: Vec<TicketRow>) {
         let left = self.try_withdraw(tickets).await;
         if !left.is_empty() {
-            tokio::spawn(self.clone().keep_withdrawing(left));
+            tokio::spawn(Self::keep_withdrawing(Arc::downgrade(self), left));
         }
     }
 
-    async fn keep_withdrawing(self: Arc<Self>, mut left: Vec<TicketRow>) {
+    /// Tries until nothing is left or the gate is gone; it holds the gate during attempts only.
+    async fn keep_withdrawing(gate: Weak<Self>, mut left: Vec<TicketRow>) {
         while !left.is_empty() {
             tokio::time::sleep(RETRY).await;
-            let now = self.now();
+            let Some(gate) = gate.upgrade() else { return };
+            let now = gate.now();
             left.retain(|t| t.expires_at > now);
-            left = self.try_withdraw(left).await;
+            left = gate.try_withdraw(left).await;
         }
     }
 
@@ -166,7 +193,8 @@ impl<S: ConsentStore> Gate<S> {
     async fn forget_tickets(self: &Arc<Self>, nonces: Vec<[u8; 16]>) {
         self.outstanding.forget(&nonces);
         let gate = self.clone();
-        let removed = blocking(move || gate.store.write(|txn| nonces.iter().try_for_each(|n| txn.remove_ticket(n)))).await;
+        let removed =
+            blocking(move || gate.store.write(|txn| nonces.iter().try_for_each(|n| txn.remove_ticket(n)))).await;
         if let Err(error) = removed {
             tracing::warn!(%error, "withdrawn tickets stay on record until they expire");
         }
@@ -177,7 +205,7 @@ impl<S: ConsentStore> Gate<S> {
         let now = self.now();
         let left = self.outstanding.marked(now);
         if !left.is_empty() {
-            tokio::spawn(self.clone().keep_withdrawing(left));
+            tokio::spawn(Self::keep_withdrawing(Arc::downgrade(self), left));
         }
     }
 }
@@ -186,6 +214,8 @@ fn mark(txn: &mut dyn Transaction, tickets: &[TicketRow]) -> Result<(), StoreErr
     tickets.iter().try_for_each(|t| txn.put_ticket(&TicketRow { withdrawn: true, ..t.clone() }))
 }
 
-async fn finish<T: Send + 'static>(work: impl Future<Output = Result<T, GateError>> + Send + 'static) -> Result<T, GateError> {
+async fn finish<T: Send + 'static>(
+    work: impl Future<Output = Result<T, GateError>> + Send + 'static,
+) -> Result<T, GateError> {
     tokio::spawn(work).await.map_err(|_| GateError::Worker)?
 }

@@ -29,7 +29,8 @@ impl<'de> Deserialize<'de> for SecretBytes64 {
         let text = Zeroizing::new(String::deserialize(d)?);
         let mut out = Self([0; 64]);
         let pairs = text.as_bytes().chunks(2);
-        let fits = text.len() == 128 && pairs.zip(out.0.iter_mut()).all(|(pair, byte)| digits(pair).map(|b| *byte = b).is_some());
+        let fits = text.len() == 128
+            && pairs.zip(out.0.iter_mut()).all(|(pair, byte)| digits(pair).map(|b| *byte = b).is_some());
         if fits { Ok(out) } else { Err(serde::de::Error::custom("expected 128 hex digits")) }
     }
 }
@@ -168,7 +169,9 @@ impl StoreKey {
         #[allow(clippy::expect_used)] // fails only above 126 associated strings
         let siv = {
             let body = &mut out[16..];
-            self.cipher().encrypt_inout_detached([table.name().as_bytes(), key], body.into()).expect("two associated strings")
+            self.cipher()
+                .encrypt_inout_detached([table.name().as_bytes(), key], body.into())
+                .expect("two associated strings")
         };
         out[..16].copy_from_slice(&siv);
         SealedScalar(out)
@@ -178,9 +181,18 @@ impl StoreKey {
     ///
     /// # Errors
     /// [`NotSealedHere`].
-    pub fn open_scalar(&self, table: Table, key: &[u8], sealed: &SealedScalar) -> Result<Zeroizing<[u8; 32]>, NotSealedHere> {
+    pub fn open_scalar(
+        &self,
+        table: Table,
+        key: &[u8],
+        sealed: &SealedScalar,
+    ) -> Result<Zeroizing<[u8; 32]>, NotSealedHere> {
         let refused = NotSealedHere(table.name());
-        let plain = self.cipher().decrypt([table.name().as_bytes(), key], &sealed.0).map(Zeroizing::new).map_err(|_| refused)?;
+        let plain = self
+            .cipher()
+            .decrypt([table.name().as_bytes(), key], &sealed.0)
+            .map(Zeroizing::new)
+            .map_err(|_| refused)?;
         let mut out = Zeroizing::new([0; 32]);
         if plain.len() != out.len() {
             return Err(refused);

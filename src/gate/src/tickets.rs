@@ -40,10 +40,16 @@ impl Outstanding {
     }
 
     /// Tickets that rest on a grant of this owner to this reader for which `covers` holds.
-    pub(crate) fn resting_on(&self, owner: PrincipalId, reader: PrincipalId, covers: impl Fn(&Cover) -> bool) -> Vec<TicketRow> {
+    pub(crate) fn resting_on(
+        &self,
+        owner: PrincipalId,
+        reader: PrincipalId,
+        covers: impl Fn(&Cover) -> bool,
+    ) -> Vec<TicketRow> {
         let tickets = self.lock();
         let nonces = tickets.by_grant.get(&(owner, reader)).into_iter().flatten();
-        let concerned = |row: &&TicketRow| row.covers.iter().any(|c| c.owner == owner && c.reader == reader && covers(c));
+        let concerned =
+            |row: &&TicketRow| row.covers.iter().any(|c| c.owner == owner && c.reader == reader && covers(c));
         nonces.filter_map(|n| tickets.rows.get(n)).filter(concerned).cloned().collect()
     }
 
@@ -109,7 +115,8 @@ mod tests {
         let all = Outstanding::default();
         all.register(vec![ticket(1, 100, &["labs"]), ticket(2, 200, &["labs", "notes"]), ticket(3, 300, &["notes"])]);
         let resting = |section: &str| {
-            let mut n: Vec<_> = all.resting_on(id(1), id(2), |c| c.section == section).iter().map(|t| t.nonce[0]).collect();
+            let mut n: Vec<_> =
+                all.resting_on(id(1), id(2), |c| c.section == section).iter().map(|t| t.nonce[0]).collect();
             n.sort_unstable();
             n
         };

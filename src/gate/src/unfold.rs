@@ -77,10 +77,16 @@ impl Unfolding<'_> {
     fn leaves(&self, clause: &InnerClause) -> usize {
         match clause {
             InnerClause::All => 1,
-            InnerClause::Token { merged: true, .. } | InnerClause::Bridged { merged: true, .. } | InnerClause::Order { merged: true, .. } => 1,
-            InnerClause::Token { .. } | InnerClause::Bridged { .. } | InnerClause::Order { .. } => self.hospitals.len() + 1,
+            InnerClause::Token { merged: true, .. }
+            | InnerClause::Bridged { merged: true, .. }
+            | InnerClause::Order { merged: true, .. } => 1,
+            InnerClause::Token { .. } | InnerClause::Bridged { .. } | InnerClause::Order { .. } => {
+                self.hospitals.len() + 1
+            }
             InnerClause::Source(ids) => ids.len().max(1),
-            InnerClause::And(cs) | InnerClause::Or(cs) => cs.iter().map(|c| self.leaves(c)).fold(1, usize::saturating_add),
+            InnerClause::And(cs) | InnerClause::Or(cs) => {
+                cs.iter().map(|c| self.leaves(c)).fold(1, usize::saturating_add)
+            }
             InnerClause::Not(c) => self.leaves(c).saturating_add(1),
         }
     }

@@ -111,7 +111,11 @@ pub(crate) struct Against<'a> {
 impl Against<'_> {
     /// Checks one grant by its owner's profile. One signature, one base multiplication, three points:
     /// about 80 µs.
-    pub(crate) fn verify(&self, submission: &GrantSubmission, profile: &OwnerProfile) -> Result<Verified, GrantRefusal> {
+    pub(crate) fn verify(
+        &self,
+        submission: &GrantSubmission,
+        profile: &OwnerProfile,
+    ) -> Result<Verified, GrantRefusal> {
         let signed = &submission.grant;
         let keys = profile.owner.identity().map_err(|_| GrantRefusal::Point(signed.signer))?;
         let owner = keys.id();

@@ -61,7 +61,9 @@ pub enum OwnerRefusal {
         found: u64,
     },
     /// A stored section key is missing or changed.
-    #[error("the new profile of {owner} drops or changes the key of section {section:?}, epoch {epoch}: keys stay, new epochs are added")]
+    #[error(
+        "the new profile of {owner} drops or changes the key of section {section:?}, epoch {epoch}: keys stay, new epochs are added"
+    )]
     KeyLost {
         /// Whose.
         owner: PrincipalId,
@@ -128,6 +130,8 @@ pub(crate) fn follows(new: &Verified, stored: &dyn Snapshot) -> Result<bool, Gat
     let kept: HashSet<_> = new.profile.sections.iter().map(|k| (k.section.as_str(), k.epoch, k.key)).collect();
     match old.sections.iter().find(|k| !kept.contains(&(k.section.as_str(), k.epoch, k.key))) {
         None => Ok(true),
-        Some(lost) => Err(OwnerRefusal::KeyLost { owner: new.owner, section: lost.section.clone(), epoch: lost.epoch }.into()),
+        Some(lost) => {
+            Err(OwnerRefusal::KeyLost { owner: new.owner, section: lost.section.clone(), epoch: lost.epoch }.into())
+        }
     }
 }

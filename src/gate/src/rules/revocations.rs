@@ -28,7 +28,9 @@ pub enum RevocationRefusal {
     #[error("a revocation of {0} was made in the future: set the clock of whoever made it")]
     Future(PrincipalId),
     /// A newer grant would stay in force.
-    #[error("a revocation of {owner} made at {revoked_at} would leave a grant made at {granted_at} in force: sign a newer revocation")]
+    #[error(
+        "a revocation of {owner} made at {revoked_at} would leave a grant made at {granted_at} in force: sign a newer revocation"
+    )]
     GrantIsNewer {
         /// Whose.
         owner: PrincipalId,
@@ -65,7 +67,12 @@ impl Verified {
 }
 
 /// Checks one revocation by its owner's keys. `now` in Unix milliseconds.
-pub(crate) fn verify(signed: Signed<Revocation>, owner: &PublicIdentity, domain: &str, now: u64) -> Result<Verified, RevocationRefusal> {
+pub(crate) fn verify(
+    signed: Signed<Revocation>,
+    owner: &PublicIdentity,
+    domain: &str,
+    now: u64,
+) -> Result<Verified, RevocationRefusal> {
     let revocation = signed.verify(owner).map_err(RevocationRefusal::Signed)?;
     if revocation.domain != domain || revocation.owner != owner.id() {
         return Err(RevocationRefusal::OtherDomain(owner.id()));

@@ -43,7 +43,12 @@ struct Group {
 impl<S: ConsentStore> Gate<S> {
     /// Turns permitted matches into the answer. Holds the read side of the barrier from reading grants
     /// (again, if any consent has changed since `generation`) until the tickets are on record.
-    pub(super) async fn answer(self: &Arc<Self>, asker: Arc<Asker>, generation: u64, found: Vec<Permitted>) -> Result<SearchResponse, GateError> {
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        asker: Arc<Asker>,
+        generation: u64,
+        found: Vec<Permitted>,
+    ) -> Result<SearchResponse, GateError> {
         let _held = self.barrier.read().await;
         let members = self.members()?;
         members.active(asker.caller)?;
@@ -62,7 +67,9 @@ impl<S: ConsentStore> Gate<S> {
     fn permit_again(&self, asker: &Asker, found: Vec<Permitted>) -> Result<Vec<Permitted>, StoreError> {
         let (mut permits, now) = (Permits::default(), self.now() / 1000);
         self.store.read(|stored| {
-            let again = |p: Permitted| permits.of(&p.routing, asker, now, stored).map(|found| found.map(|permit| Permitted { permit, ..p }));
+            let again = |p: Permitted| {
+                permits.of(&p.routing, asker, now, stored).map(|found| found.map(|permit| Permitted { permit, ..p }))
+            };
             found.into_iter().map(again).filter_map(Result::transpose).collect()
         })
     }
@@ -71,7 +78,8 @@ impl<S: ConsentStore> Gate<S> {
         let now = self.now();
         let groups = group(found);
         let chunk = groups.len().div_ceil(rayon::current_num_threads()).clamp(16, 256);
-        let reencapsulated: Vec<Vec<[u8; 33]>> = groups.par_chunks(chunk).map(|c| self.reencapsulate(c)).collect::<Result<_, _>>()?;
+        let reencapsulated: Vec<Vec<[u8; 33]>> =
+            groups.par_chunks(chunk).map(|c| self.reencapsulate(c)).collect::<Result<_, _>>()?;
         let (tickets, rows) = self.issue(&groups, asker.caller, cloud, now);
         let owners: HashSet<_> = groups.iter().map(|g| g.permit.key.owner).collect();
         let entry = AuditEntry {
@@ -83,7 +91,8 @@ impl<S: ConsentStore> Gate<S> {
             count: groups.iter().map(|g| g.ids.len() as u64).sum(),
             owners: owners.len() as u64,
         };
-        let groups = groups.into_iter().zip(reencapsulated.into_iter().flatten()).map(|(g, e)| g.into_message(e)).collect();
+        let groups =
+            groups.into_iter().zip(reencapsulated.into_iter().flatten()).map(|(g, e)| g.into_message(e)).collect();
         Ok(Built { groups, tickets, rows, entry })
     }
 
@@ -99,7 +108,13 @@ impl<S: ConsentStore> Gate<S> {
 
     /// Tickets over all ids, each once. Matches whose grant ends before a ticket would are kept apart,
     /// in tickets that end with it.
-    fn issue(&self, groups: &[Group], caller: PrincipalId, cloud: PrincipalId, now: u64) -> (Vec<FetchTicket>, Vec<TicketRow>) {
+    fn issue(
+        &self,
+        groups: &[Group],
+        caller: PrincipalId,
+        cloud: PrincipalId,
+        now: u64,
+    ) -> (Vec<FetchTicket>, Vec<TicketRow>) {
         let lasting = now + limits::TICKET_MS;
         let ends = |g: &Group| g.permit.row.not_after.saturating_mul(1000).min(lasting);
         let (long, short): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|g| ends(g) == lasting);
@@ -109,7 +124,8 @@ impl<S: ConsentStore> Gate<S> {
             for chunk in ids.chunks(limits::TICKET_RECORDS) {
                 let expires_at = chunk.iter().map(|(g, _)| ends(g)).min().unwrap_or(lasting);
                 let fetch = self.sign_ticket(chunk.iter().flat_map(|(_, id)| id.0).collect(), cloud, now, expires_at);
-                let covers: HashSet<Cover> = chunk.chunk_by(|a, b| std::ptr::eq(a.0, b.0)).map(|run| run[0].0.cover()).collect();
+                let covers: HashSet<Cover> =
+                    chunk.chunk_by(|a, b| std::ptr::eq(a.0, b.0)).map(|run| run[0].0.cover()).collect();
                 let (nonce, covers) = (fetch.ticket.nonce, covers.into_iter().collect());
                 issued.0.push(fetch);
                 issued.1.push(TicketRow { nonce, cloud, caller, expires_at, withdrawn: false, covers });
@@ -137,7 +153,8 @@ fn group(found: Vec<Permitted>) -> Vec<Group> {
             continue;
         }
         let capsule = routing.capsule;
-        let place = *places.entry((capsule, provider, routing.patient, routing.epoch, routing.section)).or_insert(groups.len());
+        let place =
+            *places.entry((capsule, provider, routing.patient, routing.epoch, routing.section)).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) => group.ids.push(id),
             None => groups.push(Group { provider, capsule, permit, ids: vec![id] }),

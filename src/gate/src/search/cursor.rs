@@ -38,7 +38,12 @@ impl Cursor {
         key.seal(&[labels::CURSOR.as_bytes(), &caller.0, &query_hash(request)], &codec::to_cbor(self))
     }
 
-    pub(crate) fn open(key: &StoreKey, caller: PrincipalId, request: &SearchRequest, sealed: &[u8]) -> Result<Self, SearchRefusal> {
+    pub(crate) fn open(
+        key: &StoreKey,
+        caller: PrincipalId,
+        request: &SearchRequest,
+        sealed: &[u8],
+    ) -> Result<Self, SearchRefusal> {
         let plain = key.open(&[labels::CURSOR.as_bytes(), &caller.0, &query_hash(request)], sealed);
         plain.and_then(|p| codec::from_cbor(&p).ok()).ok_or(SearchRefusal::Cursor)
     }
@@ -60,7 +65,8 @@ mod tests {
     fn a_cursor_opens_for_its_query_and_caller_only() {
         let key = StoreKey::derive(&IdentitySeed::from_bytes(&[1; 32]));
         let (me, other) = (PrincipalId([1; 16]), PrincipalId([2; 16]));
-        let request = SearchRequest { clause: InnerClause::All, purpose: "care".into(), sort: None, limit: 5, cursor: None };
+        let request =
+            SearchRequest { clause: InnerClause::All, purpose: "care".into(), sort: None, limit: 5, cursor: None };
         let after = Some(CloudCursor { code: 7, id: RecordId([9; 16]) });
         let cursor = Cursor(vec![Position { hospital: None, after, done: false }]);
         let sealed = cursor.seal(&key, me, &request);

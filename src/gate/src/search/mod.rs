@@ -15,7 +15,7 @@ use std::sync::Arc;
 use sealdex_crypto::PrincipalId;
 use sealdex_wire::{
     ProblemType, limits,
-    search::{CloudClause, CloudSort, ClauseError, InnerSort, SearchRequest, SearchResponse},
+    search::{ClauseError, CloudClause, CloudSort, InnerSort, SearchRequest, SearchResponse},
 };
 use tokio::task::JoinSet;
 
@@ -54,7 +54,10 @@ pub enum SearchRefusal {
     #[error("{0} is no provider of this domain")]
     UnknownProvider(PrincipalId),
     /// Too many terms once unfolded.
-    #[error("the query unfolds to {leaves} terms over {hospitals} hospitals, the cloud takes {}: name fewer sources or values", limits::CLOUD_LEAVES)]
+    #[error(
+        "the query unfolds to {leaves} terms over {hospitals} hospitals, the cloud takes {}: name fewer sources or values",
+        limits::CLOUD_LEAVES
+    )]
     TooWide {
         /// Terms and ranges.
         leaves: usize,
@@ -101,7 +104,11 @@ impl<S: ConsentStore> Gate<S> {
     ///
     /// # Errors
     /// [`GateError`]; nothing is returned then, and no ticket is good.
-    pub async fn search(self: &Arc<Self>, caller: PrincipalId, request: SearchRequest) -> Result<SearchResponse, GateError> {
+    pub async fn search(
+        self: &Arc<Self>,
+        caller: PrincipalId,
+        request: SearchRequest,
+    ) -> Result<SearchResponse, GateError> {
         let _slot = self.slot()?;
         let members = self.members()?;
         members.active(caller)?;
@@ -111,7 +118,8 @@ impl<S: ConsentStore> Gate<S> {
             let (gate, members, request) = (self.clone(), members.clone(), request.clone());
             blocking(move || gate.plan(caller, &members, &request)).await?
         };
-        let asker = Arc::new(pages::Asker { caller, readers: members.readers_for(caller), purpose: request.purpose.clone() });
+        let asker =
+            Arc::new(pages::Asker { caller, readers: members.readers_for(caller), purpose: request.purpose.clone() });
         let generation = self.generation();
         let (positions, found) = self.gather_all(streams, &members, asker.clone(), request.limit).await?;
         let mut response = self.answer(asker, generation, found).await?;

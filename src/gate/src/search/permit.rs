@@ -52,7 +52,13 @@ pub(crate) struct Permits(HashMap<(PrincipalId, u32), Sections>);
 impl Permits {
     /// The permit of one section for a caller at a time (Unix seconds). At first use one point read, or
     /// two when the grant is to the group of all.
-    pub(crate) fn of(&mut self, routing: &RoutingInfo, asker: &Asker, now: u64, stored: &dyn Snapshot) -> Result<Option<Arc<Permit>>, StoreError> {
+    pub(crate) fn of(
+        &mut self,
+        routing: &RoutingInfo,
+        asker: &Asker,
+        now: u64,
+        stored: &dyn Snapshot,
+    ) -> Result<Option<Arc<Permit>>, StoreError> {
         let sections = self.0.entry((routing.patient, routing.epoch)).or_default();
         if let Some((_, known)) = sections.iter().find(|(s, _)| *s == routing.section) {
             return Ok(known.clone());
@@ -63,7 +69,12 @@ impl Permits {
     }
 }
 
-fn look_up(routing: &RoutingInfo, asker: &Asker, now: u64, stored: &dyn Snapshot) -> Result<Option<Permit>, StoreError> {
+fn look_up(
+    routing: &RoutingInfo,
+    asker: &Asker,
+    now: u64,
+    stored: &dyn Snapshot,
+) -> Result<Option<Permit>, StoreError> {
     for reader in asker.readers {
         let Some(row) = stored.grant(routing.patient, &routing.section, routing.epoch, reader)? else { continue };
         let fits = row.purpose == asker.purpose || row.purpose == ANY_PURPOSE;

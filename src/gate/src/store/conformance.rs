@@ -23,8 +23,13 @@ fn reads_see_committed_rows(store: &impl ConsentStore) {
     store.write(|t| t.put(Table::Profiles, b"one", b"1")).unwrap();
     assert_eq!(get(store, Table::Profiles, b"one").as_deref(), Some(b"1".as_slice()), "what was put is read");
     store.write(|t| t.put(Table::Profiles, b"one", b"")).unwrap();
-    assert_eq!(get(store, Table::Profiles, b"one").as_deref(), Some(b"".as_slice()), "a value is replaced, and may be empty");
-    let gone = store.write(|t| Ok::<_, StoreError>((t.remove(Table::Profiles, b"one")?, t.remove(Table::Profiles, b"one")?)));
+    assert_eq!(
+        get(store, Table::Profiles, b"one").as_deref(),
+        Some(b"".as_slice()),
+        "a value is replaced, and may be empty"
+    );
+    let gone =
+        store.write(|t| Ok::<_, StoreError>((t.remove(Table::Profiles, b"one")?, t.remove(Table::Profiles, b"one")?)));
     assert_eq!(gone, Ok((true, false)), "removing says whether the key was there");
     assert_eq!(get(store, Table::Profiles, b"one"), None, "what was removed is gone");
 }
@@ -76,7 +81,11 @@ fn tables_are_separate(store: &impl ConsentStore) {
         store.write(|t| t.put(table, b"\xfeshared", table.name().as_bytes())).unwrap();
     }
     for table in Table::ALL {
-        assert_eq!(get(store, table, b"\xfeshared").as_deref(), Some(table.name().as_bytes()), "{table:?} has its own rows");
+        assert_eq!(
+            get(store, table, b"\xfeshared").as_deref(),
+            Some(table.name().as_bytes()),
+            "{table:?} has its own rows"
+        );
     }
 }
 

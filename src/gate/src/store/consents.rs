@@ -245,7 +245,13 @@ pub trait ReadConsents: Snapshot {
     }
 
     /// A grant, as searches need it. One point read.
-    fn grant(&self, owner: PrincipalId, section: &str, epoch: u32, reader: PrincipalId) -> Result<Option<GrantRow>, StoreError> {
+    fn grant(
+        &self,
+        owner: PrincipalId,
+        section: &str,
+        epoch: u32,
+        reader: PrincipalId,
+    ) -> Result<Option<GrantRow>, StoreError> {
         let row = self.get(Table::Grants, &grant_key(owner, section, epoch, reader))?;
         row.map(|b| GrantRow::parse(&b).ok_or(StoreError::Row(Table::Grants.name()))).transpose()
     }
@@ -256,7 +262,12 @@ pub trait ReadConsents: Snapshot {
     }
 
     /// What an owner granted, of one section or of all, in key order.
-    fn grants_of(&self, owner: PrincipalId, section: Option<&str>, limit: usize) -> Result<Vec<(GrantKey, GrantRow)>, StoreError> {
+    fn grants_of(
+        &self,
+        owner: PrincipalId,
+        section: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(GrantKey, GrantRow)>, StoreError> {
         let damaged = || StoreError::Row(Table::Grants.name());
         let prefix = section.map_or_else(|| owner.0.to_vec(), |s| section_prefix(owner, s));
         let rows = self.range(Table::Grants, &prefix, beyond(&prefix).as_deref(), limit)?;
@@ -264,7 +275,12 @@ pub trait ReadConsents: Snapshot {
     }
 
     /// What a reader was granted, by one owner or by all, in key order.
-    fn grants_to(&self, reader: PrincipalId, owner: Option<PrincipalId>, limit: usize) -> Result<Vec<GrantKey>, StoreError> {
+    fn grants_to(
+        &self,
+        reader: PrincipalId,
+        owner: Option<PrincipalId>,
+        limit: usize,
+    ) -> Result<Vec<GrantKey>, StoreError> {
         let damaged = || StoreError::Row(Table::GrantsByReader.name());
         let prefix = [reader.0.as_slice(), owner.as_ref().map_or(&[], |o| o.0.as_slice())].concat();
         let rows = self.range(Table::GrantsByReader, &prefix, beyond(&prefix).as_deref(), limit)?;
@@ -272,9 +288,15 @@ pub trait ReadConsents: Snapshot {
     }
 
     /// When an owner last revoked a section (or, for `None`, all) from a reader, Unix milliseconds.
-    fn tombstone(&self, owner: PrincipalId, reader: PrincipalId, section: Option<&str>) -> Result<Option<u64>, StoreError> {
+    fn tombstone(
+        &self,
+        owner: PrincipalId,
+        reader: PrincipalId,
+        section: Option<&str>,
+    ) -> Result<Option<u64>, StoreError> {
         let row = self.get(Table::Tombstones, &tombstone_key(owner, reader, section))?;
-        row.map(|b| b.first_chunk().map(|t| u64::from_be_bytes(*t)).ok_or(StoreError::Row(Table::Tombstones.name()))).transpose()
+        row.map(|b| b.first_chunk().map(|t| u64::from_be_bytes(*t)).ok_or(StoreError::Row(Table::Tombstones.name())))
+            .transpose()
     }
 
     /// Audit entries from a sequence number on.
@@ -338,7 +360,9 @@ pub trait WriteConsents: Transaction {
         let damaged = || StoreError::Row(Table::Audit.name());
         let seq = match self.last_key(Table::Audit)? {
             None => 0,
-            Some(key) => key.try_into().map(u64::from_be_bytes).ok().and_then(|n| n.checked_add(1)).ok_or_else(damaged)?,
+            Some(key) => {
+                key.try_into().map(u64::from_be_bytes).ok().and_then(|n| n.checked_add(1)).ok_or_else(damaged)?
+            }
         };
         self.put(Table::Audit, &seq.to_be_bytes(), &codec::to_cbor(entry))?;
         Ok(seq)
@@ -368,7 +392,15 @@ mod tests {
 
     fn row(granted_at: u64) -> GrantRow {
         let (not_before, not_after, purpose) = (1, 2, "treatment".to_owned());
-        GrantRow { a: RawPoint([2; 33]), x: RawPoint([3; 33]), not_before, not_after, granted_at, rk: SealedScalar([4; 48]), purpose }
+        GrantRow {
+            a: RawPoint([2; 33]),
+            x: RawPoint([3; 33]),
+            not_before,
+            not_after,
+            granted_at,
+            rk: SealedScalar([4; 48]),
+            purpose,
+        }
     }
 
     #[test]
@@ -396,7 +428,9 @@ mod tests {
             GrantKey::new(id(255), "labs", 0, id(7)),
         ];
         let store = MemoryStore::default();
-        store.write(|t| keys.iter().zip(3..).try_for_each(|(k, at)| t.put_grant(k, &row(at), &signed))).expect("written");
+        store
+            .write(|t| keys.iter().zip(3..).try_for_each(|(k, at)| t.put_grant(k, &row(at), &signed)))
+            .expect("written");
         store
             .read(|s| {
                 assert_eq!(s.grant(id(1), "labs", 1, id(7))?, Some(row(4)));
@@ -428,7 +462,15 @@ mod tests {
     #[test]
     fn the_audit_trail_grows_at_its_end() {
         let store = MemoryStore::default();
-        let entry = |count| AuditEntry { at: 1, kind: AuditKind::Search, caller: id(1), owner: None, purpose: None, count, owners: 0 };
+        let entry = |count| AuditEntry {
+            at: 1,
+            kind: AuditKind::Search,
+            caller: id(1),
+            owner: None,
+            purpose: None,
+            count,
+            owners: 0,
+        };
         for n in 0..3 {
             assert_eq!(store.write(|t| t.append_audit(&entry(n))), Ok(n));
         }

@@ -2,7 +2,9 @@
 
 use std::{cell::OnceCell, path::Path};
 
-use ::redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use ::redb::{
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
 
 use super::{ConsentStore, Row, Snapshot, StoreError, Table, Transaction};
 
@@ -34,7 +36,8 @@ impl RedbStore {
         store.write(|t| match t.get(Table::Meta, FORMAT_KEY)? {
             None => t.put(Table::Meta, FORMAT_KEY, &FORMAT.to_be_bytes()),
             Some(bytes) => {
-                let found = bytes.try_into().map(u32::from_be_bytes).map_err(|_| StoreError::Row(Table::Meta.name()))?;
+                let found =
+                    bytes.try_into().map(u32::from_be_bytes).map_err(|_| StoreError::Row(Table::Meta.name()))?;
                 if found == FORMAT { Ok(()) } else { Err(StoreError::Format { found, expected: FORMAT }) }
             }
         })?;
@@ -128,7 +131,12 @@ fn get(table: &impl ReadableTable<Bytes, Bytes>, key: &[u8]) -> Result<Option<Ve
     Ok(table.get(key).map_err(failed)?.map(|v| v.value().to_vec()))
 }
 
-fn range(table: &impl ReadableTable<Bytes, Bytes>, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+fn range(
+    table: &impl ReadableTable<Bytes, Bytes>,
+    from: &[u8],
+    to: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<Row>, StoreError> {
     let rows = match to {
         Some(to) if to <= from => return Ok(Vec::new()),
         Some(to) => table.range::<&[u8]>(from..to),

@@ -45,7 +45,8 @@ impl FakeCloud {
         for (id, (provider, index)) in records.iter().filter(|(_, (p, r))| matches(&request.clause, *p, r)) {
             match request.sort {
                 None => hits.push((0, *id, *provider, index.tag.clone())),
-                Some(sort) => hits.extend(codes(index, sort.tag).into_iter().min().map(|c| (c, *id, *provider, index.tag.clone()))),
+                Some(sort) => hits
+                    .extend(codes(index, sort.tag).into_iter().min().map(|c| (c, *id, *provider, index.tag.clone()))),
             }
         }
         hits.sort_unstable_by_key(|h| (h.0, h.1));

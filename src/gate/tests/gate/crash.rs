@@ -38,11 +38,19 @@ fn start(dir: &Path) -> (Child, String) {
 async fn killed_during_grants_the_store_has_each_request_whole_or_not_at_all() {
     const READERS: u8 = 60;
     let dir = tempfile::tempdir().unwrap();
-    sealdex_keyfile::write(&dir.path().join("gate.key"), "gate", codec::to_json(&gate_keys()).as_bytes(), None).unwrap();
+    sealdex_keyfile::write(&dir.path().join("gate.key"), "gate", codec::to_json(&gate_keys()).as_bytes(), None)
+        .unwrap();
     let mut d = Domain::over(MemoryStore::default());
     for n in 0..READERS {
         let (key, delta) = d.master.enrol(&mut rand::rng());
-        d.parties.push(Party { identity: identity(100 + n), key, delta, role: Role::User, parent: None, status: Status::Active });
+        d.parties.push(Party {
+            identity: identity(100 + n),
+            key,
+            delta,
+            role: Role::User,
+            parent: None,
+            status: Status::Active,
+        });
     }
     let owner = Owner::new(50);
     let http = Http::new(None).unwrap();
@@ -59,12 +67,14 @@ async fn killed_during_grants_the_store_has_each_request_whole_or_not_at_all() {
         })
         .collect();
     for delay in [0, 4, 9, 15, 22, 30] {
+        let _ = std::fs::remove_file(dir.path().join("gate.redb"));
         let (mut child, url) = start(dir.path());
         let _: Accepted = peer(&url, 200).put_json("/v1/roster", &d.update()).await.unwrap();
         let sections: Vec<(String, u32)> = (0..6).map(|n| (format!("s{n}"), 0)).collect();
         let sections: Vec<(&str, u32)> = sections.iter().map(|(s, e)| (s.as_str(), *e)).collect();
         let profile = owner.sign_profile(&owner.profile(1, &sections, &[]));
-        let _: Accepted = peer(&url, 50).post_json("/v1/owners", &PublishOwners { profiles: vec![profile] }).await.unwrap();
+        let _: Accepted =
+            peer(&url, 50).post_json("/v1/owners", &PublishOwners { profiles: vec![profile] }).await.unwrap();
         let sender = peer(&url, 50);
         let all = requests.clone();
         let sending = tokio::spawn(async move {
@@ -88,6 +98,9 @@ async fn killed_during_grants_the_store_has_each_request_whole_or_not_at_all() {
         });
         let counts = counts.unwrap();
         assert!(counts.iter().all(|n| *n == 0 || *n == usize::from(READERS)), "{counts:?}");
-        assert!(counts.iter().take(accepted).all(|n| *n > 0), "what was acknowledged is there: {accepted} of {counts:?}");
+        assert!(
+            counts.iter().take(accepted).all(|n| *n > 0),
+            "what was acknowledged is there: {accepted} of {counts:?}"
+        );
     }
 }

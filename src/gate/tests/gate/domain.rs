@@ -7,9 +7,9 @@ use std::sync::{
 };
 
 use sealdex_crypto::{
-    BatchId, BridgeScalar, Capsule, DomainMaster, FieldToken, FieldTokenKey, Identity, IdentitySeed, InnerOrderKey, MemberKey,
-    MemberOrderSecret, MemberTokenSecret, Point, PrincipalId, PublicIdentity, RecordId, Scalar, capsule_context, encapsulate_with,
-    field_token, hash_to_scalar, labels,
+    BatchId, BridgeScalar, Capsule, DomainMaster, FieldToken, FieldTokenKey, Identity, IdentitySeed, InnerOrderKey,
+    MemberKey, MemberOrderSecret, MemberTokenSecret, Point, PrincipalId, PublicIdentity, RecordId, Scalar,
+    capsule_context, encapsulate_with, field_token, hash_to_scalar, labels,
 };
 use sealdex_gate::{
     Gate, GateError, GateKeys, GateSecrets,
@@ -19,8 +19,8 @@ use sealdex_gate::{
 use sealdex_wire::{
     B32, RawPoint, Signed,
     consent::{
-        Accepted, Bridge, GrantSubmission, GrantTerms, OwnerProfile, PublishOwners, Revocation, SecretBytes, SectionKey, SubmitGrants,
-        SubmitRevocations, UpdateRoster,
+        Accepted, Bridge, GrantSubmission, GrantTerms, OwnerProfile, PublishOwners, Revocation, SecretBytes,
+        SectionKey, SubmitGrants, SubmitRevocations, UpdateRoster,
     },
     ingest::{BridgeCapsule, BridgeRecord, BridgeRequest, BridgeResponse, InnerEntry},
     roster::{Member, Role, Roster, Server, Status},
@@ -87,7 +87,13 @@ impl Owner {
             key: RawPoint(self.public(section, *epoch).to_bytes()),
         };
         let owner = (&self.identity.public()).into();
-        OwnerProfile { domain: DOMAIN.into(), owner, version, sections: sections.iter().map(key).collect(), writers: writers.to_vec() }
+        OwnerProfile {
+            domain: DOMAIN.into(),
+            owner,
+            version,
+            sections: sections.iter().map(key).collect(),
+            writers: writers.to_vec(),
+        }
     }
 
     pub fn sign_profile(&self, profile: &OwnerProfile) -> Signed<OwnerProfile> {
@@ -95,11 +101,18 @@ impl Owner {
     }
 
     /// Terms of a grant, open for an hour from [`START`], and its scalar.
-    pub fn terms(&self, reader: &PublicIdentity, section: &str, epoch: u32, granted_at: u64) -> (GrantTerms, SecretBytes) {
+    pub fn terms(
+        &self,
+        reader: &PublicIdentity,
+        section: &str,
+        epoch: u32,
+        granted_at: u64,
+    ) -> (GrantTerms, SecretBytes) {
         let x = Scalar::random(&mut rand::rng());
         let (big_x, a) = (x.base_mul(), self.public(section, epoch));
         let b = reader.enc();
-        let d = hash_to_scalar(labels::REKEY, &[&big_x.to_bytes(), &b.to_bytes(), &b.mul(&x).to_bytes(), &a.to_bytes()]);
+        let d =
+            hash_to_scalar(labels::REKEY, &[&big_x.to_bytes(), &b.to_bytes(), &b.mul(&x).to_bytes(), &a.to_bytes()]);
         let rk = self.secret(section, epoch).mul(&d.invert());
         let terms = GrantTerms {
             domain: DOMAIN.into(),
@@ -186,7 +199,9 @@ impl<S: ConsentStore> Domain<S> {
         let mut rng = rand::rng();
         let master = DomainMaster::random(&mut rng);
         let mut parties = Vec::new();
-        for (n, role) in [(1, Role::Provider), (2, Role::Provider), (3, Role::Provider), (4, Role::User), (5, Role::User)] {
+        for (n, role) in
+            [(1, Role::Provider), (2, Role::Provider), (3, Role::Provider), (4, Role::User), (5, Role::User)]
+        {
             let (key, delta) = master.enrol(&mut rng);
             parties.push(Party { identity: identity(n), key, delta, role, parent: None, status: Status::Active });
         }
@@ -199,7 +214,8 @@ impl<S: ConsentStore> Domain<S> {
         let cloud = Arc::new(FakeCloud::default());
         let ticking = clock.clone();
         let secrets = GateSecrets::new(&gate_keys()).unwrap();
-        let gate = Gate::open(secrets, store, cloud.clone(), Arc::new(move || ticking.load(Ordering::SeqCst)), 8).unwrap();
+        let gate =
+            Gate::open(secrets, store, cloud.clone(), Arc::new(move || ticking.load(Ordering::SeqCst)), 8).unwrap();
         Self {
             authority: identity(200),
             everyone: identity(203),
@@ -293,7 +309,8 @@ impl<S: ConsentStore> Domain<S> {
 
     /// A record in `section` with these entries, under capsule `r·G`.
     pub fn batch(&self, owner: &Owner, section: &str, r: u64, records: &[(u8, Vec<InnerEntry>)]) -> BridgeRequest {
-        let (capsule, _) = encapsulate_with(&scalar(r), &owner.public(section, 0), &capsule_context(DOMAIN, section, 0));
+        let (capsule, _) =
+            encapsulate_with(&scalar(r), &owner.public(section, 0), &capsule_context(DOMAIN, section, 0));
         let capsule = RawPoint(capsule.to_bytes());
         let record = |(n, entries): &(u8, Vec<InnerEntry>)| {
             let mut packed = Vec::new();

@@ -7,7 +7,9 @@ use sealdex_gate::{GateConfig, GateSecrets, serve, store::MemoryStore};
 use sealdex_net::{CallError, Peer, Retry, peer::Http};
 use sealdex_wire::{
     ProblemType, Signed,
-    consent::{Accepted, GrantList, ListGrants, LookupOwners, OwnersFound, PublishOwners, SubmitGrants, SubmitRevocations},
+    consent::{
+        Accepted, GrantList, ListGrants, LookupOwners, OwnersFound, PublishOwners, SubmitGrants, SubmitRevocations,
+    },
     ingest::BridgeResponse,
     roster::Roster,
     search::{InnerClause, SearchResponse},
@@ -28,7 +30,8 @@ pub struct Served {
 impl Served {
     pub async fn start() -> Self {
         let mut domain = Domain::over(MemoryStore::default());
-        domain.cloud_url = over_http::serve(domain.cloud.clone(), domain.cloud_identity.id(), domain.gate_identity.public()).await;
+        domain.cloud_url =
+            over_http::serve(domain.cloud.clone(), domain.cloud_identity.id(), domain.gate_identity.public()).await;
         let (http, dir) = (Http::new(None).unwrap(), tempfile::tempdir().unwrap());
         let mut served = Self { domain, http, dir, stop: None, running: None };
         served.run().await;
@@ -38,7 +41,8 @@ impl Served {
     async fn run(&mut self) {
         let (ready, bound) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
-        let config = GateConfig::loopback(GateSecrets::new(&gate_keys()).unwrap(), self.dir.path().join("gate.redb"), 0);
+        let config =
+            GateConfig::loopback(GateSecrets::new(&gate_keys()).unwrap(), self.dir.path().join("gate.redb"), 0);
         self.running = Some(tokio::spawn(async move {
             let stopped = async {
                 let _ = stopped.await;
@@ -57,7 +61,8 @@ impl Served {
 
     pub fn peer(&self, caller: Identity) -> Peer {
         let d = &self.domain;
-        let peer = Peer::new(self.http.clone(), &d.gate_url, DOMAIN, d.gate_identity.id(), Some(Arc::new(caller))).unwrap();
+        let peer =
+            Peer::new(self.http.clone(), &d.gate_url, DOMAIN, d.gate_identity.id(), Some(Arc::new(caller))).unwrap();
         peer.with_retry(Retry::NONE)
     }
 
@@ -78,7 +83,11 @@ fn kind<T>(result: Result<T, CallError>) -> Option<ProblemType> {
 async fn the_whole_flow_over_http_and_a_restart_keeps_everything() {
     let mut s = Served::start().await;
     let owner = Owner::new(50);
-    assert_eq!(kind(s.member(NORTH).get_json::<Signed<Roster>>("/v1/roster").await), Some(ProblemType::Unauthenticated), "no roster yet");
+    assert_eq!(
+        kind(s.member(NORTH).get_json::<Signed<Roster>>("/v1/roster").await),
+        Some(ProblemType::Unauthenticated),
+        "no roster yet"
+    );
     let accepted: Accepted = s.peer(identity(200)).put_json("/v1/roster", &s.domain.update()).await.unwrap();
     assert_eq!(accepted.count, 1);
     let roster: Signed<Roster> = s.member(CLINICIAN).get_json("/v1/roster").await.unwrap();
@@ -87,7 +96,8 @@ async fn the_whole_flow_over_http_and_a_restart_keeps_everything() {
     // Times are the server's here, so the grant's are too.
     let now = sealdex_net::clock::now_ms();
     let profile = owner.sign_profile(&owner.profile(1, &[("labs", 0)], &[s.domain.id(NORTH)]));
-    let _: Accepted = s.owner(50).post_json("/v1/owners", &PublishOwners { profiles: vec![profile.clone()] }).await.unwrap();
+    let _: Accepted =
+        s.owner(50).post_json("/v1/owners", &PublishOwners { profiles: vec![profile.clone()] }).await.unwrap();
     let (mut terms, rk) = owner.terms(&s.domain.public(CLINICIAN), "labs", 0, now);
     (terms.not_before, terms.not_after) = (now / 1000 - 1, now / 1000 + 3600);
     let grants = SubmitGrants { grants: vec![owner.sign_grant(&terms, rk)] };
@@ -97,9 +107,11 @@ async fn the_whole_flow_over_http_and_a_restart_keeps_everything() {
     s.domain.cloud.store(s.domain.id(NORTH), &batch, &bridged);
 
     s.restart().await;
-    let found: OwnersFound = s.member(NORTH).post_json("/v1/owners/lookup", &LookupOwners { owners: vec![owner.id()] }).await.unwrap();
+    let found: OwnersFound =
+        s.member(NORTH).post_json("/v1/owners/lookup", &LookupOwners { owners: vec![owner.id()] }).await.unwrap();
     assert_eq!(found.profiles, vec![Some(profile)]);
-    let list: GrantList = s.member(CLINICIAN).post_json("/v1/grants/list", &ListGrants { owner: None, limit: 9 }).await.unwrap();
+    let list: GrantList =
+        s.member(CLINICIAN).post_json("/v1/grants/list", &ListGrants { owner: None, limit: 9 }).await.unwrap();
     assert_eq!(list.grants, vec![grants.grants[0].grant.clone()]);
     let query = s.domain.query(has([7; 32], false));
     let answer: SearchResponse = s.member(CLINICIAN).post_cbor("/v1/search", &query).await.unwrap();
@@ -116,32 +128,58 @@ async fn the_whole_flow_over_http_and_a_restart_keeps_everything() {
     let answer: SearchResponse = s.member(CLINICIAN).post_cbor("/v1/search", &query).await.unwrap();
     assert_eq!(ids(&answer), Vec::<u8>::new());
     s.restart().await;
-    assert_eq!(kind(s.owner(50).post_json::<_, Accepted>("/v1/grants", &grants).await), Some(ProblemType::Conflict), "revoked for good");
+    assert_eq!(
+        kind(s.owner(50).post_json::<_, Accepted>("/v1/grants", &grants).await),
+        Some(ProblemType::Conflict),
+        "revoked for good"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_are_problem_documents_of_the_right_kind() {
     let s = Served::start().await;
     let update = s.domain.update();
-    assert_eq!(kind(s.peer(identity(99)).put_json::<_, Accepted>("/v1/roster", &update).await), Some(ProblemType::Unauthenticated));
+    assert_eq!(
+        kind(s.peer(identity(99)).put_json::<_, Accepted>("/v1/roster", &update).await),
+        Some(ProblemType::Unauthenticated)
+    );
     let _: Accepted = s.peer(identity(200)).put_json("/v1/roster", &update).await.unwrap();
-    assert_eq!(kind(s.member(NORTH).put_json::<_, Accepted>("/v1/roster", &update).await), Some(ProblemType::Forbidden));
+    assert_eq!(
+        kind(s.member(NORTH).put_json::<_, Accepted>("/v1/roster", &update).await),
+        Some(ProblemType::Forbidden)
+    );
     let query = s.domain.query(InnerClause::All);
-    assert_eq!(kind(s.owner(50).post_cbor::<_, SearchResponse>("/v1/search", &query).await), Some(ProblemType::Forbidden), "a patient");
+    assert_eq!(
+        kind(s.owner(50).post_cbor::<_, SearchResponse>("/v1/search", &query).await),
+        Some(ProblemType::Forbidden),
+        "a patient"
+    );
     let owner = Owner::new(50);
     let batch = s.domain.batch(&owner, "labs", 3, &[]);
-    assert_eq!(kind(s.member(NORTH).post_cbor::<_, BridgeResponse>("/v1/bridge", &batch).await), Some(ProblemType::NotFound));
+    assert_eq!(
+        kind(s.member(NORTH).post_cbor::<_, BridgeResponse>("/v1/bridge", &batch).await),
+        Some(ProblemType::NotFound)
+    );
     let profile = owner.sign_profile(&owner.profile(1, &[("labs", 0)], &[s.domain.id(SOUTH)]));
-    let _: Accepted = s.member(SOUTH).post_json("/v1/owners", &PublishOwners { profiles: vec![profile] }).await.unwrap();
-    assert_eq!(kind(s.member(NORTH).post_cbor::<_, BridgeResponse>("/v1/bridge", &batch).await), Some(ProblemType::NotAWriter));
-    assert_eq!(kind(s.member(NORTH).post_cbor::<_, BridgeResponse>("/v1/bridge", &7).await), Some(ProblemType::Malformed));
+    let _: Accepted =
+        s.member(SOUTH).post_json("/v1/owners", &PublishOwners { profiles: vec![profile] }).await.unwrap();
+    assert_eq!(
+        kind(s.member(NORTH).post_cbor::<_, BridgeResponse>("/v1/bridge", &batch).await),
+        Some(ProblemType::NotAWriter)
+    );
+    assert_eq!(
+        kind(s.member(NORTH).post_cbor::<_, BridgeResponse>("/v1/bridge", &7).await),
+        Some(ProblemType::Malformed)
+    );
     assert_eq!(kind(s.member(NORTH).get_json::<()>("/v1/nothing").await), Some(ProblemType::NotFound));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_readiness_metrics_and_the_api_document_are_open_to_all() {
     let s = Served::start().await;
-    let anyone = Peer::new(s.http.clone(), &s.domain.gate_url, DOMAIN, s.domain.gate_identity.id(), None).unwrap().with_retry(Retry::NONE);
+    let anyone = Peer::new(s.http.clone(), &s.domain.gate_url, DOMAIN, s.domain.gate_identity.id(), None)
+        .unwrap()
+        .with_retry(Retry::NONE);
     let get = async |path: &'static str| anyone.call(http::Method::GET, path, "text/plain", Default::default()).await;
     assert_eq!(get("/healthz").await.unwrap().as_ref(), b"ok\n");
     assert_eq!(kind(get("/readyz").await), Some(ProblemType::Overloaded), "not before there is a roster");

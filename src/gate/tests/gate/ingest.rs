@@ -1,8 +1,8 @@
 //! Bridging: who may write what, and what becomes of entries.
 
 use sealdex_crypto::{
-    Bits, GateOrderSecret, GateTagKey, NoiseKey, OuterOrderKey, RecordId, RoutingInfo, ScopeKey, TermKey, noise, open_tag,
-    order_term, token_point,
+    Bits, GateOrderSecret, GateTagKey, NoiseKey, OuterOrderKey, RecordId, RoutingInfo, ScopeKey, TermKey, noise,
+    open_tag, order_term, token_point,
 };
 use sealdex_gate::{GateError, bridge::BridgeRefusal, error::CallerRefusal, store::MemoryStore};
 use sealdex_wire::{
@@ -49,7 +49,7 @@ async fn entries_become_the_terms_of_the_specification() {
         let noise = noise(&NoiseKey::from_bytes(&[3; 32]), &RecordId([1; 16]), &field.0);
         order_term(key.tag(&field), outer.code(bits, inner, noise).unwrap())
     };
-    let mut expected = vec![
+    let mut expected = [
         own.term(&token),
         merged.term(&token),
         own.term(&bridged),
@@ -94,7 +94,7 @@ async fn members_bridge_to_the_same_point_and_wards_write_in_their_hospitals_sco
 }
 
 fn refused(result: Result<sealdex_wire::ingest::BridgeResponse, GateError>) -> GateError {
-    result.err().expect("a refusal")
+    result.expect_err("a refusal")
 }
 
 #[tokio::test]
@@ -129,7 +129,11 @@ async fn a_hospital_and_its_wards_write_what_belongs_to_no_patient() {
     let hospital = Owner::new(1);
     assert_eq!(hospital.id(), d.id(NORTH));
     let batch = || d.batch(&hospital, "directory", 3, &[(1, vec![])]);
-    assert_eq!(refused(d.push(NORTH, batch()).await), BridgeRefusal::UnknownOwner(d.id(NORTH)).into(), "not before it has a profile");
+    assert_eq!(
+        refused(d.push(NORTH, batch()).await),
+        BridgeRefusal::UnknownOwner(d.id(NORTH)).into(),
+        "not before it has a profile"
+    );
     d.publish(&hospital, &hospital.profile(1, &[("directory", 0)], &[])).await.unwrap();
     assert!(d.push(NORTH, batch()).await.is_ok());
     assert!(d.push(WARD, batch()).await.is_ok());

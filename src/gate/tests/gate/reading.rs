@@ -8,9 +8,9 @@ use sealdex_gate::{
     store::{AuditKind, ConsentStore, MemoryStore},
 };
 use sealdex_wire::{
+    ingest::InnerEntry,
     limits,
     roster::Status,
-    ingest::InnerEntry,
     search::{ClauseError, InnerClause, InnerSort, SearchResponse},
 };
 
@@ -39,7 +39,10 @@ async fn only_granted_sections_are_found_and_their_reader_can_open_them() {
     assert_eq!(response.covered, vec![d.id(NORTH), d.id(SOUTH)]);
     assert_eq!(response.cursor, None);
     for group in &response.groups {
-        assert_eq!((group.owner, group.section.as_str(), group.epoch, group.reader), (owner.id(), "labs", 0, d.id(CLINICIAN)));
+        assert_eq!(
+            (group.owner, group.section.as_str(), group.epoch, group.reader),
+            (owner.id(), "labs", 0, d.id(CLINICIAN))
+        );
         assert!(opens(&d.parties[CLINICIAN].identity, &owner, group));
         assert!(!opens(&d.parties[OTHER].identity, &owner, group), "nobody else can");
     }
@@ -84,7 +87,10 @@ async fn a_grant_holds_in_its_period_and_for_its_purpose_only() {
     d.advance(9_999);
     let last = d.search(CLINICIAN, InnerClause::All).await.unwrap();
     assert_eq!(ids(&last), vec![1, 3]);
-    assert!(last.tickets.iter().all(|t| t.ticket.expires_at == (START / 1000 + 20) * 1000), "tickets end with the grant");
+    assert!(
+        last.tickets.iter().all(|t| t.ticket.expires_at == (START / 1000 + 20) * 1000),
+        "tickets end with the grant"
+    );
     d.advance(1);
     assert_eq!(d.found(CLINICIAN, InnerClause::All).await, [0_u8; 0], "expired");
 }

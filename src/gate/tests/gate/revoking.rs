@@ -48,13 +48,18 @@ fn withdrawn(d: &Domain, response: &SearchResponse) -> bool {
 #[tokio::test]
 async fn a_revocation_ends_one_section_for_one_reader_and_its_tickets() {
     let (d, owner) = prepared().await;
-    let (mine, others) = (d.search(CLINICIAN, InnerClause::All).await.unwrap(), d.search(OTHER, InnerClause::All).await.unwrap());
+    let (mine, others) =
+        (d.search(CLINICIAN, InnerClause::All).await.unwrap(), d.search(OTHER, InnerClause::All).await.unwrap());
     assert_eq!((ids(&mine), ids(&others)), (vec![1, 2], vec![1, 2]));
     assert_eq!(d.revoke(&owner, owner.revoke(d.id(CLINICIAN), Some("labs"), START)).await, Ok(Accepted { count: 1 }));
     assert!(withdrawn(&d, &mine) && !withdrawn(&d, &others), "withdrawn before it is acknowledged");
     assert_eq!(d.found(CLINICIAN, InnerClause::All).await, vec![2]);
     assert_eq!(d.found(OTHER, InnerClause::All).await, vec![1, 2]);
-    assert_eq!(d.revoke(&owner, owner.revoke(d.id(CLINICIAN), Some("labs"), START)).await, Ok(Accepted { count: 0 }), "again");
+    assert_eq!(
+        d.revoke(&owner, owner.revoke(d.id(CLINICIAN), Some("labs"), START)).await,
+        Ok(Accepted { count: 0 }),
+        "again"
+    );
 }
 
 #[tokio::test]
@@ -108,7 +113,10 @@ async fn revocations_that_are_wrong_are_refused() {
     let mut forged = thief.revoke(d.id(CLINICIAN), None, START);
     forged.signer = owner.id();
     let north = &d.parties[NORTH].identity;
-    assert_eq!(submit(north, forged).await, Err(RevocationRefusal::Signed(SignedError::BadSignature(owner.id())).into()));
+    assert_eq!(
+        submit(north, forged).await,
+        Err(RevocationRefusal::Signed(SignedError::BadSignature(owner.id())).into())
+    );
     let mut named = good.peek().unwrap();
     named.owner = owner.id();
     let forged = Signed::sign(&named, &thief.identity, &mut rand::rng());
@@ -117,7 +125,10 @@ async fn revocations_that_are_wrong_are_refused() {
     assert_eq!(submit(north, future).await, Err(RevocationRefusal::Future(owner.id()).into()));
     let unnamed = owner.revoke(d.id(CLINICIAN), Some(""), START);
     assert_eq!(submit(north, unnamed).await, Err(RevocationRefusal::Name(owner.id()).into()));
-    assert_eq!(submit(&thief.identity, good.clone()).await, Err(CallerRefusal::NeitherOwnerNorMember(thief.id()).into()));
+    assert_eq!(
+        submit(&thief.identity, good.clone()).await,
+        Err(CallerRefusal::NeitherOwnerNorMember(thief.id()).into())
+    );
     let unknown = Owner::new(52);
     let revocation = unknown.revoke(d.id(CLINICIAN), None, START);
     assert_eq!(submit(north, revocation.clone()).await, Err(RevocationRefusal::UnknownOwner(unknown.id()).into()));
@@ -143,12 +154,16 @@ async fn when_the_cloud_is_down_the_revocation_stands_and_the_gate_keeps_trying(
 #[tokio::test]
 async fn a_revoked_members_tickets_are_withdrawn_and_it_finds_nothing() {
     let (mut d, _) = prepared().await;
-    let (mine, others) = (d.search(CLINICIAN, InnerClause::All).await.unwrap(), d.search(OTHER, InnerClause::All).await.unwrap());
+    let (mine, others) =
+        (d.search(CLINICIAN, InnerClause::All).await.unwrap(), d.search(OTHER, InnerClause::All).await.unwrap());
     d.parties[CLINICIAN].status = Status::Revoked;
     d.version = 2;
     d.send_roster().await.unwrap();
     assert!(withdrawn(&d, &mine) && !withdrawn(&d, &others));
-    assert_eq!(d.search(CLINICIAN, InnerClause::All).await.err(), Some(CallerRefusal::NotActive(d.id(CLINICIAN)).into()));
+    assert_eq!(
+        d.search(CLINICIAN, InnerClause::All).await.err(),
+        Some(CallerRefusal::NotActive(d.id(CLINICIAN)).into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,7 +175,8 @@ async fn a_revocation_that_overtakes_a_search_at_the_cloud_empties_its_answer() 
     let (public, once, runtime) = (owner.identity.public(), AtomicBool::new(true), tokio::runtime::Handle::current());
     *d.cloud.after_search.lock().unwrap() = Some(Box::new(move || {
         if once.swap(false, Ordering::SeqCst) {
-            let submitted = inner.gate.submit_revocations(public, SubmitRevocations { revocations: vec![revocation.clone()] });
+            let submitted =
+                inner.gate.submit_revocations(public, SubmitRevocations { revocations: vec![revocation.clone()] });
             let ended = tokio::task::block_in_place(|| runtime.block_on(submitted));
             assert_eq!(ended, Ok(Accepted { count: 2 }));
         }

@@ -61,9 +61,17 @@ async fn a_source_named_at_the_top_bounds_the_hospitals_asked() {
     let cloud_ward = CloudClause::Source(vec![d.id(WARD)]);
     let bounded = asked(&d, InnerClause::And(vec![ward.clone(), InnerClause::And(vec![not(leaf())])])).await;
     let negated = CloudClause::Not(Box::new(terms(&[&north], &token)));
-    assert_eq!(bounded, CloudClause::And(vec![cloud_ward.clone(), CloudClause::And(vec![negated])]), "the ward's hospital only");
+    assert_eq!(
+        bounded,
+        CloudClause::And(vec![cloud_ward.clone(), CloudClause::And(vec![negated])]),
+        "the ward's hospital only"
+    );
     let either = asked(&d, InnerClause::Or(vec![ward.clone(), leaf()])).await;
-    assert_eq!(either, CloudClause::Or(vec![cloud_ward.clone(), terms(&[&north, &south], &token)]), "an alternative bounds nothing");
+    assert_eq!(
+        either,
+        CloudClause::Or(vec![cloud_ward.clone(), terms(&[&north, &south], &token)]),
+        "an alternative bounds nothing"
+    );
     let other = InnerClause::Source(vec![d.id(SOUTH)]);
     let none = asked(&d, InnerClause::And(vec![ward, other, leaf()])).await;
     let CloudClause::And(parts) = none else { panic!("a conjunction") };
