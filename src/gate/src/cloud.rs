@@ -19,10 +19,16 @@ pub enum CloudError {
     None,
     /// It refused or did not answer.
     #[error(transparent)]
-    Call(#[from] CallError),
+    Call(Box<CallError>),
     /// Its answer breaks the protocol.
     #[error("the cloud's answer breaks the protocol: {0}")]
     Protocol(&'static str),
+}
+
+impl From<CallError> for CloudError {
+    fn from(e: CallError) -> Self {
+        Self::Call(Box::new(e))
+    }
 }
 
 /// What a call ends with.
@@ -49,7 +55,7 @@ impl HttpCloud {
         Self { http, domain: domain.into(), gate }
     }
 
-    fn peer(&self, cloud: &Server, retry: Retry) -> Result<Peer, CallError> {
+    fn peer(&self, cloud: &Server, retry: Retry) -> Result<Peer, CloudError> {
         let peer = Peer::new(self.http.clone(), &cloud.url, &self.domain, cloud.id, Some(self.gate.clone()))?;
         Ok(peer.with_retry(retry))
     }

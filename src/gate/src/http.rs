@@ -1,6 +1,10 @@
 //! Routes of the gate (`docs/ARCHITECTURE.md`), and the server around them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -76,7 +80,11 @@ pub enum ServeError {
     },
 }
 
-/// Serves a gate until `shutdown` resolves; `ready` is told the address once it is bound.
+/// Longest a stop waits for work that outlived its request, such as withdrawing tickets.
+const LAST_WORK: Duration = Duration::from_secs(10);
+
+/// Serves a gate until `shutdown` resolves; `ready` is told the address once it is bound. When it
+/// returns, its store is closed and may be opened again.
 ///
 /// # Errors
 /// [`ServeError`], before `ready` is told anything.
@@ -98,6 +106,10 @@ pub async fn serve(
     // Nobody may be waiting for the address.
     let _ = ready.send(addr);
     sealdex_net::serve(listener, config.listen.tls.clone(), router, shutdown).await;
+    let asked = Instant::now();
+    while Arc::strong_count(&gate) > 1 && asked.elapsed() < LAST_WORK {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     Ok(())
 }
 

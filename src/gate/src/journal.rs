@@ -1,7 +1,10 @@
 //! Group commit: what searches and batches leave behind (audit entries, tickets) is durable before they
 //! are answered, and requests that finish together share one transaction and one disk sync.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
 
 use tokio::sync::oneshot;
 
@@ -21,8 +24,12 @@ struct Act {
     done: oneshot::Sender<Result<(), StoreError>>,
 }
 
-/// The way to the committing thread; it ends when this is dropped.
-pub(crate) struct Journal(mpsc::Sender<Act>);
+/// The way to the committing thread. Dropping it waits for the thread, so that the store is closed when
+/// its gate is gone.
+pub(crate) struct Journal {
+    acts: Option<mpsc::Sender<Act>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Journal {
     /// Starts the committing thread.
@@ -34,14 +41,26 @@ impl Journal {
         let (sender, acts) = mpsc::channel();
         let run = move || commit_all(&*store, &outstanding, &clock, &acts);
         let thread = std::thread::Builder::new().name("gate-journal".into()).spawn(run);
-        thread.map(|_| Self(sender)).map_err(|e| StoreError::Backend(e.to_string()))
+        let started = |thread| Self { acts: Some(sender), thread: Some(thread) };
+        thread.map(started).map_err(|e| StoreError::Backend(e.to_string()))
     }
 
     /// Makes one act durable.
     pub(crate) async fn record(&self, entry: AuditEntry, tickets: Vec<TicketRow>) -> Result<(), GateError> {
         let (done, answer) = oneshot::channel();
-        self.0.send(Act { entry, tickets, done }).map_err(|_| GateError::Worker)?;
+        let acts = self.acts.as_ref().ok_or(GateError::Worker)?;
+        acts.send(Act { entry, tickets, done }).map_err(|_| GateError::Worker)?;
         Ok(answer.await.map_err(|_| GateError::Worker)??)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        drop(self.acts.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
     }
 }
 

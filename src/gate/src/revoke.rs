@@ -5,7 +5,11 @@
 //! has still ended and every search knows it; the gate keeps trying until the tickets expire, across
 //! restarts too, since marks and tickets are in the store.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, PublicIdentity};
@@ -148,16 +152,18 @@ impl<S: ConsentStore> Gate<S> {
     async fn withdraw(self: &Arc<Self>, tickets: Vec<TicketRow>) {
         let left = self.try_withdraw(tickets).await;
         if !left.is_empty() {
-            tokio::spawn(self.clone().keep_withdrawing(left));
+            tokio::spawn(Self::keep_withdrawing(Arc::downgrade(self), left));
         }
     }
 
-    async fn keep_withdrawing(self: Arc<Self>, mut left: Vec<TicketRow>) {
+    /// Tries until nothing is left or the gate is gone; it holds the gate during attempts only.
+    async fn keep_withdrawing(gate: Weak<Self>, mut left: Vec<TicketRow>) {
         while !left.is_empty() {
             tokio::time::sleep(RETRY).await;
-            let now = self.now();
+            let Some(gate) = gate.upgrade() else { return };
+            let now = gate.now();
             left.retain(|t| t.expires_at > now);
-            left = self.try_withdraw(left).await;
+            left = gate.try_withdraw(left).await;
         }
     }
 
@@ -199,7 +205,7 @@ impl<S: ConsentStore> Gate<S> {
         let now = self.now();
         let left = self.outstanding.marked(now);
         if !left.is_empty() {
-            tokio::spawn(self.clone().keep_withdrawing(left));
+            tokio::spawn(Self::keep_withdrawing(Arc::downgrade(self), left));
         }
     }
 }

@@ -37,11 +37,12 @@ async fn only_the_authority_changes_the_roster_and_only_forward() {
     let refused = d.gate.update_roster(d.authority.id(), UpdateRoster { roster: forged, bridges: vec![] }).await;
     let wrong = SignedError::WrongSigner { expected: d.authority.id(), actual: d.id(NORTH) };
     assert_eq!(refused, Err(RosterRefusal::Signed(wrong).into()));
-    assert_eq!(
-        update(&d, |r| r.version = 1).await,
-        Err(RosterRefusal::NotNewer { stored: 1, found: 1 }.into()),
-        "same version, other text"
-    );
+    assert!(update(&d, |r| r.version = 1).await.is_ok(), "the same text again changes nothing");
+    let other_text = |r: &mut Roster| {
+        r.version = 1;
+        r.members.pop();
+    };
+    assert_eq!(update(&d, other_text).await, Err(RosterRefusal::NotNewer { stored: 1, found: 1 }.into()));
     assert_eq!(update(&d, |r| r.version = 0).await, Err(RosterRefusal::NotNewer { stored: 1, found: 0 }.into()));
     assert!(update(&d, |_| ()).await.is_ok());
     assert_eq!(update(&d, |r| r.version = 1).await, Err(RosterRefusal::NotNewer { stored: 2, found: 1 }.into()));

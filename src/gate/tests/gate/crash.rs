@@ -67,6 +67,7 @@ async fn killed_during_grants_the_store_has_each_request_whole_or_not_at_all() {
         })
         .collect();
     for delay in [0, 4, 9, 15, 22, 30] {
+        let _ = std::fs::remove_file(dir.path().join("gate.redb"));
         let (mut child, url) = start(dir.path());
         let _: Accepted = peer(&url, 200).put_json("/v1/roster", &d.update()).await.unwrap();
         let sections: Vec<(String, u32)> = (0..6).map(|n| (format!("s{n}"), 0)).collect();

@@ -49,7 +49,7 @@ async fn entries_become_the_terms_of_the_specification() {
         let noise = noise(&NoiseKey::from_bytes(&[3; 32]), &RecordId([1; 16]), &field.0);
         order_term(key.tag(&field), outer.code(bits, inner, noise).unwrap())
     };
-    let mut expected = vec![
+    let mut expected = [
         own.term(&token),
         merged.term(&token),
         own.term(&bridged),
@@ -94,7 +94,7 @@ async fn members_bridge_to_the_same_point_and_wards_write_in_their_hospitals_sco
 }
 
 fn refused(result: Result<sealdex_wire::ingest::BridgeResponse, GateError>) -> GateError {
-    result.err().expect("a refusal")
+    result.expect_err("a refusal")
 }
 
 #[tokio::test]
