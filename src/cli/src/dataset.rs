@@ -52,8 +52,8 @@ pub(crate) fn run(command: DatasetCommand) -> Result<(), Failure> {
     match command {
         DatasetCommand::Generate { patients, providers, seed, settings, out } => {
             let mut s = settings.map_or_else(|| Ok(Settings::default()), |p| Settings::read(&p))?;
-            s.patients = patients.map_or(s.patients, Into::into);
-            s.providers = providers.map_or(s.providers, |p| p.try_into().unwrap_or(s.providers));
+            s.patients = patients.unwrap_or(s.patients);
+            s.providers = providers.unwrap_or(s.providers);
             s.seed = seed.unwrap_or(s.seed);
             let manifest = make(&s, &out)?;
             println!(

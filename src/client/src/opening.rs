@@ -59,13 +59,16 @@ pub enum OpeningError {
     Died(String),
 }
 
+/// `A` and `X`: which grant of which section.
+type GrantKey = ([u8; 33], [u8; 33]);
+
 /// Keys to open with, and what can be kept between queries.
 pub struct Opener {
     domain: String,
     schema: Arc<Schema>,
     readers: Vec<(PrincipalId, ReaderKey)>,
     /// Grant secret `d` by (A, X): one multiplication saved per owner and section.
-    cached: Mutex<HashMap<([u8; 33], [u8; 33]), Arc<GrantSecret>>>,
+    cached: Mutex<HashMap<GrantKey, Arc<GrantSecret>>>,
 }
 
 /// Where to find the key of a record.
@@ -177,7 +180,7 @@ fn to_id(bytes: &[u8]) -> RecordId {
 fn places(groups: &[MatchGroup]) -> Result<HashMap<RecordId, Place>, OpeningError> {
     let mut places = HashMap::new();
     for (group, g) in groups.iter().enumerate() {
-        if g.ids.len() % 16 != 0 {
+        if !g.ids.len().is_multiple_of(16) {
             return Err(OpeningError::Gate("record ids must be 16 bytes each"));
         }
         for id in g.ids.chunks_exact(16).map(to_id) {

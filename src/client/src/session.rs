@@ -308,7 +308,7 @@ impl Session {
         let opened = self.opener.open(response, &self.cloud).await?;
         asking.cost.opened += opened.len() as u64;
         let parsed = tokio::task::spawn_blocking(move || {
-            opened.into_par_iter().map(|o| parse(o)).collect::<Result<Vec<_>, RecordError>>()
+            opened.into_par_iter().map(parse).collect::<Result<Vec<_>, RecordError>>()
         });
         for (record, provider) in parsed.await.map_err(|e| AskError::Died(e.to_string()))?? {
             hits.add(record, self.name(provider));

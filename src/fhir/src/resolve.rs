@@ -1,5 +1,7 @@
 //! A query document meets the schema: every field and value is checked before anything is asked.
 
+use std::sync::Arc;
+
 use sealdex_schema::{Field, IndexKind, Normaliser, Schema, Value, query_word};
 
 use crate::query::{FieldRef, Filter, Op, QueryDoc, QueryError};
@@ -36,7 +38,7 @@ pub struct HasCondition {
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Field.
-    pub field: Field,
+    pub field: Arc<Field>,
     /// Code.
     pub code: Option<String>,
 }
@@ -178,7 +180,7 @@ fn target(resource: &str, field: &FieldRef, schema: &Schema, place: &str) -> Res
         let (base, rest) = field.name.split_once('.').unwrap_or((&field.name, ""));
         return err(place, format!("say which part: \"{base}[CODE].{rest}\""));
     }
-    Ok(Target { field: found.clone(), code: field.code.clone() })
+    Ok(Target { field: Arc::new(found.clone()), code: field.code.clone() })
 }
 
 fn condition(

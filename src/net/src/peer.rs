@@ -28,7 +28,7 @@ pub enum CallError {
         /// Path.
         path: String,
         /// What it said.
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// No answer.
     #[error("{server} does not answer ({reason}): is it running, and is the address right?")]
@@ -270,7 +270,9 @@ impl Peer {
 
     fn refused(&self, path: &str, status: StatusCode, answer: &[u8]) -> CallError {
         match codec::from_json::<Problem>(answer) {
-            Ok(problem) => CallError::Refused { server: self.base.clone(), path: path.into(), problem },
+            Ok(problem) => {
+                CallError::Refused { server: self.base.clone(), path: path.into(), problem: Box::new(problem) }
+            }
             Err(_) => self.bad(path, format!("HTTP status {status} without a problem document")),
         }
     }

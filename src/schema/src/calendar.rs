@@ -25,7 +25,7 @@ const UNIX_DAY: i64 = 719_162;
 
 /// Days since 0001-01-01 of a valid date; `None` otherwise. Years 1 to 9999.
 pub fn day_of_date(year: u32, month: u32, day: u32) -> Option<u32> {
-    let leap = |y: u32| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+    let leap = |y: u32| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
     let lengths = [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let length = *lengths.get(month.checked_sub(1)? as usize)?;
     if !(1..=9999).contains(&year) || !(1..=length).contains(&day) {

@@ -265,7 +265,7 @@ impl InnerEntry {
 
 /// Checks that `bits` is a quantiser's width and `code` fits `bits + 16`.
 pub fn check_order(bits: u8, code: u64) -> Result<(), EntryError> {
-    if (8..=32).contains(&bits) && bits % 4 == 0 && code >> (u32::from(bits) + 16) == 0 {
+    if (8..=32).contains(&bits) && bits.is_multiple_of(4) && code >> (u32::from(bits) + 16) == 0 {
         Ok(())
     } else {
         Err(EntryError::Order)

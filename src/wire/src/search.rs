@@ -341,7 +341,7 @@ impl CloudClause {
     fn walk(&self, depth: usize, leaves: &mut usize) -> Result<(), ClauseError> {
         let depth = depth.checked_sub(1).ok_or(ClauseError::TooDeep)?;
         *leaves += match self {
-            Self::Terms(t) if t.len() % 16 != 0 => return Err(ClauseError::Terms),
+            Self::Terms(t) if !t.len().is_multiple_of(16) => return Err(ClauseError::Terms),
             Self::Terms(t) => (t.len() / 16).max(1),
             Self::Source(ids) => ids.len().max(1),
             _ => 1,
