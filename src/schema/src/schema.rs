@@ -91,6 +91,9 @@ pub struct Schema {
     fallback: RecordType,
 }
 
+/// Longest section name: routing tags pad to it.
+const MAX_SECTION: usize = 32;
+
 fn name_ok(name: &str) -> Result<(), SchemaError> {
     let ok = (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
     if ok { Ok(()) } else { Err(SchemaError::Name(name.into())) }
@@ -106,6 +109,9 @@ impl Schema {
         let mut sections = Vec::new();
         for (name, s) in &model.sections {
             name_ok(name)?;
+            if name.len() > MAX_SECTION {
+                return Err(SchemaError::SectionName(name.clone()));
+            }
             sections.push(Section { name: name.clone(), content_type: s.content_type.clone() });
         }
         let find = |place: &str, section: &str| {

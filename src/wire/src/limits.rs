@@ -26,7 +26,10 @@ pub const PAGE: u32 = 16_384;
 pub const TICKET_RECORDS: usize = 1024;
 /// Most documents in one control-plane request.
 pub const DOCUMENTS: usize = 4096;
-/// Longest section, purpose or domain name, bytes.
+/// Longest section name, bytes. Names are padded to this in routing tags, so that a tag's length does not tell
+/// its section.
+pub const SECTION: usize = 32;
+/// Longest purpose or domain name, bytes.
 pub const NAME: usize = 128;
 /// Deepest CBOR nesting the decoder follows.
 pub const CBOR_DEPTH: usize = 64;

@@ -6,7 +6,7 @@ use sealdex_wire::{
     consent::{GrantSubmission, GrantTerms, OwnerProfile},
 };
 
-use super::{is_future, is_name};
+use super::{is_future, is_name, is_section};
 use crate::{
     error::{GateError, signed_problem},
     members::Members,
@@ -123,7 +123,7 @@ impl Against<'_> {
         if terms.domain != self.domain || terms.owner != owner {
             return Err(GrantRefusal::OtherDomain(owner));
         }
-        if !is_name(&terms.section) || !is_name(&terms.purpose) {
+        if !is_section(&terms.section) || !is_name(&terms.purpose) {
             return Err(GrantRefusal::Name(owner));
         }
         self.check_times(&terms)?;

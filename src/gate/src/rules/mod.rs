@@ -14,6 +14,11 @@ pub(crate) fn is_name(text: &str) -> bool {
     (1..=limits::NAME).contains(&text.len())
 }
 
+/// Whether a section's name fits routing tags: at most [`limits::SECTION`] bytes, no white space at its end.
+pub(crate) fn is_section(text: &str) -> bool {
+    (1..=limits::SECTION).contains(&text.len()) && text.is_ascii() && text.trim_end() == text
+}
+
 /// Whether a document's time lies further ahead than clocks may differ. Milliseconds.
 pub(crate) fn is_future(at: u64, now: u64) -> bool {
     at > now.saturating_add(limits::CLOCK_SKEW_MS)

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sealdex_crypto::{Point, PrincipalId};
 use sealdex_wire::{ProblemType, Signed, SignedError, consent::OwnerProfile, roster::Role};
 
-use super::is_name;
+use super::is_section;
 use crate::{
     error::{GateError, signed_problem},
     members::Members,
@@ -103,7 +103,7 @@ pub(crate) fn verify(signed: Signed<OwnerProfile>, domain: &str, members: &Membe
     let mut seen = HashSet::new();
     for key in &profile.sections {
         let section = || key.section.clone();
-        if !is_name(&key.section) || Point::from_bytes(&key.key.0).is_err() {
+        if !is_section(&key.section) || Point::from_bytes(&key.key.0).is_err() {
             return Err(OwnerRefusal::Section { owner, section: section() });
         }
         if !seen.insert((key.section.as_str(), key.epoch)) {

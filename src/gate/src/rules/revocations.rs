@@ -3,7 +3,7 @@
 use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_wire::{ProblemType, Signed, SignedError, consent::Revocation};
 
-use super::{is_future, is_name};
+use super::{is_future, is_section};
 use crate::{
     error::{GateError, signed_problem},
     store::{ReadConsents as _, Transaction, WriteConsents as _},
@@ -77,7 +77,7 @@ pub(crate) fn verify(
     if revocation.domain != domain || revocation.owner != owner.id() {
         return Err(RevocationRefusal::OtherDomain(owner.id()));
     }
-    if revocation.section.as_deref().is_some_and(|s| !is_name(s)) {
+    if revocation.section.as_deref().is_some_and(|s| !is_section(s)) {
         return Err(RevocationRefusal::Name(owner.id()));
     }
     if is_future(revocation.revoked_at, now) {

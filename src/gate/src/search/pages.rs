@@ -116,7 +116,12 @@ fn filter<S: ConsentStore>(
     providers: &[PrincipalId],
     matches: Vec<CloudMatch>,
 ) -> Result<Filtered, GateError> {
-    let open = |m: &CloudMatch| open_tag(&gate.secrets.tag_key, &m.0, &m.2);
+    let open = |m: &CloudMatch| {
+        let mut routing = open_tag(&gate.secrets.tag_key, &m.0, &m.2)?;
+        // The padding that keeps all tags of one length.
+        routing.section.truncate(routing.section.trim_end().len());
+        Ok(routing)
+    };
     let opened: Vec<Result<RoutingInfo, TagError>> = matches.par_iter().with_min_len(256).map(open).collect();
     let now = gate.now() / 1000;
     let mut found = Vec::with_capacity(matches.len());
