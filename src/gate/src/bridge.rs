@@ -193,7 +193,8 @@ impl Bridging<'_> {
     }
 
     fn tag(&self, id: RecordId, capsule: &BridgeCapsule) -> Vec<u8> {
-        let (section, capsule_bytes) = (format!("{:width$}", capsule.section, width = limits::SECTION), capsule.capsule.0);
+        let (section, capsule_bytes) =
+            (format!("{:width$}", capsule.section, width = limits::SECTION), capsule.capsule.0);
         let info = RoutingInfo { patient: capsule.owner, section, epoch: capsule.epoch, capsule: capsule_bytes };
         make_tag(&self.secrets.tag_key, &id, &info, rand::rng().random())
     }
