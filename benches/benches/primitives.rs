@@ -1,11 +1,7 @@
 //! Each primitive of the suite beside what it is made of: in every group `raw` is the least
 //! that the building blocks need for the same work, so `ours / raw` is the cost of the suite.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark fails by panicking")]
 
 use std::hint::black_box;
 
@@ -52,20 +48,13 @@ fn curve(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("decode");
     group.bench_function("raw", |b| b.iter(|| raw_decode(black_box(&encoded))));
-    group.bench_function("ours", |b| {
-        b.iter(|| Point::from_bytes(black_box(&encoded)))
-    });
+    group.bench_function("ours", |b| b.iter(|| Point::from_bytes(black_box(&encoded))));
     group.finish();
 
     let mut group = c.benchmark_group("capsule");
     group.bench_function("raw_base_mul_plus_mul", |b| {
         let point = raw_decode(&encoded);
-        b.iter(|| {
-            (
-                ProjectivePoint::mul_by_generator(black_box(&raw)),
-                point * raw,
-            )
-        });
+        b.iter(|| (ProjectivePoint::mul_by_generator(black_box(&raw)), point * raw));
     });
     let context = capsule_context("north", "labs", 0);
     group.bench_function("ours_encapsulate", |b| {
@@ -81,9 +70,7 @@ fn curve(c: &mut Criterion) {
             product.to_affine().to_sec1_point(true)
         });
     });
-    group.bench_function("raw_decode_mul", |b| {
-        b.iter(|| raw_decode(black_box(&encoded)) * raw)
-    });
+    group.bench_function("raw_decode_mul", |b| b.iter(|| raw_decode(black_box(&encoded)) * raw));
     group.bench_function("ours_decode_mul_encode", |b| {
         b.iter(|| {
             let capsule = Capsule::from_bytes(black_box(&encoded)).unwrap();
@@ -109,9 +96,7 @@ fn curve(c: &mut Criterion) {
         b.iter(|| member.inner("north", "patient.identifier", black_box(b"4548-4")));
     });
     let bridge = BridgeScalar::from_scalar(s);
-    group.bench_function("ours_bridge", |b| {
-        b.iter(|| bridge.bridge(black_box(&point)))
-    });
+    group.bench_function("ours_bridge", |b| b.iter(|| bridge.bridge(black_box(&point))));
     group.finish();
 }
 
@@ -167,10 +152,7 @@ fn index(c: &mut Criterion) {
     let inner = InnerOrderKey::derive(&member, "north", "observation.value", 0);
     let gate = GateOrderSecret::from_bytes(&[4; 32]);
     let outer = OuterOrderKey::derive(&gate, "north", &token, 0, &[]);
-    let keys = [
-        NoiseKey::from_bytes(&[5; 32]),
-        NoiseKey::from_bytes(&[6; 32]),
-    ];
+    let keys = [NoiseKey::from_bytes(&[5; 32]), NoiseKey::from_bytes(&[6; 32])];
     let record = RecordId([7; 16]);
     for bits in [Bits::FIELD[0], Bits::FIELD[3], Bits::FIELD[6]] {
         let mut group = c.benchmark_group(format!("order_{}_bits", bits.get()));
@@ -191,9 +173,7 @@ fn index(c: &mut Criterion) {
     }
 
     let mut group = c.benchmark_group("cover_20_bits");
-    group.bench_function("ours_path", |b| {
-        b.iter(|| cover::path(20, black_box(739_939)))
-    });
+    group.bench_function("ours_path", |b| b.iter(|| cover::path(20, black_box(739_939))));
     group.bench_function("ours_range", |b| {
         b.iter(|| cover::cover(20, black_box(700_001), 739_939));
     });
@@ -233,12 +213,7 @@ fn seal(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("routing_tag");
     let gate = GateTagKey::from_bytes(&[3; 64]);
-    let info = RoutingInfo {
-        patient: PrincipalId([1; 16]),
-        section: "labs".into(),
-        epoch: 0,
-        capsule: [2; 33],
-    };
+    let info = RoutingInfo { patient: PrincipalId([1; 16]), section: "labs".into(), epoch: 0, capsule: [2; 33] };
     group.bench_function("raw_siv_64_bytes", |b| {
         let (key, plain, id) = ([3; 64], [7; 59], [4; 16]);
         b.iter(|| Aes256Siv::new((&key).into()).encrypt([&id, &id], black_box(&plain)));

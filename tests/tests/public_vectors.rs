@@ -2,11 +2,7 @@
 //! a function of its own it is that function which is checked; where a vector needs other
 //! parameters, the building block with the parameters the suite does not expose.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -87,11 +83,7 @@ fn hmac_agrees_with_wycheproof() {
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&bytes(&case["key"])).unwrap();
         mac.update(&bytes(&case["msg"]));
         let tag = mac.finalize().into_bytes();
-        assert_eq!(
-            tag[..length] == bytes(&case["tag"])[..],
-            is_valid(case),
-            "{case}"
-        );
+        assert_eq!(tag[..length] == bytes(&case["tag"])[..], is_valid(case), "{case}");
     });
     assert_eq!(count, 174);
 }
@@ -140,10 +132,7 @@ fn multiplication_agrees_with_wycheproof_ecdh() {
     let (mut opened, mut refused) = (0, 0);
     wycheproof(ECDH, |_, case| {
         let key = case["public"].as_str().unwrap();
-        let Some(point) = key
-            .strip_prefix(COMPRESSED)
-            .or(key.strip_prefix(UNCOMPRESSED))
-        else {
+        let Some(point) = key.strip_prefix(COMPRESSED).or(key.strip_prefix(UNCOMPRESSED)) else {
             return;
         };
         let point = hex::decode(point).unwrap();
@@ -211,12 +200,8 @@ fn hash_to_curve(file: &str, hash: impl Fn(&[u8], &[u8]) -> ProjectivePoint) {
 
 #[test]
 fn hash_to_curve_agrees_with_rfc_9380() {
-    hash_to_curve(HASH_RO, |message, dst| {
-        Secp256k1::hash_from_bytes(&[message], &[dst]).unwrap()
-    });
-    hash_to_curve(HASH_NU, |message, dst| {
-        Secp256k1::encode_from_bytes(&[message], &[dst]).unwrap()
-    });
+    hash_to_curve(HASH_RO, |message, dst| Secp256k1::hash_from_bytes(&[message], &[dst]).unwrap());
+    hash_to_curve(HASH_NU, |message, dst| Secp256k1::encode_from_bytes(&[message], &[dst]).unwrap());
 }
 
 /// `token_point` is that hash, of the three parts with their lengths.
@@ -235,9 +220,7 @@ fn signatures_agree_with_bip_340() {
     let array = |text: &str| <[u8; 32]>::try_from(hex::decode(text).unwrap()).unwrap();
     let mut counts = (0, 0, 0);
     for row in BIP340.lines().skip(1) {
-        let [_, secret, public, auxiliary, message, signature, valid] =
-            row.split(',').collect::<Vec<_>>()[..]
-        else {
+        let [_, secret, public, auxiliary, message, signature, valid] = row.split(',').collect::<Vec<_>>()[..] else {
             panic!("{row}");
         };
         let message = array(message);
@@ -246,21 +229,13 @@ fn signatures_agree_with_bip_340() {
             let secret = Scalar::from_bytes(&array(secret)).unwrap();
             let secret = SignSecret::from_scalar(&secret);
             assert_eq!(secret.public().to_bytes(), array(public), "{row}");
-            assert_eq!(
-                secret.sign_with(&message, &array(auxiliary)),
-                signature,
-                "{row}"
-            );
+            assert_eq!(secret.sign_with(&message, &array(auxiliary)), signature, "{row}");
             counts.0 += 1;
         }
-        let verified = SignPublic::from_bytes(&array(public))
-            .is_ok_and(|public| public.verify(&message, &signature).is_ok());
+        let verified =
+            SignPublic::from_bytes(&array(public)).is_ok_and(|public| public.verify(&message, &signature).is_ok());
         assert_eq!(verified, valid == "TRUE", "{row}");
-        if verified {
-            counts.1 += 1
-        } else {
-            counts.2 += 1
-        }
+        if verified { counts.1 += 1 } else { counts.2 += 1 }
     }
     assert_eq!(counts, (4, 5, 10));
 }

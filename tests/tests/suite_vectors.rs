@@ -1,10 +1,6 @@
 //! The suite's known answers (SDX-1), made by a second implementation on other libraries.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use sealdex_open::selftest::{Report, run};
 use serde_json::{Value, json};
@@ -56,15 +52,7 @@ fn every_field_of_every_section_matters() {
 #[test]
 fn every_missing_or_mistyped_field_is_a_failure_that_names_its_place() {
     let file: Value = serde_json::from_str(VECTORS).unwrap();
-    let broken = [
-        Value::Null,
-        json!(true),
-        json!({}),
-        json!([]),
-        json!(-1),
-        json!("zz"),
-        json!("00"),
-    ];
+    let broken = [Value::Null, json!(true), json!({}), json!([]), json!(-1), json!("zz"), json!("00")];
     for (section, entries) in file.as_object().unwrap() {
         let Some(entries) = entries.as_array() else {
             continue;
@@ -74,8 +62,7 @@ fn every_missing_or_mistyped_field_is_a_failure_that_names_its_place() {
             for value in &broken {
                 let mut changed = entry.clone();
                 *changed.pointer_mut(&path).unwrap() = value.clone();
-                let report =
-                    check(&json!({"suite": "SDX-1", section: [entry, changed]}).to_string());
+                let report = check(&json!({"suite": "SDX-1", section: [entry, changed]}).to_string());
                 if report.is_ok() {
                     // "00" is a fine part, scope or value, but never the known answer.
                     panic!("{section}{path} = {value} passes");
@@ -113,9 +100,7 @@ fn what_is_not_a_file_of_this_suite_fails() {
 fn leaves(value: &Value) -> Vec<String> {
     let below = |(key, value): (String, &Value)| {
         let paths = leaves(value).into_iter();
-        paths
-            .map(move |path| format!("/{key}{path}"))
-            .collect::<Vec<_>>()
+        paths.map(move |path| format!("/{key}{path}")).collect::<Vec<_>>()
     };
     match value {
         Value::Object(fields) => {
@@ -124,9 +109,7 @@ fn leaves(value: &Value) -> Vec<String> {
         }
         Value::Array(values) if !values.is_empty() => {
             let values = values.iter().enumerate();
-            values
-                .flat_map(|(at, value)| below((at.to_string(), value)))
-                .collect()
+            values.flat_map(|(at, value)| below((at.to_string(), value))).collect()
         }
         _ => vec![String::new()],
     }

@@ -1,1 +1,130 @@
-fn main() {}
+//! `sealdex`: everything a person or a job runs.
+#![allow(clippy::print_stdout)] // this is the program whose business is to print
+
+mod dataset;
+mod demo;
+mod domain;
+mod failure;
+mod output;
+mod owners;
+mod passphrase;
+mod places;
+mod push;
+mod query;
+mod selftest;
+mod serve;
+mod stats;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Many hospitals, one index, nobody reads it.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  sealdex demo                                   the whole story on generated records
+  sealdex dataset generate --patients 50 --providers 5 --seed 7 --out /tmp/records
+  sealdex domain init --dir domain --name north
+  sealdex serve cloud --keys domain/cloud.key --dir cloud-data
+  sealdex serve gate --keys domain/gate.key --store gate.redb
+  sealdex domain enrol --dir domain --name northgate --role provider --out providers/northgate
+  sealdex push --provider providers/northgate records/
+  sealdex query --member users/ana --file question.json --format table
+
+See docs/DEVELOPMENT.md and README.md for the whole walk-through.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole story on one machine: five hospitals, a cloud, a gate, a clinician.
+    Demo(demo::DemoOptions),
+    /// Make synthetic records, or split a table among providers.
+    #[command(subcommand)]
+    Dataset(dataset::DatasetCommand),
+    /// Found a domain, enrol and revoke members, look at the roster.
+    #[command(subcommand)]
+    Domain(domain::DomainCommand),
+    /// Run a cloud or a gate.
+    #[command(subcommand)]
+    Serve(serve::ServeCommand),
+    /// Enrol patients: make their keys, publish their profiles, let a provider write.
+    #[command(subcommand)]
+    Owners(owners::OwnersCommand),
+    /// Let a member read sections of owners in a wallet.
+    Grant(owners::GrantOptions),
+    /// Take back what was granted. In force when the command returns.
+    Revoke(owners::RevokeOptions),
+    /// List grants as the gate holds them.
+    Grants(owners::ListOptions),
+    /// Seal records and push them to the cloud.
+    Push(push::PushOptions),
+    /// Ask one encrypted question over all hospitals.
+    Query(query::QueryOptions),
+    /// Make a wallet for owners who keep their own keys.
+    Keygen(owners::KeygenOptions),
+    /// Check a schema file.
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// What the cloud stores, in numbers.
+    Stats(stats::StatsOptions),
+    /// Check this program's cryptography against known answers.
+    Selftest(selftest::SelftestOptions),
+}
+
+#[derive(Subcommand)]
+enum SchemaCommand {
+    /// Parse a schema and list its sections and fields.
+    Check {
+        /// Schema, TOML; or the name of one that ships: fhir-r4, diabetes130.
+        file: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let servers = matches!(options.command, Command::Serve(_));
+    let default = if servers { "info" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("error: cannot start: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(options.command)) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode, Failure> {
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Demo(o) => demo::run(o).await,
+        Command::Dataset(c) => dataset::run(c).map(done),
+        Command::Domain(c) => domain::run(c).await.map(done),
+        Command::Serve(c) => serve::run(c).await.map(done),
+        Command::Owners(c) => owners::run(c).await.map(done),
+        Command::Grant(o) => owners::grant(o).await.map(done),
+        Command::Revoke(o) => owners::revoke(o).await.map(done),
+        Command::Grants(o) => owners::list(o).await.map(done),
+        Command::Push(o) => push::run(o).await,
+        Command::Query(o) => query::run(o).await.map(done),
+        Command::Keygen(o) => owners::keygen(o).map(done),
+        Command::Schema(SchemaCommand::Check { file }) => domain::check_schema(&file).map(done),
+        Command::Stats(o) => stats::run(o).await.map(done),
+        Command::Selftest(o) => selftest::run(&o),
+    }
+}

@@ -138,7 +138,11 @@ fn identity_of(seed: &SecretBytes) -> Identity {
 
 fn check_name(name: &str) -> Result<(), CeremonyError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-    if (1..=64).contains(&name.len()) && name.chars().all(plain) { Ok(()) } else { Err(CeremonyError::BadName(name.into())) }
+    if (1..=64).contains(&name.len()) && name.chars().all(plain) {
+        Ok(())
+    } else {
+        Err(CeremonyError::BadName(name.into()))
+    }
 }
 
 impl Ceremony {
@@ -255,7 +259,8 @@ impl Ceremony {
     pub async fn announce(&self, gate: &Peer, cloud: &Peer, bridges: Vec<Bridge>) -> Result<(), CeremonyError> {
         let for_cloud = Signed::sign(&self.roster.for_cloud(), &self.identity, &mut rand::rng());
         let full = Signed::sign(&self.roster, &self.identity, &mut rand::rng());
-        let _: Accepted = cloud.put_json("/v1/roster", &UpdateRoster { roster: for_cloud, bridges: Vec::new() }).await?;
+        let _: Accepted =
+            cloud.put_json("/v1/roster", &UpdateRoster { roster: for_cloud, bridges: Vec::new() }).await?;
         let _: Accepted = gate.put_json("/v1/roster", &UpdateRoster { roster: full, bridges }).await?;
         Ok(())
     }

@@ -54,7 +54,9 @@ pub fn compile(
         }
         IndexClause::Cover { field, scope, bits, from, to } => {
             let tokens = keys.cover_range(field, *bits, *from, *to).map_err(fail(field))?;
-            InnerClause::Or(tokens.into_iter().map(|token| InnerClause::Token { merged: merged(scope), token }).collect())
+            InnerClause::Or(
+                tokens.into_iter().map(|token| InnerClause::Token { merged: merged(scope), token }).collect(),
+            )
         }
         IndexClause::And(cs) => InnerClause::And(all(cs)?),
         IndexClause::Or(cs) => InnerClause::Or(all(cs)?),

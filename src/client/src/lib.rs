@@ -12,5 +12,5 @@ pub mod owner;
 pub mod session;
 
 pub use ceremony::{AuthorityKeys, Ceremony};
-pub use owner::{Owner, Wallet};
+pub use owner::{GrantRequest, Owner, OwnerEntry, WALLET_KIND, Wallet};
 pub use session::{Answer, AskError, Session};

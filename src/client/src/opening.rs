@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
-use sealdex_crypto::{Capsule, CapsuleKey, Identity, Point, PrincipalId, RecordHeader, RecordId, Reencapsulated, capsule_context};
+use sealdex_crypto::{
+    Capsule, CapsuleKey, Identity, Point, PrincipalId, RecordHeader, RecordId, Reencapsulated, capsule_context,
+};
 use sealdex_net::{CallError, Peer};
 use sealdex_open::{GrantSecret, ReaderKey, open_record};
 use sealdex_schema::Schema;
@@ -57,13 +59,16 @@ pub enum OpeningError {
     Died(String),
 }
 
+/// `A` and `X`: which grant of which section.
+type GrantKey = ([u8; 33], [u8; 33]);
+
 /// Keys to open with, and what can be kept between queries.
 pub struct Opener {
     domain: String,
     schema: Arc<Schema>,
     readers: Vec<(PrincipalId, ReaderKey)>,
     /// Grant secret `d` by (A, X): one multiplication saved per owner and section.
-    cached: Mutex<HashMap<([u8; 33], [u8; 33]), Arc<GrantSecret>>>,
+    cached: Mutex<HashMap<GrantKey, Arc<GrantSecret>>>,
 }
 
 /// Where to find the key of a record.
@@ -97,13 +102,15 @@ impl Opener {
     fn capsule_key(&self, g: &MatchGroup) -> Result<CapsuleKey, OpeningError> {
         let a = Point::from_bytes(&g.a.0).map_err(|_| OpeningError::Gate("A is no point"))?;
         let capsule = Capsule::from_bytes(&g.capsule.0).map_err(|_| OpeningError::Gate("E is no point"))?;
-        let for_me = Reencapsulated::from_bytes(&g.reencapsulated.0).map_err(|_| OpeningError::Gate("E' is no point"))?;
+        let for_me =
+            Reencapsulated::from_bytes(&g.reencapsulated.0).map_err(|_| OpeningError::Gate("E' is no point"))?;
         let d = self.grant_secret(g, &a)?;
         Ok(d.open(&capsule, &for_me, &a, &capsule_context(&self.domain, &g.section, g.epoch)))
     }
 
     fn open_one(&self, g: &MatchGroup, key: &CapsuleKey, id: RecordId, sealed: &[u8]) -> Result<Opened, OpeningError> {
-        let section = self.schema.section(&g.section).ok_or(OpeningError::Gate("a section the schema does not have"))?;
+        let section =
+            self.schema.section(&g.section).ok_or(OpeningError::Gate("a section the schema does not have"))?;
         let header = RecordHeader {
             domain: self.domain.clone(),
             provider: g.provider,
@@ -129,7 +136,8 @@ impl Opener {
         }
         let opener = self.clone();
         let keys = tokio::task::spawn_blocking(move || {
-            let keys: Result<Vec<CapsuleKey>, OpeningError> = groups.par_iter().map(|g| opener.capsule_key(g)).collect();
+            let keys: Result<Vec<CapsuleKey>, OpeningError> =
+                groups.par_iter().map(|g| opener.capsule_key(g)).collect();
             keys.map(|keys| (groups, keys))
         });
         let mut sealed: Vec<Option<Fetched>> = tickets.iter().map(|_| None).collect();
@@ -172,7 +180,7 @@ fn to_id(bytes: &[u8]) -> RecordId {
 fn places(groups: &[MatchGroup]) -> Result<HashMap<RecordId, Place>, OpeningError> {
     let mut places = HashMap::new();
     for (group, g) in groups.iter().enumerate() {
-        if g.ids.len() % 16 != 0 {
+        if !g.ids.len().is_multiple_of(16) {
             return Err(OpeningError::Gate("record ids must be 16 bytes each"));
         }
         for id in g.ids.chunks_exact(16).map(to_id) {

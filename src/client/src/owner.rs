@@ -9,8 +9,8 @@ use sealdex_open::{SectionSecret, make_grant};
 use sealdex_wire::{
     RawPoint, Signed,
     consent::{
-        Accepted, GrantSubmission, GrantTerms, OwnerProfile, PublishOwners, Revocation, SecretBytes, SectionKey, SubmitGrants,
-        SubmitRevocations,
+        Accepted, GrantSubmission, GrantTerms, OwnerProfile, PublishOwners, Revocation, SecretBytes, SectionKey,
+        SubmitGrants, SubmitRevocations,
     },
     roster::PublicKeys,
 };
@@ -22,29 +22,70 @@ pub const WALLET_KIND: &str = "wallet";
 /// Documents sent in one request.
 const DOCUMENTS: usize = 1024;
 
-/// Seeds of owners by label (a patient's own name for itself, or a custodian's reference to it).
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// Owners and what they have published. A patient's own has one entry, a custodian's many.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wallet {
-    /// Label to identity seed.
-    pub owners: BTreeMap<String, SecretBytes>,
+    /// Domain.
+    pub domain: String,
+    /// Who signs roster and schema: the root of all trust.
+    pub authority: PublicKeys,
+    /// Owners by label: for patients, their reference at the hospital, `Patient/id`.
+    pub owners: BTreeMap<String, OwnerEntry>,
+}
+
+/// One owner in a wallet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnerEntry {
+    /// Identity seed.
+    pub seed: SecretBytes,
+    /// Version of the newest profile; 0 before the first.
+    pub version: u64,
+    /// Sections with their newest epoch.
+    pub sections: BTreeMap<String, u32>,
+    /// Providers that may write.
+    pub writers: Vec<PrincipalId>,
+}
+
+impl OwnerEntry {
+    /// A new owner.
+    pub fn random() -> Self {
+        use rand::Rng as _;
+        let mut seed = SecretBytes([0; 32]);
+        rand::rng().fill_bytes(&mut seed.0);
+        Self { seed, version: 0, sections: BTreeMap::new(), writers: Vec::new() }
+    }
+
+    /// The owner.
+    pub fn owner(&self) -> Owner {
+        Owner::from_seed(&self.seed)
+    }
+
+    /// Adds a writer and sections at epoch 0; whether the profile has to be published anew.
+    pub fn admit(&mut self, writer: PrincipalId, sections: &[String]) -> bool {
+        let before = (self.writers.len(), self.sections.len());
+        if !self.writers.contains(&writer) {
+            self.writers.push(writer);
+        }
+        for section in sections {
+            self.sections.entry(section.clone()).or_insert(0);
+        }
+        before != (self.writers.len(), self.sections.len())
+    }
+
+    /// The next version of the signed profile. One multiplication a section and epoch.
+    pub fn next_profile(&mut self, domain: &str) -> Signed<OwnerProfile> {
+        self.version += 1;
+        let sections: Vec<(String, u32)> = self.sections.iter().map(|(s, e)| (s.clone(), *e)).collect();
+        self.owner().profile(domain, self.version, &sections, &self.writers)
+    }
 }
 
 impl Wallet {
-    /// The owner with this label, made when there is none.
-    pub fn owner_or_new(&mut self, label: &str) -> Owner {
-        use rand::Rng as _;
-        let seed = self.owners.entry(label.to_owned()).or_insert_with(|| {
-            let mut seed = SecretBytes([0; 32]);
-            rand::rng().fill_bytes(&mut seed.0);
-            seed
-        });
-        Owner::from_seed(seed)
-    }
-
-    /// The owner with this label.
-    pub fn owner(&self, label: &str) -> Option<Owner> {
-        self.owners.get(label).map(Owner::from_seed)
+    /// An empty wallet.
+    pub fn new(domain: &str, authority: PublicKeys) -> Self {
+        Self { domain: domain.into(), authority, owners: BTreeMap::new() }
     }
 }
 
@@ -98,7 +139,13 @@ impl Owner {
 
     /// A signed profile: keys of these sections at these epochs (each with all epochs before it), and
     /// who may write.
-    pub fn profile(&self, domain: &str, version: u64, sections: &[(String, u32)], writers: &[PrincipalId]) -> Signed<OwnerProfile> {
+    pub fn profile(
+        &self,
+        domain: &str,
+        version: u64,
+        sections: &[(String, u32)],
+        writers: &[PrincipalId],
+    ) -> Signed<OwnerProfile> {
         let keys = sections.iter().flat_map(|(section, newest)| (0..=*newest).map(move |epoch| (section, epoch)));
         let profile = OwnerProfile {
             domain: domain.into(),
@@ -177,7 +224,8 @@ pub async fn grant_all(gate: &Peer, requests: &[(&Owner, GrantRequest<'_>)]) -> 
 pub async fn revoke_all(gate: &Peer, revocations: Vec<Signed<Revocation>>) -> Result<u64, CallError> {
     let mut count = 0;
     for part in revocations.chunks(DOCUMENTS) {
-        let done: Accepted = gate.post_json("/v1/revocations", &SubmitRevocations { revocations: part.to_vec() }).await?;
+        let done: Accepted =
+            gate.post_json("/v1/revocations", &SubmitRevocations { revocations: part.to_vec() }).await?;
         count += done.count;
     }
     Ok(count)

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use sealdex_crypto::PrincipalId;
-use sealdex_fhir::{Figures, Hit, IndexClause, QueryDoc, QueryError, Record, RecordError, Resolved, SortField, plan, resolve, subjects};
+use sealdex_fhir::{
+    Figures, Hit, IndexClause, QueryDoc, QueryError, Record, RecordError, Resolved, SortField, plan, resolve, subjects,
+};
 use sealdex_member::{IndexKeys, MemberKeys, PackError, Trusted};
 use sealdex_net::{CallError, Peer, peer::Http};
 use sealdex_schema::{ID_FIELD, Scope};
@@ -106,7 +108,8 @@ impl Session {
     pub fn new(http: &Http, keys: &MemberKeys, trusted: Trusted) -> Result<Self, AskError> {
         let (gate, cloud) = (trusted.gate(http, keys)?, trusted.cloud(http, None)?);
         let opener = Opener::new(&trusted.roster.domain, trusted.schema.clone(), &[&keys.identity, &keys.everyone]);
-        let names = trusted.roster.members.iter().map(|m| (m.id, m.name.clone().unwrap_or_else(|| m.id.to_string()))).collect();
+        let names =
+            trusted.roster.members.iter().map(|m| (m.id, m.name.clone().unwrap_or_else(|| m.id.to_string()))).collect();
         Ok(Self {
             keys: IndexKeys::new(keys).ok_or(AskError::Keys)?,
             opener: Arc::new(opener),
@@ -180,7 +183,9 @@ impl Session {
                     self.note_coverage(q, asking)?;
                 }
             }
-            (None, Some(sort)) if sort.scope == Scope::Merged => self.largest(q, &plan.clause, sort, &mut hits, asking).await?,
+            (None, Some(sort)) if sort.scope == Scope::Merged => {
+                self.largest(q, &plan.clause, sort, &mut hits, asking).await?
+            }
             (None, _) => self.collect(&plan.clause, &mut hits, asking).await?,
         }
         Ok(hits.into_vec())
@@ -191,8 +196,13 @@ impl Session {
         let clause = self.compile(clause)?;
         let mut cursor = None;
         loop {
-            let request =
-                SearchRequest { clause: clause.clone(), purpose: asking.purpose.clone(), sort: None, limit: limits::PAGE, cursor };
+            let request = SearchRequest {
+                clause: clause.clone(),
+                purpose: asking.purpose.clone(),
+                sort: None,
+                limit: limits::PAGE,
+                cursor,
+            };
             cursor = self.page(&request, hits, asking).await?;
             if cursor.is_none() {
                 return Ok(());
@@ -211,7 +221,10 @@ impl Session {
     ) -> Result<(), AskError> {
         let k = q.topk.as_ref().map_or(0, |(_, k)| *k);
         let compiled = self.compile(clause)?;
-        let blinded = self.keys.field(&sort.field).map_err(|cause| CompileError::Index { field: sort.field.to_string(), cause })?;
+        let blinded = self
+            .keys
+            .field(&sort.field)
+            .map_err(|cause| CompileError::Index { field: sort.field.to_string(), cause })?;
         let merged = sort.scope == Scope::Merged;
         let order = InnerSort { merged, field: blinded.blinded.0, descending: true };
         let mut limit = u32::try_from(k + 8).unwrap_or(limits::PAGE).min(limits::PAGE);
@@ -230,7 +243,13 @@ impl Session {
             }
             if let Some(last) = hits.rank_of(k) {
                 let place = last.bound(&sort.quantiser);
-                let tied = IndexClause::Order { field: sort.field.clone(), scope: sort.scope, bits: sort.bits, from: place, to: place };
+                let tied = IndexClause::Order {
+                    field: sort.field.clone(),
+                    scope: sort.scope,
+                    bits: sort.bits,
+                    from: place,
+                    to: place,
+                };
                 return self.collect(&IndexClause::And(vec![clause.clone(), tied]), hits, asking).await;
             }
             limit = limit.saturating_mul(2).min(limits::PAGE);
@@ -243,10 +262,16 @@ impl Session {
 
     fn provider(&self, name: &str) -> Result<PrincipalId, CompileError> {
         let known = || {
-            let mut names: Vec<&str> = self.trusted.roster.members.iter().filter_map(|m| match m.role {
-                sealdex_wire::roster::Role::Provider => m.name.as_deref(),
-                sealdex_wire::roster::Role::User => None,
-            }).collect();
+            let mut names: Vec<&str> = self
+                .trusted
+                .roster
+                .members
+                .iter()
+                .filter_map(|m| match m.role {
+                    sealdex_wire::roster::Role::Provider => m.name.as_deref(),
+                    sealdex_wire::roster::Role::User => None,
+                })
+                .collect();
             names.sort_unstable();
             names.join(", ")
         };
@@ -266,7 +291,12 @@ impl Session {
     }
 
     /// One page: search, open, keep what holds.
-    async fn page(&self, request: &SearchRequest, hits: &mut Hits<'_>, asking: &mut Asking) -> Result<Option<serde_bytes::ByteBuf>, AskError> {
+    async fn page(
+        &self,
+        request: &SearchRequest,
+        hits: &mut Hits<'_>,
+        asking: &mut Asking,
+    ) -> Result<Option<serde_bytes::ByteBuf>, AskError> {
         let mut response: SearchResponse = self.gate.post_cbor("/v1/search", request).await?;
         let cursor = response.cursor.take();
         asking.cost.searches += 1;
@@ -278,7 +308,7 @@ impl Session {
         let opened = self.opener.open(response, &self.cloud).await?;
         asking.cost.opened += opened.len() as u64;
         let parsed = tokio::task::spawn_blocking(move || {
-            opened.into_par_iter().map(|o| parse(o)).collect::<Result<Vec<_>, RecordError>>()
+            opened.into_par_iter().map(parse).collect::<Result<Vec<_>, RecordError>>()
         });
         for (record, provider) in parsed.await.map_err(|e| AskError::Died(e.to_string()))?? {
             hits.add(record, self.name(provider));

@@ -108,7 +108,12 @@ fn main() {
             cpu_index += cpu() - cpu1;
         }
     }
-    println!("batch of {BATCH}: decode and hash {:?}, store durably {:?}, index {:?}", median(decode), median(accept), median(commit));
+    println!(
+        "batch of {BATCH}: decode and hash {:?}, store durably {:?}, index {:?}",
+        median(decode),
+        median(accept),
+        median(commit)
+    );
     println!("  CPU a batch: decode and store {:?}, index {:?}", cpu_accept / batches, cpu_index / batches);
 
     let one = std::time::Instant::now();
@@ -148,5 +153,11 @@ fn main() {
         println!("search, {name}: {:?} for {hits}", median(times.collect()));
     }
     let totals = store.totals().unwrap();
-    println!("sealed {} MB, store {} MB, index {} MB, peak RSS {} MB", totals.sealed_bytes >> 20, totals.store_bytes >> 20, index.bytes() >> 20, rss_mb());
+    println!(
+        "sealed {} MB, store {} MB, index {} MB, peak RSS {} MB",
+        totals.sealed_bytes >> 20,
+        totals.store_bytes >> 20,
+        index.bytes() >> 20,
+        rss_mb()
+    );
 }

@@ -56,9 +56,8 @@ pub(crate) struct Members {
 
 impl Members {
     fn new(roster: &Roster) -> Result<Self, RosterError> {
-        let certified = |id, keys: Result<PublicIdentity, BadKeys>| {
-            keys.ok().filter(|k| k.id() == id).ok_or(RosterError::Keys(id))
-        };
+        let certified =
+            |id, keys: Result<PublicIdentity, BadKeys>| keys.ok().filter(|k| k.id() == id).ok_or(RosterError::Keys(id));
         let mut gates = HashMap::new();
         for gate in &roster.gates {
             gates.insert(gate.id, certified(gate.id, gate.keys.identity())?);
@@ -100,7 +99,8 @@ impl Members {
     }
 
     fn unfold_within(&self, clause: CloudClause, room: &mut usize) -> Result<CloudClause, ClauseError> {
-        let mut all = |cs: Vec<CloudClause>| cs.into_iter().map(|c| self.unfold_within(c, room)).collect::<Result<Vec<_>, _>>();
+        let mut all =
+            |cs: Vec<CloudClause>| cs.into_iter().map(|c| self.unfold_within(c, room)).collect::<Result<Vec<_>, _>>();
         Ok(match clause {
             CloudClause::And(cs) => CloudClause::And(all(cs)?),
             CloudClause::Or(cs) => CloudClause::Or(all(cs)?),
@@ -159,7 +159,9 @@ impl Domain {
 
     /// The roster in force, or the refusal of a cloud without one.
     pub(crate) fn members(&self) -> Result<Arc<Members>, Refusal> {
-        self.current().ok_or_else(|| Refusal::new(ProblemType::Overloaded, "this cloud has no roster yet: the authority must send one"))
+        self.current().ok_or_else(|| {
+            Refusal::new(ProblemType::Overloaded, "this cloud has no roster yet: the authority must send one")
+        })
     }
 }
 

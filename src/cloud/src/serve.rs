@@ -70,7 +70,11 @@ pub enum CloudError {
 
 /// Serves until `stop` resolves, then finishes what was accepted. `ready` is told the bound address
 /// as soon as requests are taken; `/readyz` tells when searches are.
-pub async fn serve(config: CloudConfig, ready: impl FnOnce(SocketAddr), stop: impl Future<Output = ()>) -> Result<(), CloudError> {
+pub async fn serve(
+    config: CloudConfig,
+    ready: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()>,
+) -> Result<(), CloudError> {
     let CloudConfig { data_dir, listen, keys, bounds } = config;
     let authority = keys.authority.identity()?;
     let domain = Arc::new(Domain::new(keys.domain.clone(), keys.id(), authority));

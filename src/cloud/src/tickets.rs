@@ -81,7 +81,10 @@ impl Tickets {
             return Err(TicketError::BeforeStart);
         }
         let life = ticket.expires_at.checked_sub(ticket.issued_at).ok_or(TicketError::Time)?;
-        if life > limits::TICKET_MS || now >= ticket.expires_at || ticket.issued_at > now.saturating_add(limits::CLOCK_SKEW_MS) {
+        if life > limits::TICKET_MS
+            || now >= ticket.expires_at
+            || ticket.issued_at > now.saturating_add(limits::CLOCK_SKEW_MS)
+        {
             return Err(TicketError::Time);
         }
         if !ticket.verify(&self.domain, self.cloud, &fetch.ids, gate) {

@@ -22,7 +22,17 @@ use support::{
 const ROUNDS: usize = 6;
 const BATCH: u64 = 40;
 
-fn spawn(dir: &Path) -> (Child, SocketAddr) {
+/// Killed at the latest when the test ends.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn spawn(dir: &Path) -> (Server, SocketAddr) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sealdex-cloud"))
         .args(["--listen", "127.0.0.1:0", "--keys"])
         .arg(dir.join("cloud.key"))
@@ -35,7 +45,7 @@ fn spawn(dir: &Path) -> (Child, SocketAddr) {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let addr = line.trim().strip_prefix("listening on ").expect("the cloud starts").parse().unwrap();
-    (child, addr)
+    (Server(child), addr)
 }
 
 /// Batch `n`: new records, every third of them the next version of a record of the batch before.
@@ -55,14 +65,13 @@ async fn killed_at_random_points_nothing_is_lost_or_doubled() {
     let mut rng = rand::rng();
     let mut next = 0;
     for round in 0..ROUNDS {
-        let (mut child, addr) = spawn(dir.path());
+        let (server, addr) = spawn(dir.path());
         tokio::time::sleep(Duration::from_millis(3)).await;
         put_roster(&d, addr, &d.roster(1)).await.unwrap();
         let delay = Duration::from_millis(rng.random_range(0..250));
         let killer = tokio::spawn(async move {
             tokio::time::sleep(delay).await;
-            child.kill().unwrap();
-            child.wait().unwrap();
+            drop(server);
         });
         let peer = d.peer(addr, &d.hospital);
         // Whatever was not acknowledged is sent again after the restart, as a provider does.
@@ -74,7 +83,7 @@ async fn killed_at_random_points_nothing_is_lost_or_doubled() {
             std::fs::remove_dir_all(dir.path().join("data/index")).unwrap();
         }
     }
-    let (mut child, addr) = spawn(dir.path());
+    let (_server, addr) = spawn(dir.path());
     tokio::time::sleep(Duration::from_millis(3)).await;
     put_roster(&d, addr, &d.roster(1)).await.unwrap();
     let receipt = push(&d.peer(addr, &d.hospital), &batch_of(&d, next)).await.unwrap();
@@ -94,6 +103,4 @@ async fn killed_at_random_points_nothing_is_lost_or_doubled() {
     }
     let all = search(&gate, CloudClause::All, 16_384).await.unwrap();
     assert_eq!(all.matches.len() as u64, stats.records);
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

@@ -44,8 +44,12 @@ fn packed(ids: &[u64]) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn push_search_fetch_and_restart() {
     let (dir, d, running) = cloud().await;
-    let (hospital, ward, gate) = (d.peer(running.addr, &d.hospital), d.peer(running.addr, &d.ward), d.peer(running.addr, &d.gate));
-    let receipt = push(&hospital, &d.upload(1, &d.hospital, vec![record(1, 1, &[term(1)]), record(2, 2, &[term(1), term(2)])])).await.unwrap();
+    let (hospital, ward, gate) =
+        (d.peer(running.addr, &d.hospital), d.peer(running.addr, &d.ward), d.peer(running.addr, &d.gate));
+    let receipt =
+        push(&hospital, &d.upload(1, &d.hospital, vec![record(1, 1, &[term(1)]), record(2, 2, &[term(1), term(2)])]))
+            .await
+            .unwrap();
     assert_eq!((receipt.seq, receipt.records, receipt.duplicate), (1, 2, false));
     let started = Instant::now();
     push(&ward, &d.upload(2, &d.ward, vec![record(3, 1, &[term(1), order_term(9, 5)])])).await.unwrap();
@@ -89,7 +93,10 @@ async fn a_cloud_without_a_roster_is_not_ready() {
     let get = |path: &'static str| anybody.call(http::Method::GET, path, reply::JSON, Default::default());
     assert!(get("/healthz").await.is_ok());
     assert_eq!(refused(get("/readyz").await), Overloaded);
-    assert_eq!(refused(push(&d.peer(running.addr, &d.hospital), &d.upload(1, &d.hospital, vec![record(1, 1, &[])])).await), Unauthenticated);
+    assert_eq!(
+        refused(push(&d.peer(running.addr, &d.hospital), &d.upload(1, &d.hospital, vec![record(1, 1, &[])])).await),
+        Unauthenticated
+    );
     put_roster(&d, running.addr, &d.roster(1)).await.unwrap();
     settled(&d, running.addr).await;
     assert!(get("/readyz").await.is_ok());
@@ -101,7 +108,10 @@ async fn a_cloud_without_a_roster_is_not_ready() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_newer_rosters_of_the_authority_count() {
     let (_dir, d, running) = cloud().await;
-    let put = |roster| { let (d, addr) = (&d, running.addr); async move { put_roster(d, addr, &roster).await } };
+    let put = |roster| {
+        let (d, addr) = (&d, running.addr);
+        async move { put_roster(d, addr, &roster).await }
+    };
     assert_eq!(put(d.roster(1)).await, Ok(0), "the same again changes nothing");
     let mut other = d.roster(1);
     other.members.pop();
@@ -152,7 +162,10 @@ async fn roles_are_kept_apart() {
     for who in [&d.hospital, &d.authority] {
         let p = d.peer(running.addr, who);
         assert_eq!(refused(search(&p, CloudClause::All, 1).await), Forbidden);
-        assert_eq!(refused(p.post_cbor::<_, Accepted>("/v1/tickets/withdraw", &WithdrawTickets { nonces: vec![] }).await), Forbidden);
+        assert_eq!(
+            refused(p.post_cbor::<_, Accepted>("/v1/tickets/withdraw", &WithdrawTickets { nonces: vec![] }).await),
+            Forbidden
+        );
         assert!(p.get_json::<CloudStats>("/v1/stats").await.is_ok());
     }
     push(&d.peer(running.addr, &d.hospital), &upload).await.unwrap();
@@ -168,7 +181,10 @@ async fn roles_are_kept_apart() {
     roster.members[0].status = Status::Revoked;
     put_roster(&d, running.addr, &roster).await.unwrap();
     for (n, who) in [(7, &d.hospital), (8, &d.ward)] {
-        assert_eq!(refused(push(&d.peer(running.addr, who), &d.upload(n, who, vec![record(50, 50, &[])])).await), Forbidden);
+        assert_eq!(
+            refused(push(&d.peer(running.addr, who), &d.upload(n, who, vec![record(50, 50, &[])])).await),
+            Forbidden
+        );
     }
     assert!(push(&d.peer(running.addr, &d.other), &d.upload(9, &d.other, vec![record(51, 51, &[])])).await.is_ok());
     running.stop().await;
@@ -210,7 +226,9 @@ async fn batches_are_checked() {
     assert!(push(&hospital, &good).await.is_ok());
     let again: BatchReceipt = push(&hospital, &good).await.unwrap();
     assert!(again.duplicate && again.seq == 1);
-    for conflict in [d.upload(1, &d.hospital, vec![record(2, 2, &[])]), d.upload(2, &d.hospital, vec![record(1, 3, &[])])] {
+    for conflict in
+        [d.upload(1, &d.hospital, vec![record(2, 2, &[])]), d.upload(2, &d.hospital, vec![record(1, 3, &[])])]
+    {
         assert_eq!(refused(push(&hospital, &conflict).await), Conflict);
     }
     let foreign = d.upload(3, &d.other, vec![record(9, 1, &[])]);
@@ -245,14 +263,20 @@ async fn searches_are_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tickets_open_only_what_and_when_they_say() {
     let (dir, d, running) = cloud().await;
-    push(&d.peer(running.addr, &d.hospital), &d.upload(1, &d.hospital, vec![record(1, 1, &[]), record(2, 2, &[])])).await.unwrap();
+    push(&d.peer(running.addr, &d.hospital), &d.upload(1, &d.hospital, vec![record(1, 1, &[]), record(2, 2, &[])]))
+        .await
+        .unwrap();
     let anybody = peer(running.addr, d.cloud, None);
-    let fetch = |t| { let p = &anybody; async move { p.post_cbor::<_, Fetched>("/v1/records", &t).await } };
+    let fetch = |t| {
+        let p = &anybody;
+        async move { p.post_cbor::<_, Fetched>("/v1/records", &t).await }
+    };
     let good = d.fresh_ticket(packed(&[1]));
     assert!(fetch(good.clone()).await.is_ok());
 
     let now = now_ms();
-    let (mut other_ids, mut more_ids, mut resigned, mut longer) = (good.clone(), good.clone(), good.clone(), good.clone());
+    let (mut other_ids, mut more_ids, mut resigned, mut longer) =
+        (good.clone(), good.clone(), good.clone(), good.clone());
     other_ids.ids = packed(&[2]);
     more_ids.ids.extend(packed(&[2]));
     resigned.ticket.gate = d.hospital.id();
@@ -275,7 +299,10 @@ async fn tickets_open_only_what_and_when_they_say() {
     assert_eq!(withdrawn.count, 1);
     assert_eq!(refused(fetch(good.clone()).await), Forbidden);
     assert!(fetch(d.fresh_ticket(packed(&[1]))).await.is_ok());
-    assert_eq!(refused(gate.post_cbor::<_, Accepted>("/v1/tickets/withdraw", &WithdrawTickets { nonces: vec![1] }).await), Malformed);
+    assert_eq!(
+        refused(gate.post_cbor::<_, Accepted>("/v1/tickets/withdraw", &WithdrawTickets { nonces: vec![1] }).await),
+        Malformed
+    );
 
     // A restart forgets withdrawals, so it refuses every older ticket.
     running.stop().await;
@@ -289,7 +316,8 @@ async fn tickets_open_only_what_and_when_they_say() {
 async fn raw(addr: std::net::SocketAddr, path: &str, authorization: Option<&str>, body: &[u8]) -> u16 {
     let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
     let auth = authorization.map(|a| format!("authorization: {a}\r\n")).unwrap_or_default();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{auth}content-length: {}\r\n\r\n", body.len());
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{auth}content-length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(body).await.unwrap();
     let mut answer = Vec::new();
@@ -308,7 +336,10 @@ async fn a_request_counts_once_and_only_here() {
     let header = sign(d.cloud, "/v1/batches", now_ms());
     assert_eq!(raw(running.addr, "/v1/batches", Some(&header), &body).await, 200);
     assert_eq!(raw(running.addr, "/v1/batches", Some(&header), &body).await, Stale.status());
-    let fresh = |h: String| { let (addr, body) = (running.addr, &body); async move { raw(addr, "/v1/batches", Some(&h), body).await } };
+    let fresh = |h: String| {
+        let (addr, body) = (running.addr, &body);
+        async move { raw(addr, "/v1/batches", Some(&h), body).await }
+    };
     assert_eq!(fresh(sign(d.gate.id(), "/v1/batches", now_ms())).await, 401);
     assert_eq!(fresh(sign(d.cloud, "/v1/search", now_ms())).await, 401);
     assert_eq!(fresh(sign(d.cloud, "/v1/batches", now_ms() - 60_000)).await, 401);
@@ -324,7 +355,16 @@ async fn hostile_bytes_are_refused() {
     let mut rng = rng(11);
     let valid = [
         ("/v1/batches", &d.hospital, codec::to_cbor(&d.upload(1, &d.hospital, vec![record(1, 1, &[term(1)])]))),
-        ("/v1/search", &d.gate, codec::to_cbor(&CloudSearch { clause: CloudClause::Terms(term(1).to_vec()), sort: None, after: None, limit: 1 })),
+        (
+            "/v1/search",
+            &d.gate,
+            codec::to_cbor(&CloudSearch {
+                clause: CloudClause::Terms(term(1).to_vec()),
+                sort: None,
+                after: None,
+                limit: 1,
+            }),
+        ),
         ("/v1/tickets/withdraw", &d.gate, codec::to_cbor(&WithdrawTickets { nonces: vec![0; 16] })),
         ("/v1/records", &d.gate, codec::to_cbor(&d.fresh_ticket(packed(&[1])))),
     ];

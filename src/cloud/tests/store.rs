@@ -64,9 +64,15 @@ fn a_refused_batch_leaves_no_trace(store: &impl SealedStore) {
     let refused = |b: NewBatch| store.accept(&[b]).unwrap().remove(0);
     let exists = refused(batch(2, vec![record(4, 4, &[]), record(5, 6, &[])]));
     assert_eq!(exists, Err(Refused::RecordExists(record_id(5))));
-    assert_eq!(refused(batch(3, vec![record(7, 7, &[]), record(7, 8, &[])])), Err(Refused::RepeatedRecord(record_id(7))));
+    assert_eq!(
+        refused(batch(3, vec![record(7, 7, &[]), record(7, 8, &[])])),
+        Err(Refused::RepeatedRecord(record_id(7)))
+    );
     let after = store.totals().unwrap();
-    assert_eq!((after.records, after.batches, after.last_seq, after.providers), (before.records, before.batches, 1, before.providers));
+    assert_eq!(
+        (after.records, after.batches, after.last_seq, after.providers),
+        (before.records, before.batches, 1, before.providers)
+    );
     // The id of a refused batch is still free.
     assert_eq!(push(store, batch(2, vec![record(4, 4, &[])])).seq, 2);
 }
@@ -91,7 +97,11 @@ fn a_newer_version_replaces(store: &impl SealedStore) {
 
 fn hospitals_cannot_replace_each_other(store: &impl SealedStore) {
     push(store, batch(1, vec![record(1, 1, &[])]));
-    let other = NewBatch { provider: provider(3), hospital: provider(3), ..batch(2, vec![record(2, 2, &[]), record(3, 1, &[])]) };
+    let other = NewBatch {
+        provider: provider(3),
+        hospital: provider(3),
+        ..batch(2, vec![record(2, 2, &[]), record(3, 1, &[])])
+    };
     assert_eq!(store.accept(&[other]).unwrap(), [Err(Refused::ForeignOrigin(record_id(3)))]);
     assert_eq!(store.snapshot().unwrap().ids(None, 9).unwrap(), [record_id(1)]);
 }
@@ -196,7 +206,10 @@ fn same_as_memory(seed: u64, path: &Path) {
         assert_eq!(redb.accept(&group).unwrap(), memory.accept(&group).unwrap());
     }
     let (a, b) = (redb.totals().unwrap(), memory.totals().unwrap());
-    assert_eq!((a.records, a.batches, a.last_seq, a.sealed_bytes, a.providers), (b.records, b.batches, b.last_seq, b.sealed_bytes, b.providers));
+    assert_eq!(
+        (a.records, a.batches, a.last_seq, a.sealed_bytes, a.providers),
+        (b.records, b.batches, b.last_seq, b.sealed_bytes, b.providers)
+    );
     let (a, b): (Arc<_>, Arc<_>) = (redb.snapshot().unwrap(), memory.snapshot().unwrap());
     let ids = a.ids(None, usize::MAX).unwrap();
     assert_eq!(ids, b.ids(None, usize::MAX).unwrap());

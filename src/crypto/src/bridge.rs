@@ -32,14 +32,7 @@ pub fn token_point(domain: &str, field: &str, value: &[u8]) -> Result<Point, Too
         checked_len("field", field.as_bytes())?,
         checked_len("value", value)?,
     ];
-    let message: [&[u8]; 6] = [
-        &lengths[0],
-        domain.as_bytes(),
-        &lengths[1],
-        field.as_bytes(),
-        &lengths[2],
-        value,
-    ];
+    let message: [&[u8]; 6] = [&lengths[0], domain.as_bytes(), &lengths[1], field.as_bytes(), &lengths[2], value];
     #[allow(clippy::expect_used, reason = "fails only for an empty separation tag")]
     let point = Secp256k1::hash_from_bytes(&message, &[labels::TOKEN_DST])
         .expect("the separation tag is neither empty nor overlong");

@@ -75,11 +75,7 @@ pub fn capsule_context(domain: &str, section: &str, epoch: u32) -> Vec<u8> {
 ///
 /// # Panics
 /// If the context exceeds [`crate::MAX_PART`] bytes; [`capsule_context`] of sane names does not.
-pub fn encapsulate(
-    a_pub: &Point,
-    context: &[u8],
-    rng: &mut (impl CryptoRng + ?Sized),
-) -> (Capsule, CapsuleKey) {
+pub fn encapsulate(a_pub: &Point, context: &[u8], rng: &mut (impl CryptoRng + ?Sized)) -> (Capsule, CapsuleKey) {
     encapsulate_with(&Scalar::random(rng), a_pub, context)
 }
 
@@ -101,12 +97,7 @@ pub fn encapsulate_with(r: &Scalar, a_pub: &Point, context: &[u8]) -> (Capsule, 
 /// # Panics
 /// As [`encapsulate`].
 #[must_use]
-pub fn capsule_key_from_shared(
-    shared: &Point,
-    capsule: &Capsule,
-    a_pub: &Point,
-    context: &[u8],
-) -> CapsuleKey {
+pub fn capsule_key_from_shared(shared: &Point, capsule: &Capsule, a_pub: &Point, context: &[u8]) -> CapsuleKey {
     let shared = zeroize::Zeroizing::new(shared.to_bytes());
     let parts: [&[u8]; 3] = [&capsule.to_bytes(), &a_pub.to_bytes(), context];
     CapsuleKey::from_bytes(&kdf::<32>(labels::CAPSULE, shared.as_slice(), &parts))

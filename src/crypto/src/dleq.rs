@@ -44,20 +44,12 @@ pub fn prove(
 /// [`prove`] with a given nonce, which must never be used twice: two proofs with one nonce
 /// reveal `rk`.
 #[must_use]
-pub fn prove_with(
-    nonce: &Scalar,
-    rk: &RekeyScalar,
-    capsule: &Capsule,
-    reencapsulated: &Reencapsulated,
-) -> DleqProof {
+pub fn prove_with(nonce: &Scalar, rk: &RekeyScalar, capsule: &Capsule, reencapsulated: &Reencapsulated) -> DleqProof {
     let e = capsule.point();
     let commitments = normalize_pair([nonce.base_mul_projective(), e.mul_projective(nonce)]);
     let c = challenge(&rk.public(), &e, &reencapsulated.point(), &commitments);
     let z = *nonce.0 + *c.0 * *rk.scalar().0;
-    DleqProof {
-        c: *c.to_bytes(),
-        z: z.to_repr().into(),
-    }
+    DleqProof { c: *c.to_bytes(), z: z.to_repr().into() }
 }
 
 /// Checks a proof against the `R` the owner signed. Everything is public, so in variable time.
@@ -74,13 +66,9 @@ pub fn verify(
     let z = Scalar::from_bytes(&proof.z).map_err(|_| DleqError::Malformed)?;
     let (e, e_prime) = (capsule.point(), reencapsulated.point());
     let minus_c = -*c.0;
-    let on_base = ProjectivePoint::mul_by_generator_and_mul_add_vartime(
-        &z.0,
-        &minus_c,
-        &ProjectivePoint::from(r.0),
-    );
-    let on_capsule = ProjectivePoint::from(e.0).mul_vartime(&*z.0)
-        + ProjectivePoint::from(e_prime.0).mul_vartime(&minus_c);
+    let on_base = ProjectivePoint::mul_by_generator_and_mul_add_vartime(&z.0, &minus_c, &ProjectivePoint::from(r.0));
+    let on_capsule =
+        ProjectivePoint::from(e.0).mul_vartime(&*z.0) + ProjectivePoint::from(e_prime.0).mul_vartime(&minus_c);
     for point in [on_base, on_capsule] {
         // An honest commitment is a multiple by a non-zero nonce.
         if NonIdentity::new(point).is_none().into() {
@@ -88,11 +76,7 @@ pub fn verify(
         }
     }
     let commitments = normalize_pair([on_base, on_capsule]);
-    if bool::from(challenge(r, &e, &e_prime, &commitments).ct_eq(&c)) {
-        Ok(())
-    } else {
-        Err(DleqError::Wrong)
-    }
+    if bool::from(challenge(r, &e, &e_prime, &commitments).ct_eq(&c)) { Ok(()) } else { Err(DleqError::Wrong) }
 }
 
 fn challenge(r: &Point, e: &Point, e_prime: &Point, commitments: &[Point; 2]) -> Scalar {

@@ -22,11 +22,7 @@ pub struct TooLong {
 pub(crate) fn checked_len(what: &'static str, part: &[u8]) -> Result<[u8; 2], TooLong> {
     match u16::try_from(part.len()) {
         Ok(len) => Ok(len.to_be_bytes()),
-        Err(_) => Err(TooLong {
-            what,
-            len: part.len(),
-            max: MAX_PART,
-        }),
+        Err(_) => Err(TooLong { what, len: part.len(), max: MAX_PART }),
     }
 }
 

@@ -7,8 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::kdf::truncate;
 use crate::secret::secret_bytes;
 use crate::{
-    BadSignature, Point, PointError, PrincipalId, Scalar, SignPublic, SignSecret, Signature,
-    hash_to_scalar, labels,
+    BadSignature, Point, PointError, PrincipalId, Scalar, SignPublic, SignSecret, Signature, hash_to_scalar, labels,
 };
 
 secret_bytes!(
@@ -74,11 +73,7 @@ impl PublicIdentity {
             .chain_update(enc.to_bytes())
             .chain_update(sign.to_bytes())
             .finalize();
-        Self {
-            enc,
-            sign,
-            id: PrincipalId(truncate(hash.into())),
-        }
+        Self { enc, sign, id: PrincipalId(truncate(hash.into())) }
     }
 
     /// Decodes the 33-byte encryption key and the 32-byte signing key and derives the id.
@@ -86,10 +81,7 @@ impl PublicIdentity {
     /// # Errors
     /// [`PointError`] if either is not a key.
     pub fn from_bytes(enc: &[u8], sign: &[u8]) -> Result<Self, PointError> {
-        Ok(Self::new(
-            Point::from_bytes(enc)?,
-            SignPublic::from_bytes(sign)?,
-        ))
+        Ok(Self::new(Point::from_bytes(enc)?, SignPublic::from_bytes(sign)?))
     }
 
     /// The encryption key.

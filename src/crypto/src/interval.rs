@@ -34,26 +34,14 @@ pub struct Bits(u8);
 
 impl Bits {
     /// The widths a field may have.
-    pub const FIELD: [Bits; 7] = [
-        Bits(8),
-        Bits(12),
-        Bits(16),
-        Bits(20),
-        Bits(24),
-        Bits(28),
-        Bits(32),
-    ];
+    pub const FIELD: [Bits; 7] = [Bits(8), Bits(12), Bits(16), Bits(20), Bits(24), Bits(28), Bits(32)];
 
     /// A field's width.
     ///
     /// # Errors
     /// [`OrderError::Width`] unless 8, 12, …, 32.
     pub fn new(bits: u8) -> Result<Self, OrderError> {
-        if (8..=32).contains(&bits) && bits.is_multiple_of(4) {
-            Ok(Self(bits))
-        } else {
-            Err(OrderError::Width(bits))
-        }
+        if (8..=32).contains(&bits) && bits.is_multiple_of(4) { Ok(Self(bits)) } else { Err(OrderError::Width(bits)) }
     }
 
     /// The smallest field width that holds `largest`; `None` above 32 bits.
@@ -88,14 +76,7 @@ impl Bits {
     }
 
     pub(crate) fn check(self, value: u64) -> Result<(), OrderError> {
-        if self.holds(value) {
-            Ok(())
-        } else {
-            Err(OrderError::OutOfRange {
-                value,
-                bits: self.0,
-            })
-        }
+        if self.holds(value) { Ok(()) } else { Err(OrderError::OutOfRange { value, bits: self.0 }) }
     }
 }
 

@@ -30,10 +30,7 @@ pub fn hash_to_scalar(label: &str, parts: &[&[u8]]) -> Scalar {
     let mut wide: Array<u8, U48> = wide.into();
     let scalar = k256::Scalar::reduce(&wide);
     wide.zeroize();
-    #[allow(
-        clippy::expect_used,
-        reason = "a hash that is 0 modulo the order has odds of 2^-256"
-    )]
+    #[allow(clippy::expect_used, reason = "a hash that is 0 modulo the order has odds of 2^-256")]
     Scalar::from_inner(scalar).expect("HKDF output is not a multiple of the group order")
 }
 
@@ -57,19 +54,10 @@ pub fn kdf<const N: usize>(label: &str, ikm: &[u8], parts: &[&[u8]]) -> Zeroizin
 ///
 /// # Panics
 /// As [`hash_to_scalar`].
-pub fn kdf_into(
-    label: &str,
-    ikm: &[u8],
-    parts: &[&[u8]],
-    okm: &mut [u8],
-) -> Result<(), crate::TooLong> {
+pub fn kdf_into(label: &str, ikm: &[u8], parts: &[&[u8]], okm: &mut [u8]) -> Result<(), crate::TooLong> {
     let max = 255 * 32;
     if okm.len() > max {
-        return Err(crate::TooLong {
-            what: "derived key",
-            len: okm.len(),
-            max,
-        });
+        return Err(crate::TooLong { what: "derived key", len: okm.len(), max });
     }
     fill(label, ikm, parts, okm);
     Ok(())
@@ -89,8 +77,7 @@ fn fill(label: &str, ikm: &[u8], parts: &[&[u8]], okm: &mut [u8]) {
 
 fn expand(hkdf: &Hkdf<Sha256>, info: &[&[u8]], okm: &mut [u8]) {
     #[allow(clippy::expect_used, reason = "every caller has bounded the length")]
-    hkdf.expand_multi_info(info, okm)
-        .expect("at most 8,160 bytes are asked of HKDF");
+    hkdf.expand_multi_info(info, okm).expect("at most 8,160 bytes are asked of HKDF");
 }
 
 /// HMAC-SHA256 with the key already absorbed: a call costs two compressions, not four.

@@ -67,8 +67,7 @@ mod token;
 
 pub use bridge::{BridgeScalar, DomainMaster, MemberKey, token_point};
 pub use capsule::{
-    CAPSULE_LEN, Capsule, CapsuleKey, capsule_context, capsule_key_from_shared, encapsulate,
-    encapsulate_with,
+    CAPSULE_LEN, Capsule, CapsuleKey, capsule_context, capsule_key_from_shared, encapsulate, encapsulate_with,
 };
 pub use dleq::{DleqError, DleqProof};
 pub use encoding::{MAX_PART, TooLong};
@@ -77,13 +76,10 @@ pub use ids::{BatchId, FieldToken, IdError, PrincipalId, RecordId, Term};
 pub use interval::{Bits, OrderError, WalkKey, interval};
 pub use kdf::{hash_to_scalar, kdf, kdf_into};
 pub use order::{
-    GateOrderSecret, InnerOrderKey, MemberOrderSecret, NoiseKey, OuterOrderKey, field_token, noise,
-    order_term,
+    GateOrderSecret, InnerOrderKey, MemberOrderSecret, NoiseKey, OuterOrderKey, field_token, noise, order_term,
 };
 pub use point::{POINT_LEN, Point, PointError, encode_many, mul_many, mul_pairs};
-pub use record::{
-    ENCODING_PLAIN, ENCODING_ZSTD, RecordHeader, RecordKey, SealError, padme, seal_record,
-};
+pub use record::{ENCODING_PLAIN, ENCODING_ZSTD, RecordHeader, RecordKey, SealError, padme, seal_record};
 pub use reencapsulate::{Reencapsulated, RekeyScalar, reencapsulate, reencapsulate_many};
 pub use routing_tag::{GateTagKey, RoutingInfo, TagError, make_tag, open_tag};
 pub use scalar::{Scalar, ScalarError};

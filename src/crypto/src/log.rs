@@ -37,22 +37,13 @@ pub enum LogError {
 /// Hash of an entry.
 #[must_use]
 pub fn leaf_hash(entry: &[u8]) -> Hash {
-    Sha256::new()
-        .chain_update([labels::LOG_LEAF])
-        .chain_update(entry)
-        .finalize()
-        .into()
+    Sha256::new().chain_update([labels::LOG_LEAF]).chain_update(entry).finalize().into()
 }
 
 /// Hash of two neighbours.
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    Sha256::new()
-        .chain_update([labels::LOG_NODE])
-        .chain_update(left)
-        .chain_update(right)
-        .finalize()
-        .into()
+    Sha256::new().chain_update([labels::LOG_NODE]).chain_update(left).chain_update(right).finalize().into()
 }
 
 /// Root of the tree without entries.
@@ -103,11 +94,7 @@ impl Tree {
     /// Root of the whole tree.
     #[must_use]
     pub fn root(&self) -> Hash {
-        if self.size() == 0 {
-            empty_root()
-        } else {
-            self.subtree(0, self.size())
-        }
+        if self.size() == 0 { empty_root() } else { self.subtree(0, self.size()) }
     }
 
     /// Root of the tree as it was when it had `size` entries.
@@ -159,10 +146,7 @@ impl Tree {
             return Err(self.out_of_range(new));
         }
         if old > new {
-            return Err(LogError::OutOfRange {
-                index: old,
-                size: new,
-            });
+            return Err(LogError::OutOfRange { index: old, size: new });
         }
         if old == new {
             return Ok(Vec::new());
@@ -203,10 +187,7 @@ impl Tree {
     }
 
     fn out_of_range(&self, index: u64) -> LogError {
-        LogError::OutOfRange {
-            index,
-            size: self.size(),
-        }
+        LogError::OutOfRange { index, size: self.size() }
     }
 }
 
@@ -222,13 +203,7 @@ impl FromIterator<Hash> for Tree {
 ///
 /// # Errors
 /// [`LogError`] if the index is outside, the proof has the wrong length or another root.
-pub fn verify_inclusion(
-    leaf: &Hash,
-    index: u64,
-    size: u64,
-    proof: &[Hash],
-    root: &Hash,
-) -> Result<(), LogError> {
+pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Hash) -> Result<(), LogError> {
     if index >= size {
         return Err(LogError::OutOfRange { index, size });
     }
@@ -252,10 +227,7 @@ pub fn verify_consistency(
     proof: &[Hash],
 ) -> Result<(), LogError> {
     if old_size > new_size {
-        return Err(LogError::OutOfRange {
-            index: old_size,
-            size: new_size,
-        });
+        return Err(LogError::OutOfRange { index: old_size, size: new_size });
     }
     if old_size == new_size {
         check_length(0, proof)?;
@@ -320,20 +292,9 @@ fn chain_border(seed: Hash, proof: &[Hash]) -> Hash {
 }
 
 fn check_length(expected: usize, proof: &[Hash]) -> Result<(), LogError> {
-    if proof.len() == expected {
-        Ok(())
-    } else {
-        Err(LogError::ProofLength {
-            expected,
-            found: proof.len(),
-        })
-    }
+    if proof.len() == expected { Ok(()) } else { Err(LogError::ProofLength { expected, found: proof.len() }) }
 }
 
 fn match_root(computed: &Hash, root: &Hash) -> Result<(), LogError> {
-    if computed == root {
-        Ok(())
-    } else {
-        Err(LogError::RootMismatch)
-    }
+    if computed == root { Ok(()) } else { Err(LogError::RootMismatch) }
 }

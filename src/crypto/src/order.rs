@@ -56,9 +56,7 @@ impl InnerOrderKey {
     /// If a name exceeds [`crate::MAX_PART`] bytes.
     #[must_use]
     pub fn derive(secret: &MemberOrderSecret, domain: &str, field: &str, epoch: u32) -> Self {
-        Self(WalkKey::from_bytes(&Self::derive_bytes(
-            secret, domain, field, epoch,
-        )))
+        Self(WalkKey::from_bytes(&Self::derive_bytes(secret, domain, field, epoch)))
     }
 
     /// `KDF("sdx1/mopse", member_order_secret, (domain, field, u32(epoch)), 32)`, the key before
@@ -67,12 +65,7 @@ impl InnerOrderKey {
     /// # Panics
     /// As [`InnerOrderKey::derive`].
     #[must_use]
-    pub fn derive_bytes(
-        secret: &MemberOrderSecret,
-        domain: &str,
-        field: &str,
-        epoch: u32,
-    ) -> Zeroizing<[u8; 32]> {
+    pub fn derive_bytes(secret: &MemberOrderSecret, domain: &str, field: &str, epoch: u32) -> Zeroizing<[u8; 32]> {
         let parts: [&[u8]; 3] = [domain.as_bytes(), field.as_bytes(), &epoch.to_be_bytes()];
         kdf::<32>(labels::MOPSE, secret.expose(), &parts)
     }
@@ -112,16 +105,8 @@ impl OuterOrderKey {
     /// # Panics
     /// If a name exceeds [`crate::MAX_PART`] bytes.
     #[must_use]
-    pub fn derive(
-        secret: &GateOrderSecret,
-        domain: &str,
-        field: &FieldToken,
-        epoch: u32,
-        scope: &[u8],
-    ) -> Self {
-        Self(WalkKey::from_bytes(&Self::derive_bytes(
-            secret, domain, field, epoch, scope,
-        )))
+    pub fn derive(secret: &GateOrderSecret, domain: &str, field: &FieldToken, epoch: u32, scope: &[u8]) -> Self {
+        Self(WalkKey::from_bytes(&Self::derive_bytes(secret, domain, field, epoch, scope)))
     }
 
     /// `KDF("sdx1/mopse", gate_order_secret, (domain, field_token, u32(epoch), scope), 32)`, the
@@ -165,12 +150,7 @@ impl OuterOrderKey {
 /// # Panics
 /// If a name exceeds [`crate::MAX_PART`] bytes.
 #[must_use]
-pub fn field_token(
-    secret: &MemberTokenSecret,
-    domain: &str,
-    field: &str,
-    epoch: u32,
-) -> FieldToken {
+pub fn field_token(secret: &MemberTokenSecret, domain: &str, field: &str, epoch: u32) -> FieldToken {
     let key = FieldTokenKey::derive(secret, domain, labels::FIELD, epoch);
     FieldToken(truncate(key.inner(field.as_bytes())))
 }

@@ -44,10 +44,7 @@ impl Point {
     /// curve.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PointError> {
         if bytes.len() != POINT_LEN {
-            return Err(PointError::Length {
-                expected: POINT_LEN,
-                found: bytes.len(),
-            });
+            return Err(PointError::Length { expected: POINT_LEN, found: bytes.len() });
         }
         if !matches!(bytes[0], 2 | 3) {
             return Err(PointError::NotCompressed);

@@ -26,11 +26,7 @@ impl RecordKey {
     /// `KDF("sdx1/record", K, (record_id), 64)` (section 7).
     #[must_use]
     pub fn derive(capsule_key: &CapsuleKey, record_id: &RecordId) -> Self {
-        Self::from_bytes(&kdf::<64>(
-            labels::RECORD,
-            capsule_key.expose(),
-            &[&record_id.0],
-        ))
+        Self::from_bytes(&kdf::<64>(labels::RECORD, capsule_key.expose(), &[&record_id.0]))
     }
 }
 
@@ -134,10 +130,7 @@ pub fn seal_record(
     sealed.resize(SIV_LEN + padded, 0);
     let key = RecordKey::derive(capsule_key, &header.record_id);
     let (tag, body) = sealed.split_at_mut(SIV_LEN);
-    #[allow(
-        clippy::expect_used,
-        reason = "fails only above 126 associated strings"
-    )]
+    #[allow(clippy::expect_used, reason = "fails only above 126 associated strings")]
     let siv = Aes256Siv::new(key.expose().into())
         .encrypt_inout_detached([&associated], body.into())
         .expect("one associated string");
@@ -153,10 +146,7 @@ mod tests {
     fn padme_grows_a_length_by_an_eighth_at_most_and_is_idempotent() {
         for len in (0..100_000).chain([1 << 31, (1 << 31) + 1, u64::from(u32::MAX)]) {
             let padded = padme(len);
-            assert!(
-                padded >= len && (padded - len) * 8 <= len,
-                "{len} -> {padded}"
-            );
+            assert!(padded >= len && (padded - len) * 8 <= len, "{len} -> {padded}");
             assert_eq!(padme(padded), padded, "{len}");
         }
     }

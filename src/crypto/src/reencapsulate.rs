@@ -81,9 +81,6 @@ pub fn reencapsulate(rk: &RekeyScalar, capsule: &Capsule) -> Reencapsulated {
 /// one multiplication each and a single inversion for all.
 #[must_use]
 pub fn reencapsulate_many(pairs: &[(&RekeyScalar, Capsule)]) -> Vec<[u8; POINT_LEN]> {
-    let products: Vec<_> = pairs
-        .iter()
-        .map(|(rk, capsule)| capsule.point().mul_projective(rk.scalar()))
-        .collect();
+    let products: Vec<_> = pairs.iter().map(|(rk, capsule)| capsule.point().mul_projective(rk.scalar())).collect();
     encode_projective(&products)
 }

@@ -56,22 +56,14 @@ pub enum TagError {
 /// # Panics
 /// If the section's name exceeds [`crate::MAX_PART`] bytes.
 #[must_use]
-pub fn make_tag(
-    key: &GateTagKey,
-    record_id: &RecordId,
-    info: &RoutingInfo,
-    nonce: [u8; 16],
-) -> Vec<u8> {
+pub fn make_tag(key: &GateTagKey, record_id: &RecordId, info: &RoutingInfo, nonce: [u8; 16]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(FIXED_LEN + info.section.len() + SIV_LEN);
     plain.extend_from_slice(&info.patient.0);
     push_lp(&mut plain, info.section.as_bytes());
     plain.extend_from_slice(&info.epoch.to_be_bytes());
     plain.extend_from_slice(&info.capsule);
     let associated: [&[u8]; 2] = [&record_id.0, &nonce];
-    #[allow(
-        clippy::expect_used,
-        reason = "fails only above 126 associated strings"
-    )]
+    #[allow(clippy::expect_used, reason = "fails only above 126 associated strings")]
     let siv = Aes256Siv::new(key.expose().into())
         .encrypt_inout_detached(associated, plain.as_mut_slice().into())
         .expect("two associated strings");
@@ -86,15 +78,8 @@ pub fn make_tag(
 ///
 /// # Errors
 /// [`TagError`] if the tag is not authentic for this key and record, or malformed.
-pub fn open_tag(
-    key: &GateTagKey,
-    record_id: &RecordId,
-    tag: &[u8],
-) -> Result<RoutingInfo, TagError> {
-    let too_short = TagError::TooShort {
-        min: NONCE_LEN + SIV_LEN + FIXED_LEN,
-        found: tag.len(),
-    };
+pub fn open_tag(key: &GateTagKey, record_id: &RecordId, tag: &[u8]) -> Result<RoutingInfo, TagError> {
+    let too_short = TagError::TooShort { min: NONCE_LEN + SIV_LEN + FIXED_LEN, found: tag.len() };
     if tag.len() < NONCE_LEN + SIV_LEN + FIXED_LEN {
         return Err(too_short);
     }

@@ -48,7 +48,11 @@ impl<const N: usize> serde::de::Visitor<'_> for Fixed<N> {
 }
 
 fn deserialize<'de, D: Deserializer<'de>, const N: usize>(d: D) -> Result<[u8; N], D::Error> {
-    if d.is_human_readable() { d.deserialize_str(Fixed { text: true }) } else { d.deserialize_bytes(Fixed { text: false }) }
+    if d.is_human_readable() {
+        d.deserialize_str(Fixed { text: true })
+    } else {
+        d.deserialize_bytes(Fixed { text: false })
+    }
 }
 
 macro_rules! as_bytes {

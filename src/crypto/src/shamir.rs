@@ -44,10 +44,7 @@ pub fn split(
     rng: &mut (impl CryptoRng + ?Sized),
 ) -> Result<Vec<Scalar>, ShamirError> {
     if threshold == 0 || threshold > nodes {
-        return Err(ShamirError::Threshold {
-            threshold: threshold.into(),
-            nodes: nodes.into(),
-        });
+        return Err(ShamirError::Threshold { threshold: threshold.into(), nodes: nodes.into() });
     }
     loop {
         let coefficients: Vec<_> = (1..threshold).map(|_| Scalar::random(rng)).collect();
@@ -63,16 +60,9 @@ pub fn split(
 ///
 /// # Errors
 /// [`ShamirError`] if there are fewer nodes than the threshold or a share would be zero.
-pub fn split_with(
-    secret: &Scalar,
-    coefficients: &[Scalar],
-    nodes: u16,
-) -> Result<Vec<Scalar>, ShamirError> {
+pub fn split_with(secret: &Scalar, coefficients: &[Scalar], nodes: u16) -> Result<Vec<Scalar>, ShamirError> {
     if coefficients.len() >= usize::from(nodes) {
-        return Err(ShamirError::Threshold {
-            threshold: coefficients.len() + 1,
-            nodes: nodes.into(),
-        });
+        return Err(ShamirError::Threshold { threshold: coefficients.len() + 1, nodes: nodes.into() });
     }
     (1..=nodes)
         .map(|node| {
@@ -107,9 +97,7 @@ pub fn lagrange(nodes: &[u16]) -> Result<Vec<Scalar>, ShamirError> {
             below *= Inner::from(u64::from(other)) - Inner::from(u64::from(node));
         }
         // Distinct non-zero 16-bit numbers: neither product can vanish.
-        let (above, below) = Scalar::from_inner(above)
-            .zip(Scalar::from_inner(below))
-            .ok_or(ShamirError::NodeZero)?;
+        let (above, below) = Scalar::from_inner(above).zip(Scalar::from_inner(below)).ok_or(ShamirError::NodeZero)?;
         lambdas.push(above.mul(&below.invert()));
     }
     Ok(lambdas)
@@ -123,11 +111,8 @@ pub fn lagrange(nodes: &[u16]) -> Result<Vec<Scalar>, ShamirError> {
 pub fn combine(partials: &[(u16, Point)]) -> Result<Point, ShamirError> {
     let nodes: Vec<u16> = partials.iter().map(|(node, _)| *node).collect();
     let lambdas = lagrange(&nodes)?;
-    let sum: ProjectivePoint = partials
-        .iter()
-        .zip(&lambdas)
-        .map(|((_, point), lambda)| point.mul_projective(lambda))
-        .sum();
+    let sum: ProjectivePoint =
+        partials.iter().zip(&lambdas).map(|((_, point), lambda)| point.mul_projective(lambda)).sum();
     if sum == ProjectivePoint::IDENTITY {
         return Err(ShamirError::Identity);
     }

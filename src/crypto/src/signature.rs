@@ -43,13 +43,8 @@ impl SignPublic {
     /// # Errors
     /// [`PointError`] for another length or an x that no point has.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PointError> {
-        let x: [u8; 32] = bytes.try_into().map_err(|_| PointError::Length {
-            expected: 32,
-            found: bytes.len(),
-        })?;
-        schnorr::VerifyingKey::from_bytes(&x.into())
-            .map(Self)
-            .map_err(|_| PointError::NotOnCurve)
+        let x: [u8; 32] = bytes.try_into().map_err(|_| PointError::Length { expected: 32, found: bytes.len() })?;
+        schnorr::VerifyingKey::from_bytes(&x.into()).map(Self).map_err(|_| PointError::NotOnCurve)
     }
 
     /// The 32-byte x coordinate.
@@ -64,9 +59,7 @@ impl SignPublic {
     /// [`BadSignature`], whatever the reason.
     pub fn verify(&self, message: &[u8; 32], signature: &Signature) -> Result<(), BadSignature> {
         let signature = schnorr::Signature::from_bytes(&signature.0).map_err(|_| BadSignature)?;
-        self.0
-            .verify_raw(message, &signature)
-            .map_err(|_| BadSignature)
+        self.0.verify_raw(message, &signature).map_err(|_| BadSignature)
     }
 }
 
@@ -102,14 +95,8 @@ impl SignSecret {
     /// Signs with given auxiliary randomness; deterministic.
     #[must_use]
     pub fn sign_with(&self, message: &[u8; 32], auxiliary: &[u8; 32]) -> Signature {
-        #[allow(
-            clippy::expect_used,
-            reason = "fails only if a hash is 0 modulo the order"
-        )]
-        let signature = self
-            .0
-            .sign_raw(message, auxiliary)
-            .expect("the nonce and the response are not zero");
+        #[allow(clippy::expect_used, reason = "fails only if a hash is 0 modulo the order")]
+        let signature = self.0.sign_raw(message, auxiliary).expect("the nonce and the response are not zero");
         Signature(signature.to_bytes())
     }
 }

@@ -34,11 +34,7 @@ impl ScopeKey {
     /// As [`ScopeKey::derive`].
     #[must_use]
     pub fn derive_bytes(term_key: &TermKey, domain: &str, scope: &[u8]) -> Zeroizing<[u8; 32]> {
-        kdf::<32>(
-            labels::SCOPE,
-            term_key.expose(),
-            &[domain.as_bytes(), scope],
-        )
+        kdf::<32>(labels::SCOPE, term_key.expose(), &[domain.as_bytes(), scope])
     }
 
     /// The term of an inner token (32 bytes) or a bridged point (33 bytes), 0.1 µs.

@@ -1,11 +1,7 @@
 //! Order codes and cover: order kept and strict through both layers, equal values hidden,
 //! intervals that tile, bounds that are tight, covers that are exact and minimal.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
 use sealdex_crypto::*;
@@ -24,12 +20,7 @@ impl Layers {
         let field = FieldToken([seed; 16]);
         let gate = GateOrderSecret::from_bytes(&[seed ^ 0x55; 32]);
         Self {
-            inner: InnerOrderKey::derive(
-                &MemberOrderSecret::from_bytes(&[seed; 32]),
-                "domain",
-                "field",
-                3,
-            ),
+            inner: InnerOrderKey::derive(&MemberOrderSecret::from_bytes(&[seed; 32]), "domain", "field", 3),
             outer: OuterOrderKey::derive(&gate, "domain", &field, 3, &[]),
             provider: NoiseKey::from_bytes(&[seed.wrapping_add(1); 32]),
             gate: NoiseKey::from_bytes(&[seed.wrapping_add(2); 32]),
@@ -209,15 +200,10 @@ fn equal_values_of_different_records_have_different_codes() {
     let layers = Layers::new(7);
     for bits in Bits::FIELD {
         let count = 200;
-        let codes: std::collections::BTreeSet<u64> = (0..count)
-            .map(|at| layers.outer_code(bits, bits.max() / 3, RecordId([at; 16])))
-            .collect();
+        let codes: std::collections::BTreeSet<u64> =
+            (0..count).map(|at| layers.outer_code(bits, bits.max() / 3, RecordId([at; 16]))).collect();
         // An inner interval may be narrow enough for a few to meet; the outer parts those too.
-        assert!(
-            codes.len() >= usize::from(count) - 2,
-            "{bits:?} {}",
-            codes.len()
-        );
+        assert!(codes.len() >= usize::from(count) - 2, "{bits:?} {}", codes.len());
     }
 }
 
@@ -235,11 +221,7 @@ fn another_key_field_epoch_or_scope_is_another_walk() {
 
     let gate = GateOrderSecret::from_bytes(&[3; 32]);
     let field = FieldToken([4; 16]);
-    let code = |scope: &[u8]| {
-        OuterOrderKey::derive(&gate, "d", &field, 0, scope)
-            .code(bits, 1 << 40, 0)
-            .unwrap()
-    };
+    let code = |scope: &[u8]| OuterOrderKey::derive(&gate, "d", &field, 0, scope).code(bits, 1 << 40, 0).unwrap();
     assert_ne!(code(&[]), code(&[5; 16]));
     assert_ne!(code(&[6; 16]), code(&[5; 16]));
 }
@@ -256,8 +238,5 @@ fn widths_are_those_of_the_specification() {
         assert_eq!(cover::path(bits, 0), Err(cover::CoverError::Width(bits)));
     }
     assert!(cover::cover(8, 0, 256).is_err() && cover::cover(8, 3, 2).is_err());
-    assert_eq!(
-        cover::cover(8, 0, 255).unwrap(),
-        [(2, 0), (2, 1), (2, 2), (2, 3)]
-    );
+    assert_eq!(cover::cover(8, 0, 255).unwrap(), [(2, 0), (2, 1), (2, 2), (2, 3)]);
 }

@@ -1,10 +1,6 @@
 //! Decoding, arithmetic, thresholds, proofs, signatures and the log.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -13,8 +9,8 @@ use sealdex_crypto::*;
 use subtle::ConstantTimeEq;
 
 const ORDER: [u8; 32] = [
-    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe,
-    0xba, 0xae, 0xdc, 0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xba, 0xae, 0xdc,
+    0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
 ];
 
 fn rng(seed: u64) -> StdRng {
@@ -24,14 +20,8 @@ fn rng(seed: u64) -> StdRng {
 #[test]
 fn scalars_are_between_zero_and_the_order() {
     assert_eq!(Scalar::from_bytes(&[0; 32]).err(), Some(ScalarError::Zero));
-    assert_eq!(
-        Scalar::from_bytes(&ORDER).err(),
-        Some(ScalarError::NotReduced)
-    );
-    assert_eq!(
-        Scalar::from_bytes(&[0xff; 32]).err(),
-        Some(ScalarError::NotReduced)
-    );
+    assert_eq!(Scalar::from_bytes(&ORDER).err(), Some(ScalarError::NotReduced));
+    assert_eq!(Scalar::from_bytes(&[0xff; 32]).err(), Some(ScalarError::NotReduced));
     let mut largest = ORDER;
     largest[31] -= 1;
     assert_eq!(*Scalar::from_bytes(&largest).unwrap().to_bytes(), largest);
@@ -41,22 +31,12 @@ fn scalars_are_between_zero_and_the_order() {
 fn points_in_any_other_form_are_refused() {
     let good = Scalar::random(&mut rng(1)).base_mul().to_bytes();
     assert!(Point::from_bytes(&good).is_ok());
-    assert_eq!(
-        Point::from_bytes(&[0]),
-        Err(PointError::Length {
-            expected: 33,
-            found: 1
-        })
-    );
+    assert_eq!(Point::from_bytes(&[0]), Err(PointError::Length { expected: 33, found: 1 }));
     assert_eq!(Point::from_bytes(&[0; 33]), Err(PointError::NotCompressed));
     for first in [0, 1, 4, 5, 6, 7, 0xff] {
         let mut other = good;
         other[0] = first;
-        assert_eq!(
-            Point::from_bytes(&other),
-            Err(PointError::NotCompressed),
-            "{first}"
-        );
+        assert_eq!(Point::from_bytes(&other), Err(PointError::NotCompressed), "{first}");
     }
     let mut off_curve = [0; 33];
     off_curve[0] = 2;

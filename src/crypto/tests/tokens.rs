@@ -1,11 +1,7 @@
 //! Tokens and terms: bridged tokens of all members meet, scopes keep hospitals apart, and tags
 //! open only for the right key and record.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -103,11 +99,7 @@ proptest! {
 #[test]
 fn a_value_too_long_for_its_length_is_refused_not_cut() {
     let long = vec![0; MAX_PART + 1];
-    let expected = TooLong {
-        what: "value",
-        len: MAX_PART + 1,
-        max: MAX_PART,
-    };
+    let expected = TooLong { what: "value", len: MAX_PART + 1, max: MAX_PART };
     assert_eq!(token_point("d", "f", &long), Err(expected));
     assert!(token_point("d", "f", &long[1..]).is_ok());
 }
@@ -115,12 +107,7 @@ fn a_value_too_long_for_its_length_is_refused_not_cut() {
 #[test]
 fn tags_of_one_patient_look_unrelated() {
     let key = GateTagKey::from_bytes(&[5; 64]);
-    let info = RoutingInfo {
-        patient: PrincipalId([1; 16]),
-        section: "labs".into(),
-        epoch: 0,
-        capsule: [2; 33],
-    };
+    let info = RoutingInfo { patient: PrincipalId([1; 16]), section: "labs".into(), epoch: 0, capsule: [2; 33] };
     let a = make_tag(&key, &RecordId([1; 16]), &info, [1; 16]);
     let b = make_tag(&key, &RecordId([1; 16]), &info, [2; 16]);
     let same = a.iter().zip(&b).filter(|(a, b)| a == b).count();

@@ -46,8 +46,14 @@ impl Corpus {
         for (record, source) in &self.records {
             let identity = record.identity();
             let sources = BTreeSet::from([source.clone()]);
-            if q.holds(&record.json, &sources) && joins.iter().all(|(negated, ids)| ids.contains(&identity) != *negated) {
-                let hit = || Hit { identity: identity.clone(), json: record.json.clone(), bytes: record.bytes.clone(), sources: BTreeSet::new() };
+            if q.holds(&record.json, &sources) && joins.iter().all(|(negated, ids)| ids.contains(&identity) != *negated)
+            {
+                let hit = || Hit {
+                    identity: identity.clone(),
+                    json: record.json.clone(),
+                    bytes: record.bytes.clone(),
+                    sources: BTreeSet::new(),
+                };
                 found.entry(identity.clone()).or_insert_with(hit).sources.extend(sources);
             }
         }

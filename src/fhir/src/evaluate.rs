@@ -57,12 +57,16 @@ impl Condition {
                 let present = target.field.words(record);
                 words.iter().all(|w| present.contains(w))
             }
-            Self::Prefix { target, prefix } => values(target, record).iter().any(|v| matches!(v, Value::Text(t) if t.starts_with(prefix))),
+            Self::Prefix { target, prefix } => {
+                values(target, record).iter().any(|v| matches!(v, Value::Text(t) if t.starts_with(prefix)))
+            }
             Self::Compare { target, op: Op::Ne, values: wanted } => {
                 let present = values(target, record);
                 !present.is_empty() && present.iter().all(|v| !equal(v, &wanted[0]))
             }
-            Self::Compare { target, op, values: wanted } => values(target, record).iter().any(|v| compare(v, *op, wanted)),
+            Self::Compare { target, op, values: wanted } => {
+                values(target, record).iter().any(|v| compare(v, *op, wanted))
+            }
         }
     }
 }
@@ -110,7 +114,9 @@ impl Resolved {
     /// Value a record is ranked by.
     pub fn rank(&self, record: &Json) -> Option<Value> {
         let (target, _) = self.topk.as_ref()?;
-        values(target, record).into_iter().reduce(|a, b| if ordering(&a, &b).is_some_and(std::cmp::Ordering::is_lt) { b } else { a })
+        values(target, record)
+            .into_iter()
+            .reduce(|a, b| if ordering(&a, &b).is_some_and(std::cmp::Ordering::is_lt) { b } else { a })
     }
 
     /// Brings hits into the answer's order: by rank for top-k (largest first, ties by identity) and cut
@@ -120,7 +126,8 @@ impl Resolved {
             hits.sort_by(|a, b| a.identity.cmp(&b.identity));
             return hits;
         };
-        let mut ranked: Vec<(Value, Hit)> = hits.into_iter().filter_map(|h| self.rank(&h.json).map(|v| (v, h))).collect();
+        let mut ranked: Vec<(Value, Hit)> =
+            hits.into_iter().filter_map(|h| self.rank(&h.json).map(|v| (v, h))).collect();
         ranked.sort_by(|(a, x), (b, y)| {
             ordering(b, a).unwrap_or(std::cmp::Ordering::Equal).then_with(|| x.identity.cmp(&y.identity))
         });

@@ -114,7 +114,9 @@ pub fn plan(q: &Resolved) -> Plan {
 /// Qualifying codes that every match must carry one of: those of the first equality on a code.
 fn codes(filters: &[Condition]) -> Option<Vec<String>> {
     filters.iter().find_map(|c| match c {
-        Condition::Compare { target, op: Op::Eq | Op::In, values } if ["token", "code"].contains(&target.field.name.as_str()) => {
+        Condition::Compare { target, op: Op::Eq | Op::In, values }
+            if ["token", "code"].contains(&target.field.name.as_str()) =>
+        {
             let code = |v: &Value| match v {
                 Value::Text(t) if target.field.name == "token" => t.rsplit_once('|').map(|(_, c)| c.to_owned()),
                 Value::Text(t) => Some(t.clone()),
@@ -157,7 +159,10 @@ fn clause(condition: &Condition, codes: &Option<Vec<String>>, notes: &mut Vec<St
                 Some(token(&target.field, target.field.prefix_name(), short.into_bytes()))
             }
             None => {
-                notes.push(format!("{} has no prefixes in the index: all records of the type are opened", target.field.full));
+                notes.push(format!(
+                    "{} has no prefixes in the index: all records of the type are opened",
+                    target.field.full
+                ));
                 None
             }
         },
@@ -169,7 +174,13 @@ fn token(field: &Field, name: Arc<str>, value: Vec<u8>) -> IndexClause {
     IndexClause::Token { field: name, scope: field.scope, value }
 }
 
-fn compare(target: &Target, op: Op, values: &[Value], codes: &Option<Vec<String>>, notes: &mut Vec<String>) -> Option<IndexClause> {
+fn compare(
+    target: &Target,
+    op: Op,
+    values: &[Value],
+    codes: &Option<Vec<String>>,
+    notes: &mut Vec<String>,
+) -> Option<IndexClause> {
     let field = &target.field;
     if op == Op::Ne {
         notes.push(format!("{} ne …: decided after opening", field.full));

@@ -190,10 +190,14 @@ impl QueryDoc {
         let id = text("id");
         let place = id.as_ref().or(text("title").as_ref()).map_or(place.to_owned(), |n| format!("query \"{n}\""));
         const KNOWN: [&str; 13] = [
-            "id", "title", "resource", "filters", "topk", "count_by", "distinct", "agg", "purpose", "fhir", "expect", "note", "sort",
+            "id", "title", "resource", "filters", "topk", "count_by", "distinct", "agg", "purpose", "fhir", "expect",
+            "note", "sort",
         ];
         if let Some(unknown) = object.keys().find(|k| !KNOWN.contains(&k.as_str()) || *k == "sort") {
-            return err(&place, format!("unknown key \"{unknown}\"; known are filters, topk, count_by, distinct, agg, purpose"));
+            return err(
+                &place,
+                format!("unknown key \"{unknown}\"; known are filters, topk, count_by, distinct, agg, purpose"),
+            );
         }
         let Some(resource) = text("resource").or_else(|| default_resource.map(str::to_owned)) else {
             return err(&place, "names no \"resource\" (the record type, such as \"Observation\")");
@@ -210,7 +214,11 @@ impl QueryDoc {
             None | Some(Json::Null) => None,
             Some(t) => {
                 let place = format!("{place}, topk");
-                let k = t.get("k").and_then(Json::as_u64).and_then(|k| usize::try_from(k).ok()).filter(|k| (1..=10_000).contains(k));
+                let k = t
+                    .get("k")
+                    .and_then(Json::as_u64)
+                    .and_then(|k| usize::try_from(k).ok())
+                    .filter(|k| (1..=10_000).contains(k));
                 let Some(k) = k else { return err(&place, "\"k\" must be a whole number from 1 to 10000") };
                 Some(TopK { field: field_ref(t.get("field").unwrap_or(&Json::Null), &place)?, k })
             }
@@ -281,7 +289,9 @@ fn values(json: Option<&Json>, op: Op, place: &str) -> Result<Vec<String>, Query
     };
     let values = match json {
         None | Some(Json::Null) => return err(place, "has no \"value\""),
-        Some(Json::Array(list)) if list.len() > MAX_VALUES => return err(place, format!("more than {MAX_VALUES} values")),
+        Some(Json::Array(list)) if list.len() > MAX_VALUES => {
+            return err(place, format!("more than {MAX_VALUES} values"));
+        }
         Some(Json::Array(list)) => list.iter().map(scalar).collect::<Result<Vec<_>, _>>()?,
         Some(one) => vec![scalar(one)?],
     };

@@ -75,7 +75,9 @@ pub(crate) fn legal_id(id: &str) -> bool {
 }
 
 fn legal_type(name: &str) -> bool {
-    name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_uppercase()) && name.bytes().all(|b| b.is_ascii_alphanumeric())
+    name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 impl Record {
@@ -107,7 +109,6 @@ impl Record {
         format!("{}/{}", self.resource_type, self.id)
     }
 }
-
 
 #[cfg(test)]
 mod tests {

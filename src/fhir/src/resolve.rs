@@ -1,5 +1,7 @@
 //! A query document meets the schema: every field and value is checked before anything is asked.
 
+use std::sync::Arc;
+
 use sealdex_schema::{Field, IndexKind, Normaliser, Schema, Value, query_word};
 
 use crate::query::{FieldRef, Filter, Op, QueryDoc, QueryError};
@@ -36,7 +38,7 @@ pub struct HasCondition {
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Field.
-    pub field: Field,
+    pub field: Arc<Field>,
     /// Code.
     pub code: Option<String>,
 }
@@ -95,7 +97,9 @@ pub fn resolve(doc: &QueryDoc, schema: &Schema) -> Result<Resolved, QueryError> 
     let (filters, has) = conditions(&doc.resource, &doc.filters, schema, &place)?;
     let target_of = |f: &FieldRef| target(&doc.resource, f, schema, &place);
     let group = |f: &Option<FieldRef>| {
-        f.as_ref().map(|f| if f.name == "source" { Ok(Group::Source) } else { target_of(f).map(Group::Field) }).transpose()
+        f.as_ref()
+            .map(|f| if f.name == "source" { Ok(Group::Source) } else { target_of(f).map(Group::Field) })
+            .transpose()
     };
     let numeric = |t: Target, what: &str| match t.field.normaliser {
         Normaliser::Decimal => Ok(t),
@@ -138,7 +142,10 @@ fn conditions(resource: &str, filters: &[Filter], schema: &Schema, place: &str) 
                     return err(place, format!("has and not_has are for Patient, not for {resource}"));
                 }
                 if schema.field(other, "subject").is_none() {
-                    return err(place, format!("records of type {other} do not say which patient they are of (no field \"subject\")"));
+                    return err(
+                        place,
+                        format!("records of type {other} do not say which patient they are of (no field \"subject\")"),
+                    );
                 }
                 let (filters, inner_has) = conditions(other, filters, schema, place)?;
                 let inner = Resolved {
@@ -161,7 +168,10 @@ fn target(resource: &str, field: &FieldRef, schema: &Schema, place: &str) -> Res
     let Some(found) = schema.field(resource, &field.name) else {
         let mut known: Vec<&str> = schema.record_type(resource).fields.iter().map(|f| f.name.as_str()).collect();
         known.push("source");
-        return err(place, format!("{resource} has no indexed field \"{}\"{}", field.name, suggest(&field.name, &known)));
+        return err(
+            place,
+            format!("{resource} has no indexed field \"{}\"{}", field.name, suggest(&field.name, &known)),
+        );
     };
     if field.code.is_some() && found.qualified_by.is_none() {
         return err(place, format!("{} is not qualified by a code: write \"{}\"", found.full, found.name));
@@ -170,10 +180,17 @@ fn target(resource: &str, field: &FieldRef, schema: &Schema, place: &str) -> Res
         let (base, rest) = field.name.split_once('.').unwrap_or((&field.name, ""));
         return err(place, format!("say which part: \"{base}[CODE].{rest}\""));
     }
-    Ok(Target { field: found.clone(), code: field.code.clone() })
+    Ok(Target { field: Arc::new(found.clone()), code: field.code.clone() })
 }
 
-fn condition(resource: &str, field: &FieldRef, op: Op, values: &[String], schema: &Schema, place: &str) -> Result<Condition, QueryError> {
+fn condition(
+    resource: &str,
+    field: &FieldRef,
+    op: Op,
+    values: &[String],
+    schema: &Schema,
+    place: &str,
+) -> Result<Condition, QueryError> {
     if field.name == "source" && field.code.is_none() {
         return match op {
             Op::Eq | Op::In | Op::Ne => Ok(Condition::Source { negated: op == Op::Ne, names: values.to_vec() }),
@@ -184,9 +201,13 @@ fn condition(resource: &str, field: &FieldRef, op: Op, values: &[String], schema
     let full = target.field.full.clone();
     let text_field = target.field.index == IndexKind::Words;
     match op {
-        Op::Word | Op::WordsAll if !text_field => {
-            err(place, format!("{full} is not indexed by words: use eq{}", if target.field.prefixes.is_some() { " or prefix" } else { "" }))
-        }
+        Op::Word | Op::WordsAll if !text_field => err(
+            place,
+            format!(
+                "{full} is not indexed by words: use eq{}",
+                if target.field.prefixes.is_some() { " or prefix" } else { "" }
+            ),
+        ),
         Op::Word | Op::WordsAll => {
             let words: Option<Vec<String>> = values.iter().map(|v| query_word(v)).collect();
             match words {
@@ -197,12 +218,22 @@ fn condition(resource: &str, field: &FieldRef, op: Op, values: &[String], schema
         _ if text_field => err(place, format!("{full} is indexed by words: use word or words_all, not {op}")),
         Op::Prefix => match target.field.normaliser.asked(&values[0]) {
             Ok(Value::Text(prefix)) if !prefix.is_empty() => Ok(Condition::Prefix { target, prefix }),
-            _ => err(place, format!("prefix needs a field of texts and a non-empty beginning; {full} has neither or not both")),
+            _ => err(
+                place,
+                format!("prefix needs a field of texts and a non-empty beginning; {full} has neither or not both"),
+            ),
         },
         _ => {
-            let ordered = matches!(target.field.normaliser, Normaliser::Decimal | Normaliser::Instant | Normaliser::Date);
+            let ordered =
+                matches!(target.field.normaliser, Normaliser::Decimal | Normaliser::Instant | Normaliser::Date);
             if !ordered && !matches!(op, Op::Eq | Op::Ne | Op::In) {
-                return err(place, format!("{full} has no order: use eq, ne, in{}", if target.field.prefixes.is_some() { " or prefix" } else { "" }));
+                return err(
+                    place,
+                    format!(
+                        "{full} has no order: use eq, ne, in{}",
+                        if target.field.prefixes.is_some() { " or prefix" } else { "" }
+                    ),
+                );
             }
             let asked = |v: &String| {
                 target.field.normaliser.asked(v).or_else(|e| err(place, format!("\"{v}\" does not fit {full}: {e}")))

@@ -174,7 +174,9 @@ fn load(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
         return Err(KeyFileError::NotAKeyFile(path.into()));
     }
     let bytes = Zeroizing::new(fs::read(path).map_err(|e| KeyFileError::io(path, &e))?);
-    std::str::from_utf8(&bytes).map(|s| Zeroizing::new(s.to_owned())).map_err(|_| KeyFileError::NotAKeyFile(path.into()))
+    std::str::from_utf8(&bytes)
+        .map(|s| Zeroizing::new(s.to_owned()))
+        .map_err(|_| KeyFileError::NotAKeyFile(path.into()))
 }
 
 fn parse_protection(line: &str) -> Option<((u32, u32, u32), [u8; 16])> {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use sealdex_crypto::{
-    Bits, FieldToken, FieldTokenKey, InnerOrderKey, MemberKey, MemberOrderSecret, MemberTokenSecret, NoiseKey, RecordId,
-    cover, field_token, noise,
+    Bits, FieldToken, FieldTokenKey, InnerOrderKey, MemberKey, MemberOrderSecret, MemberTokenSecret, NoiseKey,
+    RecordId, cover, field_token, noise,
 };
 use sealdex_wire::{B32, RawPoint, ingest::InnerEntry};
 
@@ -116,10 +116,18 @@ impl IndexKeys {
     }
 
     /// Inner order entry of a record's value (9).
-    pub fn order_entry(&self, field: &str, record: RecordId, merged: bool, bits: u8, q: u64) -> Result<InnerEntry, IndexError> {
+    pub fn order_entry(
+        &self,
+        field: &str,
+        record: RecordId,
+        merged: bool,
+        bits: u8,
+        q: u64,
+    ) -> Result<InnerEntry, IndexError> {
         let keys = self.field(field)?;
         let width = Bits::new(bits).map_err(|_| IndexError::Range)?;
-        let code = keys.order.code(width, q, noise(&self.noise, &record, field.as_bytes())).map_err(|_| IndexError::Range)?;
+        let code =
+            keys.order.code(width, q, noise(&self.noise, &record, field.as_bytes())).map_err(|_| IndexError::Range)?;
         Ok(InnerEntry::Order { merged, field: keys.blinded.0, bits, code })
     }
 

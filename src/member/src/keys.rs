@@ -95,12 +95,22 @@ pub fn read_secrets<T: serde::de::DeserializeOwned>(
 }
 
 /// Writes secrets as a key file of some kind.
-pub fn write_secrets<T: Serialize>(path: &Path, kind: &str, secrets: &T, passphrase: Option<&Passphrase>) -> Result<(), KeysError> {
+pub fn write_secrets<T: Serialize>(
+    path: &Path,
+    kind: &str,
+    secrets: &T,
+    passphrase: Option<&Passphrase>,
+) -> Result<(), KeysError> {
     Ok(sealdex_keyfile::write(path, kind, &to_bytes(secrets), passphrase)?)
 }
 
 /// As [`write_secrets`], over what is there.
-pub fn replace_secrets<T: Serialize>(path: &Path, kind: &str, secrets: &T, passphrase: Option<&Passphrase>) -> Result<(), KeysError> {
+pub fn replace_secrets<T: Serialize>(
+    path: &Path,
+    kind: &str,
+    secrets: &T,
+    passphrase: Option<&Passphrase>,
+) -> Result<(), KeysError> {
     Ok(sealdex_keyfile::replace(path, kind, &to_bytes(secrets), passphrase)?)
 }
 

@@ -122,6 +122,17 @@ impl Trusted {
         Ok(Peer::new(http.clone(), &gate.url, &self.roster.domain, gate.id, Some(keys.identity.clone()))?)
     }
 
+    /// Takes over the gate's roster if it is newer and the authority's.
+    pub async fn refresh(&mut self, gate: &Peer) -> Result<(), PackError> {
+        let newest: Signed<Roster> = gate.get_json("/v1/roster").await?;
+        let authority = self.roster.authority.identity().map_err(|_| PackError::Keys("the authority"))?;
+        let roster = newest.verify(&authority).map_err(|cause| PackError::Untrusted { what: "roster", cause })?;
+        if roster.domain == self.roster.domain && roster.version > self.roster.version {
+            self.roster = roster;
+        }
+        Ok(())
+    }
+
     /// The domain's cloud, called by this member (providers only; users are unknown to the cloud).
     pub fn cloud(&self, http: &Http, keys: Option<&MemberKeys>) -> Result<Peer, PackError> {
         let cloud = self.roster.clouds.first().ok_or(PackError::NoServer("cloud"))?;

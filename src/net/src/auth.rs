@@ -72,7 +72,11 @@ impl Authenticator {
         if now.abs_diff(ts) > limits::CLOCK_SKEW_MS {
             return Err(Refusal::new(
                 ProblemType::Stale,
-                format!("the caller's clock differs by {} s; at most {} s are accepted: set the clock", now.abs_diff(ts) / 1000, limits::CLOCK_SKEW_MS / 1000),
+                format!(
+                    "the caller's clock differs by {} s; at most {} s are accepted: set the clock",
+                    now.abs_diff(ts) / 1000,
+                    limits::CLOCK_SKEW_MS / 1000
+                ),
             ));
         }
         Ok(())
@@ -87,7 +91,10 @@ impl Authenticator {
             seen.period = period;
         }
         if seen.previous.contains(&nonce) || seen.current.contains(&nonce) {
-            return Err(Refusal::new(ProblemType::Stale, "this request was received before: sign it again with a new nonce"));
+            return Err(Refusal::new(
+                ProblemType::Stale,
+                "this request was received before: sign it again with a new nonce",
+            ));
         }
         if seen.current.len() >= NONCES {
             return Err(Refusal::new(ProblemType::Overloaded, "too many requests in the last minutes"));
@@ -126,7 +133,10 @@ impl Call {
     /// The body as JSON; bounded tighter than data.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         if self.body.len() > limits::CONTROL_BODY {
-            return Err(Refusal::new(ProblemType::TooLarge, format!("control messages are at most {} bytes", limits::CONTROL_BODY)));
+            return Err(Refusal::new(
+                ProblemType::TooLarge,
+                format!("control messages are at most {} bytes", limits::CONTROL_BODY),
+            ));
         }
         codec::from_json(&self.body).map_err(Refusal::malformed)
     }
@@ -147,7 +157,8 @@ where
         let auth = Arc::<Authenticator>::from_ref(state);
         let (parts, body) = request.into_parts();
         let value = parts.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        let header = AuthHeader::parse(value.ok_or_else(|| unauthenticated(AuthError::Header))?).map_err(unauthenticated)?;
+        let header =
+            AuthHeader::parse(value.ok_or_else(|| unauthenticated(AuthError::Header))?).map_err(unauthenticated)?;
         auth.fresh(header.ts, now_ms())?;
         let (keys, known) = match auth.directory.keys(header.id) {
             Some(keys) => (keys, true),
@@ -161,7 +172,13 @@ where
         };
         let body = read_body(body).await?;
         let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
-        let signed = RequestParts { domain: &auth.domain, audience: auth.server, method: parts.method.as_str(), path, body: &body };
+        let signed = RequestParts {
+            domain: &auth.domain,
+            audience: auth.server,
+            method: parts.method.as_str(),
+            path,
+            body: &body,
+        };
         header.verify(&signed, &keys).map_err(unauthenticated)?;
         auth.once(header.nonce, now_ms())?;
         Ok(Self { caller: Caller { id: header.id, keys, known }, body })

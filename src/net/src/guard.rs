@@ -71,7 +71,8 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
     let started = Instant::now();
     let response = match guard.slots.try_acquire() {
         Err(_) => Refusal::new(ProblemType::Overloaded, "too many requests at once: try again").into_response(),
-        Ok(_slot) => match tokio::time::timeout(guard.bounds.timeout, next.run(request).instrument(span.clone())).await {
+        Ok(_slot) => match tokio::time::timeout(guard.bounds.timeout, next.run(request).instrument(span.clone())).await
+        {
             Ok(response) => response,
             Err(_) => Refusal::new(ProblemType::Timeout, "the request took too long").into_response(),
         },
@@ -81,6 +82,8 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
     let labels = [("role", guard.role.to_owned()), ("path", path), ("status", status.to_string())];
     metrics::counter!("sealdex_requests_total", &labels).increment(1);
     metrics::histogram!("sealdex_request_seconds", &labels[..2]).record(elapsed.as_secs_f64());
-    span.in_scope(|| tracing::debug!(status, micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), "served"));
+    span.in_scope(|| {
+        tracing::debug!(status, micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), "served")
+    });
     response
 }

@@ -28,7 +28,7 @@ pub enum CallError {
         /// Path.
         path: String,
         /// What it said.
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// No answer.
     #[error("{server} does not answer ({reason}): is it running, and is the address right?")]
@@ -68,7 +68,10 @@ impl CallError {
             Self::Unreachable { .. } => true,
             Self::Refused { problem, .. } => {
                 problem.status == 503
-                    || matches!(problem.problem_type(), Some(ProblemType::Stale | ProblemType::Upstream | ProblemType::Timeout))
+                    || matches!(
+                        problem.problem_type(),
+                        Some(ProblemType::Stale | ProblemType::Upstream | ProblemType::Timeout)
+                    )
             }
             _ => false,
         }
@@ -106,7 +109,11 @@ impl Http {
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(Duration::from_secs(5)));
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls::client(ca)?).https_or_http().enable_http1().wrap_connector(tcp);
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls::client(ca)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
         Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(32).build(https)))
     }
 }
@@ -126,7 +133,13 @@ pub struct Peer {
 
 impl Peer {
     /// The server `audience` of `domain` at `url`, called by `caller` (nobody: unsigned requests).
-    pub fn new(http: Http, url: &str, domain: &str, audience: PrincipalId, caller: Option<Arc<Identity>>) -> Result<Self, CallError> {
+    pub fn new(
+        http: Http,
+        url: &str,
+        domain: &str,
+        audience: PrincipalId,
+        caller: Option<Arc<Identity>>,
+    ) -> Result<Self, CallError> {
         let uri: http::Uri = url.parse().map_err(|_| CallError::Address(url.into()))?;
         let loopback = uri.host().is_some_and(|h| {
             h == "localhost" || h.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
@@ -226,25 +239,40 @@ impl Peer {
 
     async fn attempt(&self, method: Method, path: &str, media: &'static str, body: Bytes) -> Result<Bytes, CallError> {
         let unreachable = |reason: String| CallError::Unreachable { server: self.base.clone(), reason };
-        let mut request = Request::builder().method(method.clone()).uri(format!("{}{path}", self.base)).header(header::CONTENT_TYPE, media);
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(format!("{}{path}", self.base))
+            .header(header::CONTENT_TYPE, media);
         if let Some(caller) = &self.caller {
-            let parts = RequestParts { domain: &self.domain, audience: self.audience, method: method.as_str(), path, body: &body };
+            let parts = RequestParts {
+                domain: &self.domain,
+                audience: self.audience,
+                method: method.as_str(),
+                path,
+                body: &body,
+            };
             request = request.header(header::AUTHORIZATION, sign(&parts, caller, self.with_keys));
         }
         let request = request.body(Full::new(body)).map_err(|_| CallError::Address(format!("{}{path}", self.base)))?;
         let exchange = async {
             let response = self.http.0.request(request).await.map_err(|e| unreachable(root_cause(&e)))?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), 4 * limits::BODY).collect().await.map_err(|e| unreachable(e.to_string()))?;
+            let body = Limited::new(response.into_body(), 4 * limits::BODY)
+                .collect()
+                .await
+                .map_err(|e| unreachable(e.to_string()))?;
             Ok((status, body.to_bytes()))
         };
-        let (status, answer) = tokio::time::timeout(self.timeout, exchange).await.map_err(|_| unreachable("timed out".into()))??;
+        let (status, answer) =
+            tokio::time::timeout(self.timeout, exchange).await.map_err(|_| unreachable("timed out".into()))??;
         if status.is_success() { Ok(answer) } else { Err(self.refused(path, status, &answer)) }
     }
 
     fn refused(&self, path: &str, status: StatusCode, answer: &[u8]) -> CallError {
         match codec::from_json::<Problem>(answer) {
-            Ok(problem) => CallError::Refused { server: self.base.clone(), path: path.into(), problem },
+            Ok(problem) => {
+                CallError::Refused { server: self.base.clone(), path: path.into(), problem: Box::new(problem) }
+            }
             Err(_) => self.bad(path, format!("HTTP status {status} without a problem document")),
         }
     }

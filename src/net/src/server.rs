@@ -43,7 +43,10 @@ impl Listen {
     /// Binds, refusing plain HTTP where others could listen in.
     pub async fn bind(&self) -> io::Result<TcpListener> {
         if self.tls.is_none() && !self.insecure && !self.addr.ip().is_loopback() {
-            let hint = format!("{} is not a loopback address: give --tls-cert and --tls-key, or --insecure-http behind a TLS proxy", self.addr);
+            let hint = format!(
+                "{} is not a loopback address: give --tls-cert and --tls-key, or --insecure-http behind a TLS proxy",
+                self.addr
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, hint));
         }
         TcpListener::bind(self.addr).await
@@ -51,7 +54,12 @@ impl Listen {
 }
 
 /// Serves `router` on a bound listener until `stop` resolves, then lets requests under way finish.
-pub async fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>, router: Router, stop: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) {
     let acceptor = tls.map(TlsAcceptor::from);
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
@@ -86,7 +94,10 @@ pub async fn serve(listener: TcpListener, tls: Option<Arc<ServerConfig>>, router
     }
 }
 
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let slot = slots.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => {

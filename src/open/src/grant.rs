@@ -2,8 +2,8 @@
 //! resulting scalar, the reader opens what the gate turned.
 
 use sealdex_crypto::{
-    Capsule, CapsuleKey, Identity, Point, Reencapsulated, RekeyScalar, Scalar,
-    capsule_key_from_shared, hash_to_scalar, labels,
+    Capsule, CapsuleKey, Identity, Point, Reencapsulated, RekeyScalar, Scalar, capsule_key_from_shared, hash_to_scalar,
+    labels,
 };
 use zeroize::Zeroizing;
 
@@ -42,10 +42,7 @@ impl ReaderKey {
     /// The reader key of an identity.
     #[must_use]
     pub fn from_identity(identity: &Identity) -> Self {
-        Self {
-            secret: identity.enc_secret().clone(),
-            public: identity.public().enc(),
-        }
+        Self { secret: identity.enc_secret().clone(), public: identity.public().enc() }
     }
 
     /// A secret that is already known.
@@ -104,11 +101,6 @@ pub fn rotation_factor(old: &ReaderKey, new: &ReaderKey, x_pub: &Point, a_pub: &
 
 fn derive_d(x_pub: &Point, reader: &Point, shared: &Point, a_pub: &Point) -> Scalar {
     let shared = Zeroizing::new(shared.to_bytes());
-    let parts: [&[u8]; 4] = [
-        &x_pub.to_bytes(),
-        &reader.to_bytes(),
-        shared.as_slice(),
-        &a_pub.to_bytes(),
-    ];
+    let parts: [&[u8]; 4] = [&x_pub.to_bytes(), &reader.to_bytes(), shared.as_slice(), &a_pub.to_bytes()];
     hash_to_scalar(labels::REKEY, &parts)
 }

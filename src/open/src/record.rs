@@ -4,9 +4,7 @@ use std::io::Read;
 
 use aes_siv::KeyInit;
 use aes_siv::siv::Aes256Siv;
-use sealdex_crypto::{
-    CapsuleKey, ENCODING_PLAIN, ENCODING_ZSTD, RecordHeader, RecordKey, TooLong, padme,
-};
+use sealdex_crypto::{CapsuleKey, ENCODING_PLAIN, ENCODING_ZSTD, RecordHeader, RecordKey, TooLong, padme};
 
 const SIV_LEN: usize = 16;
 const BODY_PREFIX: usize = 5;
@@ -81,15 +79,11 @@ pub fn open_record(
     limit: usize,
 ) -> Result<Vec<u8>, OpenError> {
     if sealed.len() < SIV_LEN + BODY_PREFIX {
-        return Err(OpenError::TooShort {
-            min: SIV_LEN + BODY_PREFIX,
-            found: sealed.len(),
-        });
+        return Err(OpenError::TooShort { min: SIV_LEN + BODY_PREFIX, found: sealed.len() });
     }
     let key = RecordKey::derive(capsule_key, &header.record_id);
-    let body = Aes256Siv::new(key.expose().into())
-        .decrypt([header.encode()?], sealed)
-        .map_err(|_| OpenError::NotAuthentic)?;
+    let body =
+        Aes256Siv::new(key.expose().into()).decrypt([header.encode()?], sealed).map_err(|_| OpenError::NotAuthentic)?;
     let (encoding, content) = unpad(&body)?;
     match encoding {
         ENCODING_PLAIN if content.len() > limit => Err(OpenError::OverLimit { limit }),
@@ -101,24 +95,15 @@ pub fn open_record(
 
 fn unpad(body: &[u8]) -> Result<(u8, &[u8]), OpenError> {
     let Some((&[encoding, a, b, c, d], rest)) = body.split_first_chunk::<BODY_PREFIX>() else {
-        return Err(OpenError::TooShort {
-            min: SIV_LEN + BODY_PREFIX,
-            found: SIV_LEN + body.len(),
-        });
+        return Err(OpenError::TooShort { min: SIV_LEN + BODY_PREFIX, found: SIV_LEN + body.len() });
     };
     let length = u32::from_be_bytes([a, b, c, d]) as usize;
     let Some((content, padding)) = rest.split_at_checked(length) else {
-        return Err(OpenError::Length {
-            length,
-            room: rest.len(),
-        });
+        return Err(OpenError::Length { length, room: rest.len() });
     };
     let expected = padme((BODY_PREFIX + length) as u64);
     if body.len() as u64 != expected {
-        return Err(OpenError::Padding {
-            expected,
-            found: body.len(),
-        });
+        return Err(OpenError::Padding { expected, found: body.len() });
     }
     if padding.iter().any(|&byte| byte != 0) {
         return Err(OpenError::PaddingNotZero);
@@ -129,17 +114,11 @@ fn unpad(body: &[u8]) -> Result<(u8, &[u8]), OpenError> {
 fn decompress(content: &[u8], limit: usize) -> Result<Vec<u8>, OpenError> {
     let window_log = usize::BITS - limit.leading_zeros();
     let window_log = window_log.clamp(WINDOW_LOG_ALWAYS, WINDOW_LOG_MAX);
-    let mut decoder =
-        zstd::stream::read::Decoder::with_buffer(content).map_err(|_| OpenError::Compression)?;
-    decoder
-        .window_log_max(window_log)
-        .map_err(|_| OpenError::Compression)?;
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(content).map_err(|_| OpenError::Compression)?;
+    decoder.window_log_max(window_log).map_err(|_| OpenError::Compression)?;
     let mut plain = Vec::new();
     // One byte more than allowed tells too long from just fitting.
-    decoder
-        .take((limit as u64).saturating_add(1))
-        .read_to_end(&mut plain)
-        .map_err(|_| OpenError::Compression)?;
+    decoder.take((limit as u64).saturating_add(1)).read_to_end(&mut plain).map_err(|_| OpenError::Compression)?;
     if plain.len() > limit {
         return Err(OpenError::OverLimit { limit });
     }

@@ -1,8 +1,7 @@
 //! Section secrets (section 3): one key pair per patient, section and epoch.
 
 use sealdex_crypto::{
-    Capsule, CapsuleKey, IdentitySeed, Point, Scalar, capsule_key_from_shared, hash_to_scalar,
-    labels,
+    Capsule, CapsuleKey, IdentitySeed, Point, Scalar, capsule_key_from_shared, hash_to_scalar, labels,
 };
 
 /// `a`: opens everything written to one section in one epoch.

@@ -1,10 +1,6 @@
 //! Grants and records: what is granted opens, and nothing else does.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::Read;
 
@@ -53,16 +49,7 @@ fn scene(rng: &mut StdRng) -> Scene {
     let sealed = seal_record(&key, &header, ENCODING_PLAIN, b"potassium").unwrap();
     let reader = ReaderKey::from_scalar(Scalar::random(rng));
     let grant = make_grant(&labs, &reader.public(), &Scalar::random(rng));
-    Scene {
-        seed,
-        labs,
-        capsule,
-        context,
-        header,
-        sealed,
-        reader,
-        grant,
-    }
+    Scene { seed, labs, capsule, context, header, sealed, reader, grant }
 }
 
 impl Scene {
@@ -208,9 +195,7 @@ fn seal_body(body: &[u8]) -> Vec<u8> {
     use aes_siv::KeyInit;
     let header = header_of_nothing();
     let record_key = RecordKey::derive(&key(), &header.record_id);
-    aes_siv::siv::Aes256Siv::new(record_key.expose().into())
-        .encrypt([header.encode().unwrap()], body)
-        .unwrap()
+    aes_siv::siv::Aes256Siv::new(record_key.expose().into()).encrypt([header.encode().unwrap()], body).unwrap()
 }
 
 #[test]
@@ -232,36 +217,18 @@ fn every_field_of_the_header_is_bound() {
         assert_eq!(opened, Err(OpenError::NotAuthentic), "{other:?}");
     }
     assert!(open_record(&key(), &good, &sealed, LIMIT).is_ok());
-    let long = RecordHeader {
-        section: "s".repeat(MAX_PART + 1),
-        ..good
-    };
-    assert!(matches!(
-        open_record(&key(), &long, &sealed, LIMIT),
-        Err(OpenError::Header(_))
-    ));
+    let long = RecordHeader { section: "s".repeat(MAX_PART + 1), ..good };
+    assert!(matches!(open_record(&key(), &long, &sealed, LIMIT), Err(OpenError::Header(_))));
     assert!(seal_record(&key(), &long, ENCODING_PLAIN, b"x").is_err());
 }
 
 #[test]
 fn malformed_bodies_say_what_is_wrong() {
     let open = |body: &[u8]| open_record(&key(), &header_of_nothing(), &seal_body(body), LIMIT);
-    assert_eq!(
-        open(&[0, 0, 0, 0, 1]),
-        Err(OpenError::Length { length: 1, room: 0 })
-    );
+    assert_eq!(open(&[0, 0, 0, 0, 1]), Err(OpenError::Length { length: 1, room: 0 }));
     let huge = open(&[0, 0xff, 0xff, 0xff, 0xff]);
-    assert_eq!(
-        huge,
-        Err(OpenError::Length {
-            length: 0xffff_ffff,
-            room: 0
-        })
-    );
-    let padding = OpenError::Padding {
-        expected: 5,
-        found: 6,
-    };
+    assert_eq!(huge, Err(OpenError::Length { length: 0xffff_ffff, room: 0 }));
+    let padding = OpenError::Padding { expected: 5, found: 6 };
     assert_eq!(open(&[0, 0, 0, 0, 0, 0]), Err(padding));
     let mut body = vec![0; 10];
     body[4] = 4; // 9 bytes of body, padded to 10
@@ -286,21 +253,10 @@ fn compressed_content_opens_up_to_the_limit_and_no_further() {
     for level in [1, 3, 19] {
         let sealed = seal(&content, level);
         assert!(sealed.len() < 1000);
-        assert_eq!(
-            open_record(&key(), &header, &sealed, LIMIT).unwrap(),
-            content
-        );
-        assert_eq!(
-            open_record(&key(), &header, &sealed, content.len()).unwrap(),
-            content
-        );
-        let over = OpenError::OverLimit {
-            limit: content.len() - 1,
-        };
-        assert_eq!(
-            open_record(&key(), &header, &sealed, content.len() - 1),
-            Err(over)
-        );
+        assert_eq!(open_record(&key(), &header, &sealed, LIMIT).unwrap(), content);
+        assert_eq!(open_record(&key(), &header, &sealed, content.len()).unwrap(), content);
+        let over = OpenError::OverLimit { limit: content.len() - 1 };
+        assert_eq!(open_record(&key(), &header, &sealed, content.len() - 1), Err(over));
     }
     assert_eq!(open_record(&key(), &header, &seal(b"", 3), 0).unwrap(), b"");
     // A bomb: 512 MiB of zeros in a record of a few kilobytes.

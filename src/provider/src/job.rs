@@ -224,11 +224,17 @@ impl Job {
     }
 
     /// Stage 1: reads raw records into chunks.
-    fn read(&self, sources: Vec<PathBuf>, mapping: Option<Mapping>, out: &mpsc::Sender<Vec<RawRecord>>) -> Result<PassedOver, PushError> {
+    fn read(
+        &self,
+        sources: Vec<PathBuf>,
+        mapping: Option<Mapping>,
+        out: &mpsc::Sender<Vec<RawRecord>>,
+    ) -> Result<PassedOver, PushError> {
         let mut passed_over = Vec::new();
         let (mut chunk, mut bytes) = (Vec::new(), 0);
         for path in sources {
-            let source = Source::open(&path, mapping.as_ref()).map_err(|e| PushError::Source { path: path.clone(), reason: e.to_string() })?;
+            let source = Source::open(&path, mapping.as_ref())
+                .map_err(|e| PushError::Source { path: path.clone(), reason: e.to_string() })?;
             for item in source {
                 match item {
                     SourceItem::Record(raw) => {
@@ -243,7 +249,12 @@ impl Job {
                         }
                     }
                     SourceItem::Rejected(line) => {
-                        self.reject(Reject { file: line.file, line: line.line, record: None, reason: line.reason.to_string() })?;
+                        self.reject(Reject {
+                            file: line.file,
+                            line: line.line,
+                            record: None,
+                            reason: line.reason.to_string(),
+                        })?;
                     }
                     SourceItem::PassedOver { file, reason } => passed_over.push((file, reason)),
                 }
@@ -261,7 +272,11 @@ impl Job {
     }
 
     /// Stage 2: parses, drops what the cloud has, indexes and seals.
-    async fn prepare_all(self: Arc<Self>, mut chunks: mpsc::Receiver<Vec<RawRecord>>, out: mpsc::Sender<Prepared>) -> Result<(), PushError> {
+    async fn prepare_all(
+        self: Arc<Self>,
+        mut chunks: mpsc::Receiver<Vec<RawRecord>>,
+        out: mpsc::Sender<Prepared>,
+    ) -> Result<(), PushError> {
         while let Some(chunk) = chunks.recv().await {
             let job = self.clone();
             let parsed = blocking(move || job.parse_new(chunk)).await??;
@@ -313,7 +328,11 @@ impl Job {
 
     /// Stage 3: the gate bridges. When an owner's epoch has moved on since it was looked up, the batch
     /// is made anew, once.
-    async fn bridge_all(self: Arc<Self>, mut batches: mpsc::Receiver<Prepared>, out: mpsc::Sender<Bridged>) -> Result<(), PushError> {
+    async fn bridge_all(
+        self: Arc<Self>,
+        mut batches: mpsc::Receiver<Prepared>,
+        out: mpsc::Sender<Bridged>,
+    ) -> Result<(), PushError> {
         while let Some(mut prepared) = batches.recv().await {
             if self.settings.dry_run {
                 continue;

@@ -17,7 +17,7 @@ mod owners;
 mod prepare;
 mod rejects;
 
-pub use job::{Progress, PushError, PushReport, PushSettings, push};
+pub use job::{Progress, PushError, PushInput, PushReport, PushSettings, push};
 pub use journal::{Journal, JournalError};
 pub use manifest::{Manifest, ManifestError};
 pub use owners::{OwnerMap, OwnerMapError};

@@ -67,7 +67,13 @@ impl Manifest {
         let text = std::fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
         let mut manifest: Self = toml::from_str(&text).map_err(|e| fail(e.to_string()))?;
         let resolve = |p: &mut PathBuf| *p = dir.join(&*p);
-        for p in [&mut manifest.key, &mut manifest.domain, &mut manifest.owners, &mut manifest.journal, &mut manifest.rejects] {
+        for p in [
+            &mut manifest.key,
+            &mut manifest.domain,
+            &mut manifest.owners,
+            &mut manifest.journal,
+            &mut manifest.rejects,
+        ] {
             resolve(p);
         }
         manifest.sources.iter_mut().for_each(resolve);

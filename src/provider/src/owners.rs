@@ -51,7 +51,8 @@ impl OwnerMap {
             if text.trim().is_empty() {
                 continue;
             }
-            let Line { patient, principal } = serde_json::from_str(&text).map_err(|e| fail(Some(i + 1), e.to_string()))?;
+            let Line { patient, principal } =
+                serde_json::from_str(&text).map_err(|e| fail(Some(i + 1), e.to_string()))?;
             if map.insert(patient.clone(), principal).is_some_and(|old| old != principal) {
                 return Err(fail(Some(i + 1), format!("{patient} is listed with two principals")));
             }
@@ -131,12 +132,18 @@ pub(crate) struct Owners {
 impl Owners {
     /// Fetches the profiles of those not known yet. A profile the gate does not have, or that is not
     /// the owner's own word, leaves the owner without keys.
-    pub(crate) async fn fetch(&mut self, gate: &Peer, domain: &str, owners: impl Iterator<Item = PrincipalId>) -> Result<(), CallError> {
+    pub(crate) async fn fetch(
+        &mut self,
+        gate: &Peer,
+        domain: &str,
+        owners: impl Iterator<Item = PrincipalId>,
+    ) -> Result<(), CallError> {
         let mut missing: Vec<PrincipalId> = owners.filter(|o| !self.known.contains_key(o)).collect();
         missing.sort();
         missing.dedup();
         for part in missing.chunks(LOOKUP) {
-            let found: OwnersFound = gate.post_json("/v1/owners/lookup", &LookupOwners { owners: part.to_vec() }).await?;
+            let found: OwnersFound =
+                gate.post_json("/v1/owners/lookup", &LookupOwners { owners: part.to_vec() }).await?;
             let mut profiles = found.profiles.into_iter();
             for id in part {
                 let owner = profiles.next().flatten().and_then(|signed| verified(&signed, *id, domain));

@@ -80,7 +80,10 @@ impl Preparer {
 
     /// Indexes and seals. Records that cannot be pushed come back as rejects with their reason.
     pub(crate) fn prepare(&self, parsed: Vec<Parsed>, owners: &Owners) -> (Prepared, Vec<Reject>) {
-        let checked: Vec<_> = parsed.into_par_iter().map(|p| self.check(&p, owners).map_err(|reason| (reason, p.reject())).map(|c| (c, p))).collect();
+        let checked: Vec<_> = parsed
+            .into_par_iter()
+            .map(|p| self.check(&p, owners).map_err(|reason| (reason, p.reject())).map(|c| (c, p)))
+            .collect();
         let mut rejects = Vec::new();
         let mut capsule_of = HashMap::new();
         let mut slots: Vec<Slot> = Vec::new();
@@ -102,7 +105,8 @@ impl Preparer {
             }
         }
         let sealing: Vec<(BridgeCapsule, CapsuleKey)> = slots.par_iter().map(|s| self.encapsulate(s)).collect();
-        let sealed: Vec<_> = kept.into_par_iter().map(|(slot, c, p)| (self.seal(slot, &c, &p, &sealing[slot]), p)).collect();
+        let sealed: Vec<_> =
+            kept.into_par_iter().map(|(slot, c, p)| (self.seal(slot, &c, &p, &sealing[slot]), p)).collect();
         let capsules = sealing.into_iter().map(|(c, _)| c).collect();
         let (mut records, mut parsed) = (Vec::with_capacity(sealed.len()), Vec::with_capacity(sealed.len()));
         for (result, p) in sealed {
@@ -121,7 +125,9 @@ impl Preparer {
         let owner = self.owner(&p.record)?;
         let section = self.schema.section_of(&p.record.resource_type);
         let profile = owners.get(owner).ok_or_else(|| {
-            format!("the gate has no valid profile of owner {owner}: the owner publishes it with `sealdex owners publish`")
+            format!(
+                "the gate has no valid profile of owner {owner}: the owner publishes it with `sealdex owners publish`"
+            )
         })?;
         if !profile.admits(&self.path) {
             return Err(format!("owner {owner} has not authorised this provider to write"));
@@ -129,9 +135,10 @@ impl Preparer {
         let (epoch, key) = profile
             .section(&section.name)
             .ok_or_else(|| format!("owner {owner} has published no key for section \"{}\"", section.name))?;
-        let entries = self.schema.index(&p.record.resource_type, &p.record.id, &p.record.json).map_err(|errors| {
-            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-        })?;
+        let entries = self
+            .schema
+            .index(&p.record.resource_type, &p.record.id, &p.record.json)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
         if entries.len() > limits::RECORD_ENTRIES / 8 {
             return Err(format!("{} index values; at most {} are accepted", entries.len(), limits::RECORD_ENTRIES / 8));
         }
@@ -153,7 +160,13 @@ impl Preparer {
         (wire, key)
     }
 
-    fn seal(&self, slot: usize, c: &Checked<'_>, p: &Parsed, (capsule, key): &(BridgeCapsule, CapsuleKey)) -> Result<PreparedRecord, String> {
+    fn seal(
+        &self,
+        slot: usize,
+        c: &Checked<'_>,
+        p: &Parsed,
+        (capsule, key): &(BridgeCapsule, CapsuleKey),
+    ) -> Result<PreparedRecord, String> {
         let id = RecordId(uuid::Uuid::now_v7().into_bytes());
         let mut entries = Vec::with_capacity(c.entries.len() * 33);
         for entry in &c.entries {
@@ -175,7 +188,14 @@ impl Preparer {
         };
         let sealed = sealed.map_err(|e| e.to_string())?;
         let origin = self.keys.origin(&p.record.identity()).map_err(|e| e.to_string())?;
-        Ok(PreparedRecord { id, capsule: u32::try_from(slot).unwrap_or(u32::MAX), origin, entries, sealed, version: p.version })
+        Ok(PreparedRecord {
+            id,
+            capsule: u32::try_from(slot).unwrap_or(u32::MAX),
+            origin,
+            entries,
+            sealed,
+            version: p.version,
+        })
     }
 
     fn pack(&self, entry: &Entry, record: RecordId, out: &mut Vec<u8>) -> Result<(), IndexError> {
@@ -183,7 +203,9 @@ impl Preparer {
         let field = entry.field.as_ref();
         match &entry.kind {
             EntryKind::Token(value) => InnerEntry::Token { merged, token: self.keys.token(field, value)?.0 }.pack(out),
-            EntryKind::Bridged(value) => InnerEntry::Bridged { merged, point: self.keys.bridged(field, value)? }.pack(out),
+            EntryKind::Bridged(value) => {
+                InnerEntry::Bridged { merged, point: self.keys.bridged(field, value)? }.pack(out)
+            }
             EntryKind::Order { bits, q } => self.keys.order_entry(field, record, merged, *bits, *q)?.pack(out),
             EntryKind::Cover { bits, q } => {
                 for token in self.keys.cover_path(field, *bits, *q)? {

@@ -25,7 +25,7 @@ const UNIX_DAY: i64 = 719_162;
 
 /// Days since 0001-01-01 of a valid date; `None` otherwise. Years 1 to 9999.
 pub fn day_of_date(year: u32, month: u32, day: u32) -> Option<u32> {
-    let leap = |y: u32| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+    let leap = |y: u32| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
     let lengths = [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let length = *lengths.get(month.checked_sub(1)? as usize)?;
     if !(1..=9999).contains(&year) || !(1..=length).contains(&day) {
@@ -39,7 +39,10 @@ pub fn day_of_date(year: u32, month: u32, day: u32) -> Option<u32> {
 /// First day of a full or partial date, in days since 0001-01-01.
 pub fn date_to_day(text: &str) -> Result<u32, CalendarError> {
     let number = |s: &str, width: usize| {
-        (s.len() == width && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse::<u32>().ok()).flatten().ok_or(CalendarError::Date)
+        (s.len() == width && s.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| s.parse::<u32>().ok())
+            .flatten()
+            .ok_or(CalendarError::Date)
     };
     let mut parts = text.split('-');
     let year = number(parts.next().unwrap_or_default(), 4)?;
@@ -96,7 +99,9 @@ fn parse_clock(clock: &str) -> Option<(i64, u64)> {
     }
     let atto = match fraction {
         None => 0,
-        Some(f) if !f.is_empty() && f.bytes().all(|b| b.is_ascii_digit()) => format!("{:0<18}", &f[..f.len().min(18)]).parse().ok()?,
+        Some(f) if !f.is_empty() && f.bytes().all(|b| b.is_ascii_digit()) => {
+            format!("{:0<18}", &f[..f.len().min(18)]).parse().ok()?
+        }
         Some(_) => return None,
     };
     Some((hour * 3600 + minute * 60 + second, atto))
@@ -125,10 +130,20 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for bad in ["", "18", "2018-13", "2018-02-30", "1900-02-29", "2018-6-1", "2018-06-11-01", "0000-01-01", "2018-06-1x"] {
+        for bad in
+            ["", "18", "2018-13", "2018-02-30", "1900-02-29", "2018-6-1", "2018-06-11-01", "0000-01-01", "2018-06-1x"]
+        {
             assert_eq!(date_to_day(bad), Err(CalendarError::Date), "{bad}");
         }
-        for bad in ["2018-06T10:00:00Z", "2018-06-11T25:00:00Z", "2018-06-11T10:00:00+2:00", "2018-06-11T10:61:00Z", "2018-06-11T10:00:00.Z", "2018-06-11T", "T"] {
+        for bad in [
+            "2018-06T10:00:00Z",
+            "2018-06-11T25:00:00Z",
+            "2018-06-11T10:00:00+2:00",
+            "2018-06-11T10:61:00Z",
+            "2018-06-11T10:00:00.Z",
+            "2018-06-11T",
+            "T",
+        ] {
             assert_eq!(Instant::parse(bad), Err(CalendarError::Instant), "{bad}");
         }
         assert_eq!(date_to_day("2000-02-29"), Ok(730_178));

@@ -55,11 +55,18 @@ impl Decimal {
         if scale.abs() > MAX_EXPONENT + MAX_DIGITS as i32 {
             return Err(DecimalError::TooLarge);
         }
-        let magnitude = match std::str::from_utf8(&digits).ok().filter(|d| d.len() <= 38).and_then(|d| d.parse::<u128>().ok()) {
-            Some(small) => BigUint::from(small),
-            None => BigUint::parse_bytes(&digits, 10).ok_or(DecimalError::Syntax)?,
+        let magnitude =
+            match std::str::from_utf8(&digits).ok().filter(|d| d.len() <= 38).and_then(|d| d.parse::<u128>().ok()) {
+                Some(small) => BigUint::from(small),
+                None => BigUint::parse_bytes(&digits, 10).ok_or(DecimalError::Syntax)?,
+            };
+        let sign = if magnitude.is_zero() {
+            Sign::NoSign
+        } else if negative {
+            Sign::Minus
+        } else {
+            Sign::Plus
         };
-        let sign = if magnitude.is_zero() { Sign::NoSign } else if negative { Sign::Minus } else { Sign::Plus };
         Ok(Self { coefficient: BigInt::from_biguint(sign, magnitude), scale })
     }
 

@@ -140,7 +140,11 @@ impl Field {
         if self.index == IndexKind::Words {
             let text = json.as_str().ok_or_else(|| self.error(json, NormaliseError::Type("a text").to_string()))?;
             let tokens = words::words(text).into_iter();
-            out.extend(tokens.map(|w| Entry { field: self.full.clone(), scope: self.scope, kind: EntryKind::Token(w.into_bytes()) }));
+            out.extend(tokens.map(|w| Entry {
+                field: self.full.clone(),
+                scope: self.scope,
+                kind: EntryKind::Token(w.into_bytes()),
+            }));
             return Ok(());
         }
         let value = self.normaliser.stored(json).map_err(|e| self.error(json, e.to_string()))?;
@@ -212,7 +216,9 @@ impl std::fmt::Display for Value {
 
 fn quantised(quantiser: &Quantiser, value: &Value) -> Result<u64, String> {
     match (quantiser, value) {
-        (Quantiser::Linear { .. } | Quantiser::Decimal7, Value::Number(d)) => quantiser.decimal(d).map_err(|e| e.to_string()),
+        (Quantiser::Linear { .. } | Quantiser::Decimal7, Value::Number(d)) => {
+            quantiser.decimal(d).map_err(|e| e.to_string())
+        }
         (Quantiser::Minute, Value::Instant(i)) => quantise::minute(*i).map_err(|e| e.to_string()),
         (Quantiser::Day, Value::Date(_, day)) => Ok(u64::from(*day)),
         _ => Err("the value does not fit the field's quantiser".into()),
@@ -325,6 +331,9 @@ mod tests {
         assert_eq!(owner("Organization", json!({})), Ok(crate::Owner::Provider));
         assert_eq!(owner("Observation", observation()), Ok(crate::Owner::Patient("Patient/p1".into())));
         assert!(owner("Observation", json!({"subject": {"reference": "Group/g"}})).is_err());
-        assert_eq!(owner("Basic", json!({"patient": {"reference": "http://a/Patient/q"}})), Ok(crate::Owner::Patient("Patient/q".into())));
+        assert_eq!(
+            owner("Basic", json!({"patient": {"reference": "http://a/Patient/q"}})),
+            Ok(crate::Owner::Patient("Patient/q".into()))
+        );
     }
 }

@@ -40,7 +40,9 @@ impl Normaliser {
         let part = |name: &str| json.get(name).and_then(Json::as_str);
         let value = match self {
             Self::Coding => match json {
-                Json::Object(_) => part("code").map(|c| Value::Text(format!("{}|{c}", part("system").unwrap_or_default()))),
+                Json::Object(_) => {
+                    part("code").map(|c| Value::Text(format!("{}|{c}", part("system").unwrap_or_default())))
+                }
                 _ => Some(Value::Text(format!("|{}", text("a coding or a code")?))),
             },
             Self::Code => match json {
@@ -48,9 +50,8 @@ impl Normaliser {
                 _ => Some(Value::Text(scalar(json).ok_or(NormaliseError::Type("a coding or a code"))?)),
             },
             Self::Identifier => match json {
-                Json::Object(_) => {
-                    part("value").map(|v| Value::Text(format!("{}|{}", part("system").unwrap_or_default().trim(), v.trim())))
-                }
+                Json::Object(_) => part("value")
+                    .map(|v| Value::Text(format!("{}|{}", part("system").unwrap_or_default().trim(), v.trim()))),
                 _ => return Err(NormaliseError::Type("an identifier")),
             },
             Self::Decimal => Some(Value::Number(match json {
@@ -107,7 +108,8 @@ pub fn local_reference(reference: &str) -> Option<String> {
     let plain = reference.split("/_history/").next().unwrap_or_default();
     let mut parts = plain.rsplit('/');
     let (id, kind) = (parts.next()?, parts.next()?);
-    let legal = !id.is_empty() && id.len() <= 64 && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+    let legal =
+        !id.is_empty() && id.len() <= 64 && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
     (legal && kind.starts_with(|c: char| c.is_ascii_uppercase()) && kind.chars().all(|c| c.is_ascii_alphanumeric()))
         .then(|| format!("{kind}/{id}"))
 }
@@ -127,7 +129,10 @@ mod tests {
 
     #[test]
     fn codes_keep_their_case_and_may_lack_a_system() {
-        assert_eq!(text(Normaliser::Coding, json!({"system": "http://loinc.org", "code": "4548-4"})).as_deref(), Some("http://loinc.org|4548-4"));
+        assert_eq!(
+            text(Normaliser::Coding, json!({"system": "http://loinc.org", "code": "4548-4"})).as_deref(),
+            Some("http://loinc.org|4548-4")
+        );
         assert_eq!(text(Normaliser::Coding, json!({"code": "X"})).as_deref(), Some("|X"));
         assert_eq!(text(Normaliser::Coding, json!({"display": "only text"})), None);
         assert_eq!(text(Normaliser::Code, json!({"code": "aB"})).as_deref(), Some("aB"));
@@ -146,7 +151,10 @@ mod tests {
     #[test]
     fn numbers_stay_exact() {
         let v: Json = serde_json::from_str("83.33752676806235000001").unwrap();
-        assert_eq!(Normaliser::Decimal.stored(&v), Ok(Some(Value::Number(Decimal::parse("83.33752676806235000001").unwrap()))));
+        assert_eq!(
+            Normaliser::Decimal.stored(&v),
+            Ok(Some(Value::Number(Decimal::parse("83.33752676806235000001").unwrap())))
+        );
         assert_eq!(Normaliser::Decimal.stored(&json!("x")), Err(NormaliseError::Decimal(DecimalError::Syntax)));
     }
 }

@@ -109,10 +109,10 @@ impl Schema {
             sections.push(Section { name: name.clone(), content_type: s.content_type.clone() });
         }
         let find = |place: &str, section: &str| {
-            sections.iter().position(|s| s.name == section).ok_or_else(|| SchemaError::UnknownSection {
-                place: place.into(),
-                section: section.into(),
-            })
+            sections
+                .iter()
+                .position(|s| s.name == section)
+                .ok_or_else(|| SchemaError::UnknownSection { place: place.into(), section: section.into() })
         };
         let fallback = RecordType {
             section: find("the default", &model.default.section)?,
@@ -152,13 +152,15 @@ impl Schema {
 
     /// Sections that records of patients can go to, as opposed to the providers' own.
     pub fn patient_sections(&self) -> impl Iterator<Item = &Section> {
-        let own: Vec<usize> = self.types.values().filter(|t| t.owner == OwnerRule::Provider).map(|t| t.section).collect();
+        let own: Vec<usize> =
+            self.types.values().filter(|t| t.owner == OwnerRule::Provider).map(|t| t.section).collect();
         self.sections.iter().enumerate().filter(move |(i, _)| !own.contains(i)).map(|(_, s)| s)
     }
 
     /// Sections of records that belong to their provider.
     pub fn provider_sections(&self) -> impl Iterator<Item = &Section> {
-        let own: Vec<usize> = self.types.values().filter(|t| t.owner == OwnerRule::Provider).map(|t| t.section).collect();
+        let own: Vec<usize> =
+            self.types.values().filter(|t| t.owner == OwnerRule::Provider).map(|t| t.section).collect();
         self.sections.iter().enumerate().filter(move |(i, _)| own.contains(i)).map(|(_, s)| s)
     }
 
@@ -220,7 +222,8 @@ fn owner_rule(place: &str, texts: &[String]) -> Result<OwnerRule, SchemaError> {
 }
 
 fn path(place: &str, text: &str) -> Result<Path, SchemaError> {
-    Path::parse(text).ok_or_else(|| SchemaError::Field { field: place.into(), reason: format!("\"{text}\" is no path") })
+    Path::parse(text)
+        .ok_or_else(|| SchemaError::Field { field: place.into(), reason: format!("\"{text}\" is no path") })
 }
 
 fn quantiser(place: &str, model: &QuantiserModel) -> Result<Quantiser, SchemaError> {
@@ -231,7 +234,8 @@ fn quantiser(place: &str, model: &QuantiserModel) -> Result<Quantiser, SchemaErr
         QuantiserModel::Day => Quantiser::Day,
         QuantiserModel::Linear { min, max, step } => {
             let number = |what: &str, text: &str| Decimal::parse(text).map_err(|e| fail(format!("{what}: {e}")));
-            Quantiser::linear(number("min", min)?, number("max", max)?, number("step", step)?).map_err(|e| fail(e.to_string()))?
+            Quantiser::linear(number("min", min)?, number("max", max)?, number("step", step)?)
+                .map_err(|e| fail(e.to_string()))?
         }
     })
 }
@@ -263,7 +267,9 @@ fn field(type_name: &str, f: &FieldModel) -> Result<Field, SchemaError> {
             Quantiser::Day => f.normaliser == Normaliser::Date,
         };
         if !fits {
-            return fail("the quantiser does not fit the normaliser (decimal: linear, decimal7; instant: minute; date: day)");
+            return fail(
+                "the quantiser does not fit the normaliser (decimal: linear, decimal7; instant: minute; date: day)",
+            );
         }
         if matches!(index, IndexKind::Cover(_)) && q.bits() > 20 {
             return fail("a cover field has at most 20 bits: use a wider step or \"order\"");

@@ -15,7 +15,11 @@ pub fn check_quantisers(section: &Json) -> Vec<Result<(), String>> {
             Some(cases) => results.extend(cases.iter().enumerate().map(|(i, case)| {
                 let expected = text(case, "q")?;
                 let actual = answer(kind, case).map_err(|e| format!("quantiser.{kind}[{i}]: {e}"))?;
-                if actual.to_string() == expected { Ok(()) } else { Err(format!("quantiser.{kind}[{i}]: expected {expected}, got {actual}")) }
+                if actual.to_string() == expected {
+                    Ok(())
+                } else {
+                    Err(format!("quantiser.{kind}[{i}]: expected {expected}, got {actual}"))
+                }
             })),
         }
     }
@@ -41,7 +45,8 @@ fn answer(kind: &str, case: &Json) -> Result<u64, String> {
             let x = decimal(case, "x")?;
             // A case need not name an upper bound.
             let max = decimal(case, "max").unwrap_or_else(|_| x.clone());
-            let quantiser = Quantiser::linear(decimal(case, "min")?, max, decimal(case, "step")?).map_err(|e| e.to_string())?;
+            let quantiser =
+                Quantiser::linear(decimal(case, "min")?, max, decimal(case, "step")?).map_err(|e| e.to_string())?;
             if let Ok(bits) = text(case, "bits")
                 && bits != quantiser.bits().to_string()
             {
@@ -81,7 +86,11 @@ mod tests {
         let schema = Schema::fhir_r4();
         let fields: Vec<_> = schema.types().flat_map(|(_, t)| &t.fields).collect();
         let has = |f: &dyn Fn(&&&crate::Field) -> bool| fields.iter().filter(f).count() > 0;
-        assert!(has(&|f| f.index == IndexKind::Token) && has(&|f| f.index == IndexKind::Bridged) && has(&|f| f.index == IndexKind::Words));
+        assert!(
+            has(&|f| f.index == IndexKind::Token)
+                && has(&|f| f.index == IndexKind::Bridged)
+                && has(&|f| f.index == IndexKind::Words)
+        );
         assert!(has(&|f| matches!(f.index, IndexKind::Order(_))) && has(&|f| matches!(f.index, IndexKind::Cover(_))));
         assert!(has(&|f| f.scope == Scope::Merged) && has(&|f| f.scope == Scope::Isolated));
         assert!(Schema::parse(crate::DIABETES130).is_ok());

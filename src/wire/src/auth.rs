@@ -56,9 +56,17 @@ impl RequestParts<'_> {
     }
 
     /// The header value that signs this request.
-    pub fn sign(&self, by: &Identity, with_keys: bool, ts: u64, nonce: [u8; 16], rng: &mut impl rand_core::CryptoRng) -> String {
+    pub fn sign(
+        &self,
+        by: &Identity,
+        with_keys: bool,
+        ts: u64,
+        nonce: [u8; 16],
+        rng: &mut impl rand_core::CryptoRng,
+    ) -> String {
         let sig = by.sign(&self.digest(ts, &nonce), rng);
-        let mut out = format!("{SCHEME} id={},ts={ts},nonce={},sig={}", by.id(), hex::encode(nonce), hex::encode(sig.0));
+        let mut out =
+            format!("{SCHEME} id={},ts={ts},nonce={},sig={}", by.id(), hex::encode(nonce), hex::encode(sig.0));
         if with_keys {
             let p = by.public();
             out.push_str(&format!(",keys={}{}", hex::encode(p.enc_bytes()), hex::encode(p.sign_bytes())));

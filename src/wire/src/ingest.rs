@@ -247,7 +247,8 @@ impl InnerEntry {
                 }
                 4 | 5 => {
                     let (body, rest) = rest.split_first_chunk::<25>().ok_or(EntryError::Truncated)?;
-                    let (field, code) = (body.first_chunk().copied(), body.last_chunk().map(|c| u64::from_be_bytes(*c)));
+                    let (field, code) =
+                        (body.first_chunk().copied(), body.last_chunk().map(|c| u64::from_be_bytes(*c)));
                     let (Some(field), Some(code)) = (field, code) else { return Err(EntryError::Truncated) };
                     let bits = body[16];
                     check_order(bits, code)?;
@@ -264,13 +265,12 @@ impl InnerEntry {
 
 /// Checks that `bits` is a quantiser's width and `code` fits `bits + 16`.
 pub fn check_order(bits: u8, code: u64) -> Result<(), EntryError> {
-    if (8..=32).contains(&bits) && bits % 4 == 0 && code >> (u32::from(bits) + 16) == 0 {
+    if (8..=32).contains(&bits) && bits.is_multiple_of(4) && code >> (u32::from(bits) + 16) == 0 {
         Ok(())
     } else {
         Err(EntryError::Order)
     }
 }
-
 
 #[cfg(test)]
 mod tests {

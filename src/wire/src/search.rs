@@ -127,7 +127,14 @@ pub struct Ticket {
 
 impl Ticket {
     /// What the gate signs: domain, cloud, times, and the ids in fetch order.
-    pub fn digest(domain: &str, cloud: PrincipalId, nonce: &[u8; 16], issued_at: u64, expires_at: u64, ids: &[u8]) -> [u8; 32] {
+    pub fn digest(
+        domain: &str,
+        cloud: PrincipalId,
+        nonce: &[u8; 16],
+        issued_at: u64,
+        expires_at: u64,
+        ids: &[u8],
+    ) -> [u8; 32] {
         sha256(&[
             labels::TICKET.as_bytes(),
             &(domain.len() as u16).to_be_bytes(),
@@ -334,7 +341,7 @@ impl CloudClause {
     fn walk(&self, depth: usize, leaves: &mut usize) -> Result<(), ClauseError> {
         let depth = depth.checked_sub(1).ok_or(ClauseError::TooDeep)?;
         *leaves += match self {
-            Self::Terms(t) if t.len() % 16 != 0 => return Err(ClauseError::Terms),
+            Self::Terms(t) if !t.len().is_multiple_of(16) => return Err(ClauseError::Terms),
             Self::Terms(t) => (t.len() / 16).max(1),
             Self::Source(ids) => ids.len().max(1),
             _ => 1,

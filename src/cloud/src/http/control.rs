@@ -54,7 +54,11 @@ fn payload_is_stored(api: &Api, update: &UpdateRoster) -> Result<bool, Refusal> 
 }
 
 fn only_authority(api: &Api, call: &Call) -> Result<(), Refusal> {
-    if call.caller.id == api.domain.authority.id() { Ok(()) } else { Err(Refusal::forbidden("only the authority may do this")) }
+    if call.caller.id == api.domain.authority.id() {
+        Ok(())
+    } else {
+        Err(Refusal::forbidden("only the authority may do this"))
+    }
 }
 
 /// `GET /v1/stats`.
@@ -94,13 +98,16 @@ pub(super) struct ExcerptRecord {
 pub(super) async fn excerpt(State(api): State<Api>, uri: Uri, call: Call) -> Result<Json<Vec<ExcerptRecord>>, Refusal> {
     only_authority(&api, &call)?;
     let asked = uri.query().unwrap_or("n=10").strip_prefix("n=").and_then(|n| n.parse::<usize>().ok());
-    let n = asked.filter(|n| *n <= EXCERPT).ok_or_else(|| Refusal::malformed(format_args!("ask for ?n=0 to {EXCERPT} records")))?;
+    let n = asked
+        .filter(|n| *n <= EXCERPT)
+        .ok_or_else(|| Refusal::malformed(format_args!("ask for ?n=0 to {EXCERPT} records")))?;
     api.read(move |api| {
         let snapshot = api.store.snapshot().map_err(Refusal::internal)?;
         let mut out = Vec::with_capacity(n);
         for id in snapshot.ids(None, n).map_err(Refusal::internal)? {
             let Some(record) = snapshot.record(id).map_err(Refusal::internal)? else { continue };
-            let sealed = snapshot.sealed(&[id], usize::MAX).map_err(Refusal::internal)?.pop().flatten().unwrap_or_default();
+            let sealed =
+                snapshot.sealed(&[id], usize::MAX).map_err(Refusal::internal)?.pop().flatten().unwrap_or_default();
             out.push(ExcerptRecord {
                 id,
                 provider: record.provider,

@@ -7,8 +7,9 @@ use axum::{
 };
 use sealdex_net::{Call, Cbor, Refusal, clock::now_ms};
 use sealdex_wire::{
-    ProblemType, codec,
+    ProblemType,
     auth::sha256,
+    codec,
     consent::Accepted,
     ingest::{BatchReceipt, BatchUpload, UploadRecord, batch_digest},
     limits,
@@ -54,7 +55,9 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
         check(&upload)?;
         let entries = upload.records.iter().map(|r| (r.id, &r.index));
         let digest = batch_digest(&domain.name, upload.batch, provider, entries);
-        let gate = members.gate(upload.gate).ok_or_else(|| refused_gate("the batch names a gate that is not in the roster"))?;
+        let gate = members
+            .gate(upload.gate)
+            .ok_or_else(|| refused_gate("the batch names a gate that is not in the roster"))?;
         gate.verify(&digest, &upload.gate_signature)
             .map_err(|_| refused_gate("the gate's signature does not fit this batch, provider and index entries"))?;
         let body_sha256 = sha256(&[&call.body]);
@@ -83,7 +86,9 @@ fn check(upload: &BatchUpload) -> Result<(), Refusal> {
 }
 
 fn check_record(record: &UploadRecord) -> Result<(), Refusal> {
-    let wrong = |what: &str, bound: usize| Err(Refusal::malformed(format_args!("record {}: {what} (at most {bound})", record.id)));
+    let wrong = |what: &str, bound: usize| {
+        Err(Refusal::malformed(format_args!("record {}: {what} (at most {bound})", record.id)))
+    };
     let terms = &record.index.terms;
     if record.index.tag.is_empty() || record.index.tag.len() > limits::TAG {
         return wrong("the routing tag is missing or too long", limits::TAG);
@@ -135,9 +140,9 @@ pub(super) async fn search(State(api): State<Api>, call: Call) -> Result<Respons
 
 /// `POST /v1/records`: sealed records for whoever holds a ticket.
 pub(super) async fn records(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
-    let body = axum::body::to_bytes(body, TICKET_BODY)
-        .await
-        .map_err(|_| Refusal::new(ProblemType::TooLarge, format!("a ticket and its ids are at most {TICKET_BODY} bytes")))?;
+    let body = axum::body::to_bytes(body, TICKET_BODY).await.map_err(|_| {
+        Refusal::new(ProblemType::TooLarge, format!("a ticket and its ids are at most {TICKET_BODY} bytes"))
+    })?;
     let members = api.domain.members()?;
     api.read(move |api| {
         let fetch: FetchTicket = codec::from_cbor(&body).map_err(Refusal::malformed)?;

@@ -56,7 +56,10 @@ impl Api {
     }
 
     /// Runs a read off the event loop, a bounded number at once.
-    async fn read<T: Send + 'static>(&self, f: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+    async fn read<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
         let slot = self.readers.clone().acquire_owned().await.map_err(Refusal::internal)?;
         let api = self.clone();
         blocking(move || {

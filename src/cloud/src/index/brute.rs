@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sealdex_wire::search::{CloudClause, CloudCursor};
+use sealdex_wire::search::CloudCursor;
 
-use super::{Found, IndexError, IndexSearch, MergedIndex, is_after};
-use crate::store::{Snapshot, StoredRecord};
+use super::{Found, IndexError, IndexSearch, MergedIndex, is_after, matches};
+use crate::store::Snapshot;
 
 /// No index at all: every search reads every record.
 #[derive(Default)]
@@ -56,21 +56,5 @@ impl MergedIndex for BruteForce {
 
     fn bytes(&self) -> u64 {
         0
-    }
-}
-
-/// The meaning of a clause.
-fn matches(clause: &CloudClause, record: &StoredRecord) -> bool {
-    let mut terms = record.terms.chunks_exact(16);
-    match clause {
-        CloudClause::All => true,
-        CloudClause::Terms(any) => terms.any(|t| any.chunks_exact(16).any(|a| a == t)),
-        CloudClause::Range { tag, lo, hi } => terms.any(|t| {
-            t.starts_with(tag) && t.last_chunk().is_some_and(|c| (*lo..=*hi).contains(&u64::from_be_bytes(*c)))
-        }),
-        CloudClause::Source(providers) => providers.contains(&record.provider),
-        CloudClause::And(all) => all.iter().all(|c| matches(c, record)),
-        CloudClause::Or(any) => any.iter().any(|c| matches(c, record)),
-        CloudClause::Not(c) => !matches(c, record),
     }
 }

@@ -8,8 +8,11 @@ use tantivy::{
     query::{EnableScoring, Query},
 };
 
-use super::{Found, IndexError, IndexSearch};
+use super::{Found, IndexError, IndexSearch, matches, plan::Plan};
 use crate::store::Snapshot;
+
+/// Ids gathered beyond the page when records may still drop out.
+const SPARE: usize = 4096;
 
 /// Record ids of a segment's documents, from two columns.
 pub(super) struct RecordIds {
@@ -36,31 +39,43 @@ impl RecordIds {
 pub(super) fn find(
     searcher: &Searcher,
     snapshot: &dyn Snapshot,
-    query: &dyn Query,
+    plan: &Plan,
     search: &IndexSearch,
 ) -> Result<Vec<Found>, IndexError> {
     let mut found = Vec::new();
     let mut after = search.after.map(|c| c.id);
     loop {
-        let wanted = search.limit - found.len();
-        let ids = smallest(searcher, query, after, wanted)?;
+        // Some of what is found may not match the rest of the plan.
+        let spare = if plan.rest.is_empty() { 0 } else { SPARE };
+        let wanted = (search.limit - found.len()).saturating_add(spare);
+        let ids = smallest(searcher, &*plan.query, after, wanted)?;
         let last_page = ids.len() < wanted;
         after = ids.last().copied().or(after);
         for id in ids {
             // The index was brought to this very snapshot; a document without a record can only be
             // an index that was tampered with.
-            if let Some(record) = snapshot.record(id)? {
+            if let Some(record) = snapshot.record(id)?
+                && plan.rest.iter().all(|c| matches(c, &record))
+            {
                 found.push(Found { at: CloudCursor { code: 0, id }, record });
+                if found.len() == search.limit {
+                    return Ok(found);
+                }
             }
         }
-        if last_page || found.len() == search.limit {
+        if last_page {
             return Ok(found);
         }
     }
 }
 
 /// Up to `wanted` smallest ids of matches after `after`, ascending.
-fn smallest(searcher: &Searcher, query: &dyn Query, after: Option<RecordId>, wanted: usize) -> tantivy::Result<Vec<RecordId>> {
+fn smallest(
+    searcher: &Searcher,
+    query: &dyn Query,
+    after: Option<RecordId>,
+    wanted: usize,
+) -> tantivy::Result<Vec<RecordId>> {
     let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
     let mut best: Vec<RecordId> = Vec::new();
     // Twice what is needed is gathered between two selections: linear in all.

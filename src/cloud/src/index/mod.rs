@@ -8,6 +8,7 @@
 mod brute;
 mod by_id;
 mod docs;
+mod plan;
 mod query;
 mod sorted;
 mod tantivy;
@@ -81,6 +82,22 @@ pub trait MergedIndex: Send + Sync + 'static {
 
     /// Bytes on disk.
     fn bytes(&self) -> u64;
+}
+
+/// Whether a record matches a clause: what every index must agree with.
+fn matches(clause: &CloudClause, record: &StoredRecord) -> bool {
+    let mut terms = record.terms.chunks_exact(16);
+    match clause {
+        CloudClause::All => true,
+        CloudClause::Terms(any) => terms.any(|t| any.chunks_exact(16).any(|a| a == t)),
+        CloudClause::Range { tag, lo, hi } => terms.any(|t| {
+            t.starts_with(tag) && t.last_chunk().is_some_and(|c| (*lo..=*hi).contains(&u64::from_be_bytes(*c)))
+        }),
+        CloudClause::Source(providers) => providers.contains(&record.provider),
+        CloudClause::And(all) => all.iter().all(|c| matches(c, record)),
+        CloudClause::Or(any) => any.iter().any(|c| matches(c, record)),
+        CloudClause::Not(c) => !matches(c, record),
+    }
 }
 
 /// Whether `at` comes after `cursor` in the asked order.

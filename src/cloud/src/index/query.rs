@@ -8,8 +8,8 @@ use sealdex_wire::search::CloudClause;
 use tantivy::{
     DocId, DocSet, Score, SegmentReader, TantivyError, Term,
     query::{
-        AllQuery, BooleanQuery, ConstScorer, EmptyQuery, EmptyScorer, EnableScoring, Explanation, Occur, Query, Scorer, TermQuery,
-        Weight,
+        AllQuery, BooleanQuery, ConstScorer, EmptyQuery, EmptyScorer, EnableScoring, Explanation, Occur, Query, Scorer,
+        TermQuery, Weight,
     },
     schema::{Field, IndexRecordOption},
 };

@@ -15,7 +15,9 @@ use tantivy::{
     termdict::TermStreamer,
 };
 
-use super::{Found, IndexError, IndexSearch, by_id::RecordIds, docs::DocBits, is_after, query::order_term};
+use super::{
+    Found, IndexError, IndexSearch, by_id::RecordIds, docs::DocBits, is_after, matches, plan::Plan, query::order_term,
+};
 use crate::store::Snapshot;
 
 /// Terms walked per match before the matches' own codes are read instead. Reading a record costs
@@ -35,17 +37,17 @@ struct Matches {
 pub(super) fn find(
     searcher: &Searcher,
     snapshot: &dyn Snapshot,
-    query: &dyn Query,
+    plan: &Plan,
     search: &IndexSearch,
     sort: CloudSort,
     terms: Field,
 ) -> Result<Vec<Found>, IndexError> {
-    let segments = matches(searcher, query, terms)?;
+    let segments = gather(searcher, &*plan.query, terms)?;
     let total: usize = segments.iter().map(|m| m.docs.len()).sum();
     if total == 0 {
         return Ok(Vec::new());
     }
-    let mut page = Page { snapshot, search, sort, found: Vec::new() };
+    let mut page = Page { snapshot, plan, search, sort, found: Vec::new() };
     if !page.walk(&segments, FREE_TERMS + TERMS_PER_MATCH * total)? {
         page.found.clear();
         page.read_all(&segments)?;
@@ -53,7 +55,7 @@ pub(super) fn find(
     Ok(page.found)
 }
 
-fn matches(searcher: &Searcher, query: &dyn Query, terms: Field) -> tantivy::Result<Vec<Matches>> {
+fn gather(searcher: &Searcher, query: &dyn Query, terms: Field) -> tantivy::Result<Vec<Matches>> {
     let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
     let mut out = Vec::new();
     for reader in searcher.segment_readers() {
@@ -70,6 +72,7 @@ fn matches(searcher: &Searcher, query: &dyn Query, terms: Field) -> tantivy::Res
 
 struct Page<'a> {
     snapshot: &'a dyn Snapshot,
+    plan: &'a Plan,
     search: &'a IndexSearch,
     sort: CloudSort,
     found: Vec<Found>,
@@ -116,6 +119,7 @@ impl Page<'_> {
         }
         if let Some(record) = self.snapshot.record(at.id)?
             && record.sort_code(&self.sort.tag, self.sort.descending) == Some(at.code)
+            && self.plan.rest.iter().all(|c| matches(c, &record))
         {
             self.found.push(Found { at, record });
         }
@@ -128,7 +132,9 @@ impl Page<'_> {
         for m in segments {
             for id in m.docs.iter().map(|doc| m.ids.get(doc)) {
                 let record = self.snapshot.record(id)?;
-                let Some(code) = record.and_then(|r| r.sort_code(&self.sort.tag, self.sort.descending)) else { continue };
+                let Some(code) = record.and_then(|r| r.sort_code(&self.sort.tag, self.sort.descending)) else {
+                    continue;
+                };
                 if is_after(CloudCursor { code, id }, self.search.after, self.sort.descending) {
                     places.push((code, id));
                 }
@@ -138,7 +144,10 @@ impl Page<'_> {
         if self.sort.descending {
             places.reverse();
         }
-        for (code, id) in places.into_iter().take(self.search.limit) {
+        for (code, id) in places {
+            if self.found.len() == self.search.limit {
+                break;
+            }
             self.take(CloudCursor { code, id })?;
         }
         Ok(())
@@ -169,12 +178,14 @@ impl<'a> Run<'a> {
     }
 
     fn advance(&mut self) {
-        self.code = if self.stream.advance() { self.stream.key().last_chunk().map(|c| u64::from_be_bytes(*c)) } else { None };
+        self.code =
+            if self.stream.advance() { self.stream.key().last_chunk().map(|c| u64::from_be_bytes(*c)) } else { None };
     }
 
     /// Adds the ids of matches at the current term.
     fn collect(&self, out: &mut Vec<sealdex_crypto::RecordId>) -> tantivy::Result<()> {
-        let mut postings = self.matches.index.read_postings_from_terminfo(self.stream.value(), IndexRecordOption::Basic)?;
+        let mut postings =
+            self.matches.index.read_postings_from_terminfo(self.stream.value(), IndexRecordOption::Basic)?;
         let mut doc: DocId = postings.doc();
         while doc != TERMINATED {
             if self.matches.docs.contains(doc) {

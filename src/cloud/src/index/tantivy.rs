@@ -26,7 +26,8 @@ use tantivy::{
 use super::{
     Found, IndexError, IndexSearch, MergedIndex,
     by_id::{self, RecordIds},
-    query::{self, Fields},
+    plan,
+    query::Fields,
     sorted,
 };
 use crate::store::{Snapshot, StoredRecord};
@@ -74,8 +75,11 @@ impl TantivyIndex {
             }
         };
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        let options =
-            IndexWriterOptions::builder().num_worker_threads(1).num_merge_threads(1).memory_budget_per_thread(WRITER_MEMORY).build();
+        let options = IndexWriterOptions::builder()
+            .num_worker_threads(1)
+            .num_merge_threads(1)
+            .memory_budget_per_thread(WRITER_MEMORY)
+            .build();
         let writer: IndexWriter = index.writer_with_options(options)?;
         let mut merge = LogMergePolicy::default();
         merge.set_min_num_segments(6);
@@ -165,10 +169,10 @@ impl MergedIndex for TantivyIndex {
         if search.limit == 0 {
             return Ok(Vec::new());
         }
-        let query = query::compile(&search.clause, self.fields);
+        let plan = plan::plan(&searcher, &search.clause, self.fields)?;
         match search.sort {
-            None => by_id::find(&searcher, &*snapshot, &*query, search),
-            Some(sort) => sorted::find(&searcher, &*snapshot, &*query, search, sort, self.fields.terms),
+            None => by_id::find(&searcher, &*snapshot, &plan, search),
+            Some(sort) => sorted::find(&searcher, &*snapshot, &plan, search, sort, self.fields.terms),
         }
     }
 

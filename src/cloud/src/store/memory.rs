@@ -29,7 +29,11 @@ impl State {
     fn accept(&mut self, batch: &NewBatch) -> Result<BatchReceipt, Refused> {
         if let Some((provider, body, receipt)) = self.batches.get(&batch.batch) {
             let same = *provider == batch.provider && *body == batch.body_sha256;
-            return if same { Ok(BatchReceipt { duplicate: true, ..receipt.clone() }) } else { Err(Refused::BatchReused(batch.batch)) };
+            return if same {
+                Ok(BatchReceipt { duplicate: true, ..receipt.clone() })
+            } else {
+                Err(Refused::BatchReused(batch.batch))
+            };
         }
         let mut seen = HashSet::new();
         if let Some(twice) = batch.records.iter().find(|r| !seen.insert(r.id)) {

@@ -92,7 +92,9 @@ pub struct Totals {
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refused {
     /// The batch id stands for other bytes or another provider.
-    #[error("batch {0} was accepted before with other contents or from another provider: give new contents a new batch id")]
+    #[error(
+        "batch {0} was accepted before with other contents or from another provider: give new contents a new batch id"
+    )]
     BatchReused(BatchId),
     /// A record id came in another batch.
     #[error("record {0} exists already in another batch: every version of a record needs a new id")]

@@ -19,8 +19,8 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
-    TableDefinition, WriteTransaction,
+    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    Table, TableDefinition, WriteTransaction,
 };
 use sealdex_crypto::{PrincipalId, RecordId};
 use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
@@ -111,7 +111,8 @@ impl SealedStore for RedbStore {
     fn totals(&self) -> Result<Totals, StoreError> {
         let tx = self.db.begin_read().map_err(failed)?;
         let counters = tx.open_table(COUNTERS).map_err(failed)?;
-        let count = |name| -> Result<u64, StoreError> { Ok(counters.get(name).map_err(failed)?.map_or(0, |v| v.value())) };
+        let count =
+            |name| -> Result<u64, StoreError> { Ok(counters.get(name).map_err(failed)?.map_or(0, |v| v.value())) };
         let mut providers = Vec::new();
         for entry in tx.open_table(PROVIDERS).map_err(failed)?.iter().map_err(failed)? {
             let (id, n) = entry.map_err(failed)?;
@@ -209,7 +210,11 @@ impl<'t> Tables<'t> {
     }
 
     /// Ids of the older versions that `winners` replace.
-    fn check_origins(&self, batch: &NewBatch, winners: &[&UploadRecord]) -> Result<Result<Vec<RecordId>, Refused>, StoreError> {
+    fn check_origins(
+        &self,
+        batch: &NewBatch,
+        winners: &[&UploadRecord],
+    ) -> Result<Result<Vec<RecordId>, Refused>, StoreError> {
         let mut replaced = Vec::new();
         for record in winners {
             let Some(older) = self.origins.get(&record.index.origin.0).map_err(failed)? else { continue };
@@ -250,7 +255,12 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn insert(&mut self, batch: &NewBatch, receipt: &BatchReceipt, winners: &[&UploadRecord]) -> Result<(), StoreError> {
+    fn insert(
+        &mut self,
+        batch: &NewBatch,
+        receipt: &BatchReceipt,
+        winners: &[&UploadRecord],
+    ) -> Result<(), StoreError> {
         let mut packed = Vec::new();
         let mut bytes = 0;
         for record in winners {

@@ -88,7 +88,10 @@ pub(crate) fn change(row: &[u8]) -> Result<Change, StoreError> {
     let mut parse = || -> Option<Change> {
         let added = usize::try_from(u32::from_be_bytes(take(&mut rest)?)).ok()?.checked_mul(16)?;
         let (added, replaced) = rest.split_at_checked(added)?;
-        replaced.len().is_multiple_of(16).then(|| Change { added: ids(added).collect(), replaced: ids(replaced).collect() })
+        replaced
+            .len()
+            .is_multiple_of(16)
+            .then(|| Change { added: ids(added).collect(), replaced: ids(replaced).collect() })
     };
     parse().ok_or(StoreError::Damaged("changes"))
 }

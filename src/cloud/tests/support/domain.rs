@@ -62,9 +62,16 @@ impl Domain {
             version,
             authority: PublicKeys::from(&self.authority.public()),
             gates: vec![server(PublicKeys::from(&self.gate.public()), self.gate.id())],
-            clouds: vec![server(PublicKeys::from(&Identity::from_seed(&IdentitySeed::from_bytes(&CLOUD_SEED)).public()), self.cloud)],
+            clouds: vec![server(
+                PublicKeys::from(&Identity::from_seed(&IdentitySeed::from_bytes(&CLOUD_SEED)).public()),
+                self.cloud,
+            )],
             everyone: PublicKeys::from(&identity(9).public()),
-            members: vec![member(&self.hospital, None), member(&self.ward, Some(self.hospital.id())), member(&self.other, None)],
+            members: vec![
+                member(&self.hospital, None),
+                member(&self.ward, Some(self.hospital.id())),
+                member(&self.other, None),
+            ],
         }
     }
 
@@ -104,7 +111,11 @@ pub(crate) fn peer(addr: SocketAddr, cloud: PrincipalId, who: Option<Arc<Identit
 }
 
 pub(crate) fn keys() -> CloudKeys {
-    CloudKeys { domain: DOMAIN.into(), authority: PublicKeys::from(&identity(1).public()), seed: SecretBytes(CLOUD_SEED) }
+    CloudKeys {
+        domain: DOMAIN.into(),
+        authority: PublicKeys::from(&identity(1).public()),
+        seed: SecretBytes(CLOUD_SEED),
+    }
 }
 
 /// The key file's contents.

@@ -24,7 +24,9 @@ pub(super) fn items(file: File, path: Arc<Path>) -> Items {
     }
     let json: Json = match serde_json::from_slice(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes)) {
         Ok(json) => json,
-        Err(e) => return rejected(e.line() as u64, RejectReason::Json(format!("line {}, column {}", e.line(), e.column()))),
+        Err(e) => {
+            return rejected(e.line() as u64, RejectReason::Json(format!("line {}, column {}", e.line(), e.column())));
+        }
     };
     match json.get("resourceType").and_then(Json::as_str) {
         Some("Bundle") => entries(json, path),
@@ -49,7 +51,8 @@ fn entries(mut bundle: Json, path: Arc<Path>) -> Items {
         _ => Vec::new(),
     };
     let mut names = HashMap::new();
-    let uuid = |e: &Json| e.get("fullUrl").and_then(Json::as_str).and_then(|u| u.strip_prefix("urn:uuid:")).map(str::to_owned);
+    let uuid =
+        |e: &Json| e.get("fullUrl").and_then(Json::as_str).and_then(|u| u.strip_prefix("urn:uuid:")).map(str::to_owned);
     for entry in &list {
         let resource = &entry["resource"];
         let id = resource["id"].as_str().map(str::to_owned).or_else(|| uuid(entry));
@@ -61,7 +64,9 @@ fn entries(mut bundle: Json, path: Arc<Path>) -> Items {
         let fail = |reason| SourceItem::Rejected(RejectedLine { file: path.to_path_buf(), line: number, reason });
         let own_id = uuid(&entry);
         let mut resource = entry["resource"].take();
-        let Some(object) = resource.as_object_mut() else { return fail(RejectReason::Entry("the entry has no resource")) };
+        let Some(object) = resource.as_object_mut() else {
+            return fail(RejectReason::Entry("the entry has no resource"));
+        };
         if !object.contains_key("id") {
             match own_id.filter(|id| legal_id(id)) {
                 Some(id) => object.insert("id".into(), id.into()),

@@ -92,7 +92,9 @@ pub enum SourceError {
         cause: io::Error,
     },
     /// Not a kind of file that holds records.
-    #[error("{0}: not a kind of file Sealdex reads: .ndjson, .json (Bundle or resource), .csv, .csv.gz, or a folder of them")]
+    #[error(
+        "{0}: not a kind of file Sealdex reads: .ndjson, .json (Bundle or resource), .csv, .csv.gz, or a folder of them"
+    )]
     Kind(PathBuf),
     /// A table without a mapping.
     #[error("{0}: a CSV file needs a mapping that says which columns identify rows and patients: give --mapping FILE")]

@@ -63,7 +63,8 @@ impl Rows {
         for (i, column) in self.columns.iter().enumerate() {
             let Some(value) = cell(i) else { continue };
             let json = if column.number {
-                let number: serde_json::Number = value.parse().map_err(|_| RejectReason::Number(column.name.clone()))?;
+                let number: serde_json::Number =
+                    value.parse().map_err(|_| RejectReason::Number(column.name.clone()))?;
                 Json::Number(number)
             } else {
                 value.into()
@@ -84,7 +85,8 @@ impl Iterator for Rows {
         let mut row = csv::ByteRecord::new();
         let read = self.reader.read_byte_record(&mut row);
         let line = row.position().map_or(0, csv::Position::line);
-        let rejected = |reason| Some(SourceItem::Rejected(RejectedLine { file: self.file.to_path_buf(), line, reason }));
+        let rejected =
+            |reason| Some(SourceItem::Rejected(RejectedLine { file: self.file.to_path_buf(), line, reason }));
         match read {
             Ok(false) => {
                 self.done = true;

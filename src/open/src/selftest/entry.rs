@@ -13,9 +13,7 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn value(&self, name: &str) -> Result<&'a Value, String> {
-        self.0
-            .get(name)
-            .ok_or_else(|| format!("field {name} is missing"))
+        self.0.get(name).ok_or_else(|| format!("field {name} is missing"))
     }
 
     pub(super) fn object(&self, name: &str) -> Result<Entry<'a>, String> {
@@ -92,25 +90,13 @@ pub(super) fn same(what: &str, found: &[u8], expected: &[u8]) -> Result<(), Stri
 }
 
 /// Compares integers and the like with the known answer.
-pub(super) fn equal<T: PartialEq + std::fmt::Debug>(
-    what: &str,
-    found: T,
-    expected: T,
-) -> Result<(), String> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(format!("{what} is {found:?}, should be {expected:?}"))
-    }
+pub(super) fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{what} is {found:?}, should be {expected:?}")) }
 }
 
 /// Compares a secret with the known answer; neither is printed.
 pub(super) fn same_secret(what: &str, found: &[u8], expected: &[u8]) -> Result<(), String> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(format!("{what} is not the one expected"))
-    }
+    if found == expected { Ok(()) } else { Err(format!("{what} is not the one expected")) }
 }
 
 /// Turns a failed operation into a failure of the entry.
@@ -120,11 +106,7 @@ pub(super) fn done<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) ->
 
 /// Demands that something be refused.
 pub(super) fn refused(what: &str, refused: bool) -> Result<(), String> {
-    if refused {
-        Ok(())
-    } else {
-        Err(format!("{what} is accepted and should not be"))
-    }
+    if refused { Ok(()) } else { Err(format!("{what} is accepted and should not be")) }
 }
 
 pub(super) fn integer(name: &str, value: &Value) -> Result<u64, String> {
@@ -145,9 +127,7 @@ pub(super) fn narrow<T: TryFrom<u64>>(name: &str, value: u64) -> Result<T, Strin
 }
 
 fn text<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
-    value
-        .as_str()
-        .ok_or_else(|| format!("field {name} is not a string"))
+    value.as_str().ok_or_else(|| format!("field {name} is not a string"))
 }
 
 fn bytes(name: &str, value: &Value) -> Result<Vec<u8>, String> {
@@ -157,9 +137,7 @@ fn bytes(name: &str, value: &Value) -> Result<Vec<u8>, String> {
 fn array<const N: usize>(name: &str, value: &Value) -> Result<[u8; N], String> {
     let bytes = bytes(name, value)?;
     let found = bytes.len();
-    bytes
-        .try_into()
-        .map_err(|_| format!("field {name} has {found} bytes, should have {N}"))
+    bytes.try_into().map_err(|_| format!("field {name} has {found} bytes, should have {N}"))
 }
 
 fn scalar(name: &str, value: &Value) -> Result<Scalar, String> {

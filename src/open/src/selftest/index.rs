@@ -1,9 +1,9 @@
 //! Sections 8 and 9: tokens, terms, bridged tokens, order codes.
 
 use sealdex_crypto::{
-    Bits, BridgeScalar, DomainMaster, FieldToken, FieldTokenKey, GateOrderSecret, InnerOrderKey,
-    MemberKey, MemberOrderSecret, MemberTokenSecret, NoiseKey, OuterOrderKey, RecordId, ScopeKey,
-    TermKey, WalkKey, field_token, interval, mul_many, noise, order_term, token_point,
+    Bits, BridgeScalar, DomainMaster, FieldToken, FieldTokenKey, GateOrderSecret, InnerOrderKey, MemberKey,
+    MemberOrderSecret, MemberTokenSecret, NoiseKey, OuterOrderKey, RecordId, ScopeKey, TermKey, WalkKey, field_token,
+    interval, mul_many, noise, order_term, token_point,
 };
 
 use super::entry::{Entry, done, equal, integer, same, same_secret};
@@ -35,11 +35,7 @@ pub(super) fn bridged_token(entry: &Entry<'_>) -> Result<(), String> {
 
     let check = |entry: &Entry<'_>, member: &MemberKey, bridge: &BridgeScalar| {
         same("key", member.to_bytes().as_slice(), &entry.bytes("key")?)?;
-        same(
-            "bridge",
-            bridge.to_bytes().as_slice(),
-            &entry.bytes("bridge")?,
-        )?;
+        same("bridge", bridge.to_bytes().as_slice(), &entry.bytes("bridge")?)?;
         let inner = done("inner", member.inner(domain, field, &value))?;
         same("inner", &inner.to_bytes(), &entry.bytes("inner")?)?;
         let bridge = BridgeScalar::from_scalar(entry.scalar("bridge")?);
@@ -106,18 +102,10 @@ impl Layers {
 
         let member = MemberOrderSecret::from_bytes(&entry.array("member_order_secret")?);
         let inner_key = InnerOrderKey::derive_bytes(&member, domain, field, epoch);
-        same_secret(
-            "inner_key",
-            inner_key.as_slice(),
-            &entry.bytes("inner_key")?,
-        )?;
+        same_secret("inner_key", inner_key.as_slice(), &entry.bytes("inner_key")?)?;
         let gate = GateOrderSecret::from_bytes(&entry.array("gate_order_secret")?);
         let outer_key = OuterOrderKey::derive_bytes(&gate, domain, &token, epoch, &scope);
-        same_secret(
-            "outer_key",
-            outer_key.as_slice(),
-            &entry.bytes("outer_key")?,
-        )?;
+        same_secret("outer_key", outer_key.as_slice(), &entry.bytes("outer_key")?)?;
         Ok(Self {
             bits: done("bits", Bits::new(entry.u8("bits")?))?,
             field: field.to_owned(),
@@ -155,11 +143,7 @@ impl Layers {
         let inner = done("query inner", self.inner.bounds(self.bits, from, to))?;
         equal("query inner", inner, pair(query, "inner")?)?;
         let outer = self.outer.bounds(self.bits, inner.0, inner.1);
-        equal(
-            "query outer",
-            done("query outer", outer)?,
-            pair(query, "outer")?,
-        )
+        equal("query outer", done("query outer", outer)?, pair(query, "outer")?)
     }
 }
 

@@ -64,10 +64,7 @@ impl Report {
 
 impl SectionReport {
     fn new(name: &str, results: impl IntoIterator<Item = Result<(), String>>) -> Self {
-        let mut report = Self {
-            name: name.to_owned(),
-            ..Self::default()
-        };
+        let mut report = Self { name: name.to_owned(), ..Self::default() };
         for result in results {
             match result {
                 Ok(()) => report.passed += 1,
@@ -114,23 +111,17 @@ pub fn run(json: &str, others: &[(&str, SectionCheck<'_>)]) -> Report {
         Ok(file) => file,
         Err(error) => {
             let failure = SectionReport::failure("file", format!("the file is not JSON: {error}"));
-            return Report {
-                sections: vec![failure],
-            };
+            return Report { sections: vec![failure] };
         }
     };
     let Some(fields) = file.as_object() else {
         let failure = SectionReport::failure("file", "the file is not an object".to_owned());
-        return Report {
-            sections: vec![failure],
-        };
+        return Report { sections: vec![failure] };
     };
     let mut report = Report::default();
     if !fields.contains_key("suite") {
         let missing = "the file does not name its suite".to_owned();
-        report
-            .sections
-            .push(SectionReport::failure("suite", missing));
+        report.sections.push(SectionReport::failure("suite", missing));
     }
     for (name, content) in fields {
         report.sections.extend(check_field(name, content, others));
@@ -138,11 +129,7 @@ pub fn run(json: &str, others: &[(&str, SectionCheck<'_>)]) -> Report {
     report
 }
 
-fn check_field(
-    name: &str,
-    content: &Value,
-    others: &[(&str, SectionCheck<'_>)],
-) -> Option<SectionReport> {
+fn check_field(name: &str, content: &Value, others: &[(&str, SectionCheck<'_>)]) -> Option<SectionReport> {
     match (name, content.as_str()) {
         ("suite", Some(SUITE)) | ("note", Some(_)) => return None,
         ("suite", found) => {
@@ -163,8 +150,9 @@ fn check_field(
         let message = format!("section {name} is not a list");
         return Some(SectionReport::failure(name, message));
     };
-    let results = entries.iter().enumerate().map(|(index, value)| {
-        check(&Entry::new(value)).map_err(|why| format!("{name}[{index}]: {why}"))
-    });
+    let results = entries
+        .iter()
+        .enumerate()
+        .map(|(index, value)| check(&Entry::new(value)).map_err(|why| format!("{name}[{index}]: {why}")));
     Some(SectionReport::new(name, results))
 }

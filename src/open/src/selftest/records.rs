@@ -1,9 +1,8 @@
 //! Sections 4 to 7: capsules, grants, routing tags, sealed records.
 
 use sealdex_crypto::{
-    Capsule, CapsuleKey, DleqProof, GateTagKey, PrincipalId, RecordHeader, RecordId,
-    Reencapsulated, RekeyScalar, RoutingInfo, dleq, encapsulate_with, make_tag, open_tag,
-    reencapsulate, reencapsulate_many, seal_record, shamir,
+    Capsule, CapsuleKey, DleqProof, GateTagKey, PrincipalId, RecordHeader, RecordId, Reencapsulated, RekeyScalar,
+    RoutingInfo, dleq, encapsulate_with, make_tag, open_tag, reencapsulate, reencapsulate_many, seal_record, shamir,
 };
 
 use super::entry::{Entry, done, equal, integer, narrow, refused, same, same_secret};
@@ -16,11 +15,7 @@ const CONTENT_LIMIT: usize = 64 << 20;
 pub(super) fn capsule(entry: &Entry<'_>) -> Result<(), String> {
     let owner = SectionSecret::from_scalar(entry.scalar("owner_secret")?);
     let public = entry.point("owner_public")?;
-    same(
-        "owner_public",
-        &owner.public().to_bytes(),
-        &public.to_bytes(),
-    )?;
+    same("owner_public", &owner.public().to_bytes(), &public.to_bytes())?;
     let context = entry.bytes("context")?;
     check_parts(&[&context])?;
     let key = entry.bytes("key")?;
@@ -30,22 +25,14 @@ pub(super) fn capsule(entry: &Entry<'_>) -> Result<(), String> {
     same_secret("the writer's key", made_key.expose(), &key)?;
 
     let given = Capsule::from(entry.point("capsule")?);
-    same_secret(
-        "the owner's key",
-        owner.open(&given, &context).expose(),
-        &key,
-    )
+    same_secret("the owner's key", owner.open(&given, &context).expose(), &key)
 }
 
 pub(super) fn grant(entry: &Entry<'_>) -> Result<(), String> {
     let owner = SectionSecret::from_scalar(entry.scalar("owner_secret")?);
     let user = ReaderKey::from_scalar(entry.scalar("user_secret")?);
     let (a_pub, b_pub) = (entry.point("owner_public")?, entry.point("user_public")?);
-    same(
-        "owner_public",
-        &owner.public().to_bytes(),
-        &a_pub.to_bytes(),
-    )?;
+    same("owner_public", &owner.public().to_bytes(), &a_pub.to_bytes())?;
     same("user_public", &user.public().to_bytes(), &b_pub.to_bytes())?;
 
     let keys = make_grant(&owner, &b_pub, &entry.scalar("x")?);
@@ -57,11 +44,7 @@ pub(super) fn grant(entry: &Entry<'_>) -> Result<(), String> {
     refused("an R of another scalar", rk.matches(&entry.point("R")?))?;
     let capsule = Capsule::from(entry.point("capsule")?);
     let turned = reencapsulate(&rk, &capsule);
-    same(
-        "reencapsulated",
-        &turned.to_bytes(),
-        &entry.bytes("reencapsulated")?,
-    )?;
+    same("reencapsulated", &turned.to_bytes(), &entry.bytes("reencapsulated")?)?;
     let many = reencapsulate_many(&[(&rk, capsule), (&rk, capsule)]);
     equal("a batch", many, vec![turned.to_bytes(); 2])?;
 
@@ -69,48 +52,22 @@ pub(super) fn grant(entry: &Entry<'_>) -> Result<(), String> {
     check_parts(&[&context])?;
     let x_pub = entry.point("X")?;
     let d = user.rekey_secret(&x_pub, &a_pub);
-    same_secret(
-        "the user's key",
-        d.open(&capsule, &turned, &a_pub, &context).expose(),
-        &key,
-    )?;
-    same_secret(
-        "the owner's key",
-        owner.open(&capsule, &context).expose(),
-        &key,
-    )?;
+    same_secret("the user's key", d.open(&capsule, &turned, &a_pub, &context).expose(), &key)?;
+    same_secret("the owner's key", owner.open(&capsule, &context).expose(), &key)?;
 
-    let turns = Turn {
-        rk,
-        capsule,
-        turned,
-    };
+    let turns = Turn { rk, capsule, turned };
     proof(&entry.object("proof")?, &turns)?;
     threshold(&entry.object("threshold")?, &turns)?;
 
     let rotate = entry.object("rotate")?;
     let new_user = ReaderKey::from_scalar(rotate.scalar("new_user_secret")?);
     let factor = rotation_factor(&user, &new_user, &x_pub, &a_pub);
-    same(
-        "factor",
-        factor.to_bytes().as_slice(),
-        &rotate.bytes("factor")?,
-    )?;
+    same("factor", factor.to_bytes().as_slice(), &rotate.bytes("factor")?)?;
     let new_rk = turns.rk.rotate(&rotate.scalar("factor")?);
-    same(
-        "new_rk",
-        new_rk.to_bytes().as_slice(),
-        &rotate.bytes("new_rk")?,
-    )?;
+    same("new_rk", new_rk.to_bytes().as_slice(), &rotate.bytes("new_rk")?)?;
     let turned = reencapsulate(&new_rk, &capsule);
-    same(
-        "rotated",
-        &turned.to_bytes(),
-        &rotate.bytes("reencapsulated")?,
-    )?;
-    let opened = new_user
-        .rekey_secret(&x_pub, &a_pub)
-        .open(&capsule, &turned, &a_pub, &context);
+    same("rotated", &turned.to_bytes(), &rotate.bytes("reencapsulated")?)?;
+    let opened = new_user.rekey_secret(&x_pub, &a_pub).open(&capsule, &turned, &a_pub, &context);
     same_secret("the new user's key", opened.expose(), &key)?;
     let old = d.open(&capsule, &turned, &a_pub, &context);
     refused("the old group key", old.expose().as_slice() != key)
@@ -128,10 +85,7 @@ fn proof(entry: &Entry<'_>, turn: &Turn) -> Result<(), String> {
     let made = dleq::prove_with(&nonce, &turn.rk, &turn.capsule, &turn.turned);
     same("c", &made.c, &entry.bytes("c")?)?;
     same("z", &made.z, &entry.bytes("z")?)?;
-    let given = DleqProof {
-        c: entry.array("c")?,
-        z: entry.array("z")?,
-    };
+    let given = DleqProof { c: entry.array("c")?, z: entry.array("z")? };
     let r_pub = turn.rk.public();
     let verified = dleq::verify(&r_pub, &turn.capsule, &turn.turned, &given);
     done("proof", verified)?;
@@ -148,20 +102,14 @@ fn threshold(entry: &Entry<'_>, turn: &Turn) -> Result<(), String> {
     let count = narrow("shares", known.len() as u64)?;
     let shares = shamir::split_with(turn.rk.scalar(), &coefficients, count);
     for (share, known) in done("shares", shares)?.iter().zip(&known) {
-        same(
-            "share",
-            share.to_bytes().as_slice(),
-            known.to_bytes().as_slice(),
-        )?;
+        same("share", share.to_bytes().as_slice(), known.to_bytes().as_slice())?;
     }
     let (nodes, partials) = (entry.list("nodes")?, entry.points("partial")?);
     equal("number of partial results", partials.len(), nodes.len())?;
     let mut numbered = Vec::new();
     for (node, partial) in nodes.iter().zip(partials) {
         let node: u16 = narrow("nodes", integer("nodes", node)?)?;
-        let share = usize::from(node)
-            .checked_sub(1)
-            .and_then(|at| known.get(at));
+        let share = usize::from(node).checked_sub(1).and_then(|at| known.get(at));
         let share = share.ok_or_else(|| format!("there is no node {node}"))?;
         let made = turn.capsule.point().mul(share);
         same("partial", &made.to_bytes(), &partial.to_bytes())?;
@@ -188,10 +136,7 @@ pub(super) fn routing_tag(entry: &Entry<'_>) -> Result<(), String> {
     equal("opened tag", opened, info)?;
     let mut other = record_id;
     other.0[15] ^= 1;
-    refused(
-        "a tag of another record",
-        open_tag(&key, &other, &tag).is_err(),
-    )
+    refused("a tag of another record", open_tag(&key, &other, &tag).is_err())
 }
 
 pub(super) fn sealed_record(entry: &Entry<'_>) -> Result<(), String> {
@@ -205,11 +150,7 @@ pub(super) fn sealed_record(entry: &Entry<'_>) -> Result<(), String> {
         content_type: entry.text("content_type")?.to_owned(),
         capsule: entry.array("capsule")?,
     };
-    same(
-        "header",
-        &done("header", header.encode())?,
-        &entry.bytes("header")?,
-    )?;
+    same("header", &done("header", header.encode())?, &entry.bytes("header")?)?;
 
     let (encoding, content) = (entry.u8("encoding")?, entry.bytes("content")?);
     let sealed = entry.bytes("sealed")?;

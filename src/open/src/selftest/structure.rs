@@ -13,16 +13,9 @@ pub(super) fn padme(entry: &Entry<'_>) -> Result<(), String> {
 pub(super) fn cover(entry: &Entry<'_>) -> Result<(), String> {
     let bits = entry.u8("bits")?;
     let path = done("path", suite::path(bits, entry.u32("q")?))?;
-    let values: Vec<_> = path
-        .iter()
-        .map(|&(len, prefix)| suite::value_bytes(len, prefix).to_vec())
-        .collect();
+    let values: Vec<_> = path.iter().map(|&(len, prefix)| suite::value_bytes(len, prefix).to_vec()).collect();
     equal("path", path, nodes(entry, "path")?)?;
-    equal(
-        "values_of_path",
-        values,
-        entry.bytes_list("values_of_path")?,
-    )?;
+    equal("values_of_path", values, entry.bytes_list("values_of_path")?)?;
     let query = suite::cover(bits, entry.u32("from")?, entry.u32("to")?);
     equal("query", done("query", query)?, nodes(entry, "query")?)
 }

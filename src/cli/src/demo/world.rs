@@ -1,0 +1,309 @@
+//! Everyone in the demonstration: authority, servers, hospitals, patients, a clinician.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use indicatif::MultiProgress;
+use sealdex_client::{GrantRequest, Session, Wallet, owner};
+use sealdex_dataset::Manifest as DataManifest;
+use sealdex_fhir::{Mapping, total_bytes};
+use sealdex_net::clock::now_s;
+use sealdex_provider::{Manifest, Progress, PushSettings};
+use sealdex_wire::{consent::ANY_PURPOSE, ingest::CloudStats, roster::Role};
+use serde_json::Value as Json;
+
+use super::{
+    report::Ingest,
+    servers::{Server, free_port, peak_mb},
+};
+use crate::{
+    domain::{Authority, init},
+    failure::Failure,
+    output::table,
+    owners::{enrol_patients, patients_in, save_wallet},
+    passphrase::KeyOptions,
+    places::{AuthorityDir, Member},
+    push::{bar, follow, push_provider},
+};
+
+/// Who asks.
+pub(super) const CLINICIAN: &str = "dr-lindqvist";
+/// Hospitals that push at the same time.
+const AT_ONCE: usize = 2;
+
+/// A hospital and what it brings.
+struct Hospital {
+    name: String,
+    dir: PathBuf,
+    records: PathBuf,
+    member: Member,
+}
+
+/// Everyone.
+pub(super) struct World {
+    home: PathBuf,
+    authority: Authority,
+    gate: Server,
+    cloud: Server,
+    hospitals: Vec<Hospital>,
+    mapping: Option<Mapping>,
+    wallet: Wallet,
+    clinician: Member,
+    /// The clinician's session.
+    pub(super) session: Session,
+}
+
+/// One hospital per sub-folder.
+fn hospitals_in(data: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(data).map_err(|e| Failure::new(format!("{}: {e}", data.display())))?;
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if path.is_dir() && !name.starts_with('.') {
+            found.push((name, path));
+        }
+    }
+    if found.is_empty() {
+        return Err(Failure::new(format!(
+            "{} has no sub-folders; the demonstration takes one per hospital",
+            data.display()
+        )));
+    }
+    found.sort();
+    Ok(found)
+}
+
+impl World {
+    /// Founds the domain, starts the servers, enrols hospitals and clinician.
+    pub(super) async fn found(
+        home: &Path,
+        data: &Path,
+        schema: &str,
+        mapping: Option<Mapping>,
+    ) -> Result<Self, Failure> {
+        let keys = KeyOptions::plain();
+        let named = hospitals_in(data)?;
+        let (gate_port, cloud_port) = (free_port()?, free_port()?);
+        let dir = AuthorityDir(home.join("domain"));
+        let url = |port| format!("http://127.0.0.1:{port}");
+        init(&dir, "demo", &url(gate_port), &url(cloud_port), schema, &keys)?;
+        let (cloud_data, store) = (home.join("cloud"), home.join("gate.redb"));
+        let (cloud_key, gate_key) = (dir.cloud(), dir.gate());
+        let arguments: [&OsStr; 5] =
+            ["cloud".as_ref(), "--keys".as_ref(), cloud_key.as_ref(), "--dir".as_ref(), cloud_data.as_ref()];
+        let cloud = Server::start(&arguments, cloud_port, &home.join("cloud.log")).await?;
+        let arguments: [&OsStr; 5] =
+            ["gate".as_ref(), "--keys".as_ref(), gate_key.as_ref(), "--store".as_ref(), store.as_ref()];
+        let gate = Server::start(&arguments, gate_port, &home.join("gate.log")).await?;
+        let place = |kind: &str, name: &str| home.join(kind).join(name);
+        let mut members: Vec<_> =
+            named.iter().map(|(n, _)| (n.clone(), Role::Provider, place("providers", n))).collect();
+        members.push((CLINICIAN.into(), Role::User, place("users", CLINICIAN)));
+        let authority = Authority::open(dir, &keys, None)?.enrol(&members, &keys).await?;
+        let mut hospitals = Vec::new();
+        for (name, records) in named {
+            let dir = place("providers", &name);
+            let member = Member::open_dir(&dir, &keys, None).await?;
+            hospitals.push(Hospital { name, dir, records, member });
+        }
+        let clinician = Member::open_dir(&place("users", CLINICIAN), &keys, None).await?;
+        let session = Session::new(&clinician.http, &clinician.keys, clinician.trusted.clone())?;
+        let wallet = Wallet::new("demo", clinician.keys.secrets.authority);
+        Ok(Self { home: home.into(), authority, gate, cloud, hospitals, mapping, wallet, clinician, session })
+    }
+
+    /// Says who there is.
+    pub(super) fn introduce(&self, made: Option<&DataManifest>) {
+        let roster = &self.authority.ceremony.roster;
+        let mut t = table(&["party", "who", "holds"]);
+        t.add_row(["authority", "an offline ceremony", "the domain's master scalar; no records, no running server"]);
+        t.add_row(["cloud", &roster.clouds[0].url, "sealed records, 16-byte terms; no key to any of it"]);
+        t.add_row(["gate", &roster.gates[0].url, "scalars it multiplies with; no record, no reading key"]);
+        for h in &self.hospitals {
+            t.add_row(["hospital", &h.name, &h.records.display().to_string()]);
+        }
+        t.add_row(["clinician", CLINICIAN, "own key; reads what patients grant"]);
+        println!("{t}");
+        if let Some(made) = made {
+            println!(
+                "The records are generated: {} patients who do not exist, {} records.",
+                made.patients, made.resources
+            );
+        }
+    }
+
+    /// Every patient in the records gets keys, admits the hospitals that know them, and grants the
+    /// clinician everything.
+    pub(super) async fn consent(&mut self) -> Result<(), Failure> {
+        let started = Instant::now();
+        let mut published = 0;
+        for h in &self.hospitals {
+            let patients = patients_in(std::slice::from_ref(&h.records), self.mapping.as_ref(), &h.member.trusted)?;
+            published += enrol_patients(&mut self.wallet, &patients, &h.member, &h.dir.join("owners.ndjson")).await?;
+        }
+        save_wallet(&self.home.join("patients.key"), &self.wallet, &KeyOptions::plain())?;
+        let sections: Vec<String> = self.session.trusted().schema.patient_sections().map(|s| s.name.clone()).collect();
+        let reader = self.clinician.keys.identity.public();
+        let now = now_s();
+        let owners: Vec<owner::Owner> = self.wallet.owners.values().map(|e| e.owner()).collect();
+        let mut granted = 0;
+        for part in owners.chunks(4096) {
+            let requests: Vec<_> = part
+                .iter()
+                .flat_map(|owner| {
+                    sections.iter().map(move |section| {
+                        let request = GrantRequest {
+                            domain: "demo",
+                            reader,
+                            section,
+                            epoch: 0,
+                            purpose: ANY_PURPOSE,
+                            not_before: now.saturating_sub(60),
+                            not_after: now + 86_400,
+                        };
+                        (owner, request)
+                    })
+                })
+                .collect();
+            // Signed by the owners; carried by a member, as a hospital's front desk would.
+            granted += owner::grant_all(&self.clinician.gate, &requests).await?;
+        }
+        println!(
+            "{} patients, each with a key for every one of {} sections: {}",
+            owners.len(),
+            sections.len(),
+            sections.join(", ")
+        );
+        println!(
+            "{published} signed profiles and {granted} signed grants in {:.1} s.",
+            started.elapsed().as_secs_f64()
+        );
+        Ok(())
+    }
+
+    /// All hospitals push, some at once.
+    pub(super) async fn push(&self) -> Result<Ingest, Failure> {
+        let started = Instant::now();
+        let bars = MultiProgress::new();
+        let slots = tokio::sync::Semaphore::new(AT_ONCE);
+        let pushes = self.hospitals.iter().map(|h| self.push_one(h, &bars, &slots));
+        let mut t = table(&["hospital", "records", "batches", "sent", "rejected", "seconds", "records/s"]);
+        let mut resources = 0;
+        let reports = futures_util::future::join_all(pushes).await;
+        let seconds = started.elapsed().as_secs_f64();
+        for (h, report) in self.hospitals.iter().zip(reports) {
+            let r = report?;
+            resources += r.pushed;
+            let s = r.elapsed.as_secs_f64();
+            let sent = format!("{:.1} MB", r.bytes_sent as f64 / 1e6);
+            let rate = format!("{:.0}", r.pushed as f64 / s.max(1e-9));
+            t.add_row([
+                h.name.clone(),
+                r.pushed.to_string(),
+                r.batches.to_string(),
+                sent,
+                r.rejected.to_string(),
+                format!("{s:.2}"),
+                rate,
+            ]);
+            for reject in &r.first_rejects {
+                println!("rejected: {reject}");
+            }
+        }
+        println!("{t}");
+        println!(
+            "{resources} records sealed, pushed, durable and searchable in {seconds:.2} s: {:.0} records/s with all roles on this machine",
+            resources as f64 / seconds
+        );
+        Ok(Ingest { resources, seconds })
+    }
+
+    async fn push_one(
+        &self,
+        h: &Hospital,
+        bars: &MultiProgress,
+        slots: &tokio::sync::Semaphore,
+    ) -> Result<sealdex_provider::PushReport, Failure> {
+        let _slot = slots.acquire().await?;
+        let manifest = Manifest::read(&h.dir)?;
+        let progress = Arc::new(Progress::default());
+        let bar = bars.add(bar(total_bytes(&h.records)?, &h.name));
+        let following = follow(bar.clone(), progress.clone());
+        let settings = PushSettings { rejects: Some(manifest.rejects.clone()), ..PushSettings::default() };
+        let report =
+            push_provider(&h.member, &manifest, vec![h.records.clone()], self.mapping.clone(), settings, progress)
+                .await;
+        following.abort();
+        bar.finish_and_clear();
+        report
+    }
+
+    /// Numbers, and one record as it is stored.
+    pub(super) async fn show_cloud(&self) -> Result<(), Failure> {
+        let cloud = self.authority.cloud()?;
+        let s: CloudStats = cloud.get_json("/v1/stats").await?;
+        println!(
+            "{} sealed records, {:.1} MB, and an index of {:.1} MB. One record, whole:",
+            s.records,
+            s.sealed_bytes as f64 / 1e6,
+            s.index_bytes as f64 / 1e6
+        );
+        let excerpt: Json = cloud.get_json("/v1/excerpt?n=1").await?;
+        let text = serde_json::to_string_pretty(&excerpt)?;
+        for line in text.lines().take(40) {
+            println!("   {}", line.chars().take(110).collect::<String>());
+        }
+        Ok(())
+    }
+
+    fn owner(&self, patient: &str) -> Result<owner::Owner, Failure> {
+        let entry = self.wallet.owners.get(patient).ok_or_else(|| Failure::new(format!("{patient} has no keys")))?;
+        Ok(entry.owner())
+    }
+
+    /// A patient takes a section back. Milliseconds until the gate acknowledged.
+    pub(super) async fn revoke(&self, patient: &str, section: &str) -> Result<f64, Failure> {
+        let revocation = self.owner(patient)?.revocation("demo", self.clinician.keys.identity.id(), Some(section));
+        let started = Instant::now();
+        owner::revoke_all(&self.clinician.gate, vec![revocation]).await?;
+        Ok(started.elapsed().as_secs_f64() * 1e3)
+    }
+
+    /// A patient grants a section.
+    pub(super) async fn grant(&self, patient: &str, section: &str) -> Result<(), Failure> {
+        let owner = self.owner(patient)?;
+        let request = GrantRequest {
+            domain: "demo",
+            reader: self.clinician.keys.identity.public(),
+            section,
+            epoch: 0,
+            purpose: ANY_PURPOSE,
+            not_before: now_s().saturating_sub(60),
+            not_after: now_s() + 86_400,
+        };
+        owner::grant_all(&self.clinician.gate, &[(&owner, request)]).await?;
+        Ok(())
+    }
+
+    /// Largest memory of each process so far.
+    pub(super) fn memory(&self) {
+        let text = |mb: Option<f64>| mb.map_or_else(|| "unknown here".into(), |m| format!("{m:.0} MB"));
+        println!(
+            "Largest memory: cloud {}, gate {}, everyone else (the hospitals' pushes, patients, clinician in one process) {}",
+            text(self.cloud.peak_mb()),
+            text(self.gate.peak_mb()),
+            text(peak_mb("self"))
+        );
+    }
+
+    /// Stops the servers.
+    pub(super) async fn stop(self) {
+        self.gate.stop().await;
+        self.cloud.stop().await;
+    }
+}

@@ -1,0 +1,321 @@
+//! `sealdex domain`: the authority's commands.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use comfy_table::Table;
+use sealdex_client::{
+    Ceremony,
+    ceremony::{AUTHORITY_KIND, CLOUD_KIND, GATE_KIND},
+    owner,
+};
+use sealdex_member::{MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
+use sealdex_net::{Peer, peer::Http};
+use sealdex_schema::{IndexKind, Schema, Scope};
+use sealdex_wire::{
+    consent::Bridge,
+    roster::{Role, Status},
+};
+
+use crate::{
+    failure::Failure,
+    output::table,
+    passphrase::KeyOptions,
+    places::{AuthorityDir, schema_text, write_json},
+};
+
+#[derive(Subcommand)]
+pub(crate) enum DomainCommand {
+    /// Found a domain: keys of authority, gate and cloud, an empty roster, the schema.
+    Init {
+        /// New folder for the authority. Keep it offline.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Name of the domain.
+        #[arg(long)]
+        name: String,
+        /// Address members will reach the gate at.
+        #[arg(long, default_value = "http://127.0.0.1:7411")]
+        gate_url: String,
+        /// Address members will reach the cloud at.
+        #[arg(long, default_value = "http://127.0.0.1:7412")]
+        cloud_url: String,
+        /// Schema: a TOML file, or fhir-r4, diabetes130.
+        #[arg(long, default_value = "fhir-r4")]
+        schema: String,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
+    /// Enrol a member: writes its folder and tells gate and cloud, which must be running.
+    Enrol {
+        /// The authority's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Name in the roster.
+        #[arg(long)]
+        name: String,
+        /// What it may do.
+        #[arg(long)]
+        role: RoleName,
+        /// New folder for the member.
+        #[arg(long)]
+        out: PathBuf,
+        /// Certificates to trust gate and cloud by, PEM.
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
+    /// Revoke a member and everyone it enrolled.
+    Revoke {
+        /// The authority's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Name in the roster.
+        #[arg(long)]
+        name: String,
+        /// Certificates to trust gate and cloud by, PEM.
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
+    /// Send the roster to gate and cloud again, for instance to a cloud that starts anew.
+    Announce {
+        /// The authority's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Certificates to trust gate and cloud by, PEM.
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
+    /// Show the roster.
+    Show {
+        /// The authority's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RoleName {
+    Provider,
+    User,
+}
+
+impl From<RoleName> for Role {
+    fn from(r: RoleName) -> Self {
+        match r {
+            RoleName::Provider => Self::Provider,
+            RoleName::User => Self::User,
+        }
+    }
+}
+
+pub(crate) async fn run(command: DomainCommand) -> Result<(), Failure> {
+    match command {
+        DomainCommand::Init { dir, name, gate_url, cloud_url, schema, keys } => {
+            let text = schema_text(&schema)?;
+            let dir = AuthorityDir(dir);
+            init(&dir, &name, &gate_url, &cloud_url, &text, &keys)?;
+            println!("Domain {name} is founded in {}.", dir.0.display());
+            println!("Next: start the servers on their machines,");
+            println!("  sealdex serve cloud --keys {} --dir cloud-data", dir.cloud().display());
+            println!("  sealdex serve gate --keys {} --store gate.redb", dir.gate().display());
+            println!("then enrol members: sealdex domain enrol --help");
+            Ok(())
+        }
+        DomainCommand::Enrol { dir, name, role, out, ca, keys } => {
+            let authority = Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?;
+            authority.enrol(&[(name.clone(), role.into(), out.clone())], &keys).await?;
+            println!("{name} is enrolled; its folder is {}. Hand it over safely.", out.display());
+            Ok(())
+        }
+        DomainCommand::Revoke { dir, name, ca, keys } => {
+            let mut authority = Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?;
+            authority.ceremony.revoke(&name)?;
+            authority.announce(Vec::new()).await?;
+            println!("{name} is revoked, and everyone below it.");
+            Ok(())
+        }
+        DomainCommand::Announce { dir, ca, keys } => {
+            let mut authority = Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?;
+            authority.ceremony.roster.version += 1;
+            authority.announce(Vec::new()).await?;
+            println!("Gate and cloud have roster version {}.", authority.ceremony.roster.version);
+            Ok(())
+        }
+        DomainCommand::Show { dir, keys } => {
+            let (ceremony, _) = AuthorityDir(dir).open(&keys)?;
+            show(&ceremony);
+            Ok(())
+        }
+    }
+}
+
+fn show(ceremony: &Ceremony) {
+    let roster = &ceremony.roster;
+    println!("Domain {}, roster version {}", roster.domain, roster.version);
+    let mut t = table(&["who", "role", "status", "id", "where"]);
+    for (role, servers) in [("gate", &roster.gates), ("cloud", &roster.clouds)] {
+        for s in servers {
+            t.add_row(["", role, "", &s.id.to_string(), &s.url]);
+        }
+    }
+    for m in &roster.members {
+        let role = match m.role {
+            Role::Provider => "provider",
+            Role::User => "user",
+        };
+        let status = match m.status {
+            Status::Active => "active",
+            Status::Revoked => "revoked",
+        };
+        t.add_row([m.name.as_deref().unwrap_or(""), role, status, &m.id.to_string(), ""]);
+    }
+    println!("{t}");
+}
+
+/// Founds a domain in a new folder.
+pub(crate) fn init(
+    dir: &AuthorityDir,
+    name: &str,
+    gate_url: &str,
+    cloud_url: &str,
+    schema: &str,
+    keys: &KeyOptions,
+) -> Result<(), Failure> {
+    Schema::parse(schema)?;
+    let (ceremony, cloud) = Ceremony::found(name, gate_url, cloud_url)?;
+    let passphrase = keys.to_write()?;
+    write_secrets(&dir.authority(), AUTHORITY_KIND, &ceremony.keys, passphrase.as_ref())?;
+    write_secrets(&dir.gate(), GATE_KIND, &ceremony.keys.gate, passphrase.as_ref())?;
+    write_secrets(&dir.cloud(), CLOUD_KIND, &cloud, passphrase.as_ref())?;
+    write_json(&dir.pack(), &ceremony.pack(schema))
+}
+
+/// The authority at work, with its connections.
+pub(crate) struct Authority {
+    dir: AuthorityDir,
+    pub(crate) ceremony: Ceremony,
+    schema: String,
+    http: Http,
+}
+
+impl Authority {
+    pub(crate) fn open(dir: AuthorityDir, keys: &KeyOptions, ca: Option<&Path>) -> Result<Self, Failure> {
+        let (ceremony, schema) = dir.open(keys)?;
+        Ok(Self { dir, ceremony, schema, http: Http::new(ca)? })
+    }
+
+    pub(crate) fn gate(&self) -> Result<Peer, Failure> {
+        self.peer(&self.ceremony.roster.gates, "gate")
+    }
+
+    pub(crate) fn cloud(&self) -> Result<Peer, Failure> {
+        self.peer(&self.ceremony.roster.clouds, "cloud")
+    }
+
+    fn peer(&self, servers: &[sealdex_wire::roster::Server], what: &str) -> Result<Peer, Failure> {
+        let server = servers.first().ok_or_else(|| Failure::new(format!("the roster lists no {what}")))?;
+        let domain = &self.ceremony.roster.domain;
+        Ok(Peer::new(self.http.clone(), &server.url, domain, server.id, Some(self.ceremony.identity()))?)
+    }
+
+    /// Sends the roster to both servers, then keeps it as the newest pack.
+    pub(crate) async fn announce(&self, bridges: Vec<Bridge>) -> Result<(), Failure> {
+        self.ceremony.announce(&self.gate()?, &self.cloud()?, bridges).await?;
+        write_json(&self.dir.pack(), &self.ceremony.pack(&self.schema))
+    }
+
+    /// Enrols members: key files first, then the servers, then their packs. If the servers cannot be
+    /// told, the key files are removed again and nothing has changed.
+    pub(crate) async fn enrol(
+        mut self,
+        members: &[(String, Role, PathBuf)],
+        keys: &KeyOptions,
+    ) -> Result<Self, Failure> {
+        let passphrase = keys.to_write()?;
+        let (mut bridges, mut written, mut made) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, role, out) in members {
+            let (secrets, bridge) = self.ceremony.enrol(name, *role)?;
+            let path = out.join("member.key");
+            write_secrets(&path, MEMBER_KIND, &secrets, passphrase.as_ref())?;
+            written.push(path);
+            bridges.push(bridge);
+            made.push(MemberKeys::new(secrets));
+        }
+        if let Err(e) = self.announce(bridges).await {
+            for path in written {
+                // The key was announced nowhere, so nothing is lost with it.
+                let _ = std::fs::remove_file(path);
+            }
+            return Err(e);
+        }
+        let pack = self.ceremony.pack(&self.schema);
+        for ((name, role, out), member) in members.iter().zip(&made) {
+            write_json(&out.join("domain.json"), &pack)?;
+            if *role == Role::Provider {
+                let trusted = pack.verify(&self.ceremony.roster.domain, &self.ceremony.roster.authority)?;
+                publish_directory(member, &trusted, &self.http).await?;
+                let manifest = out.join("provider.toml");
+                if !manifest.exists() {
+                    std::fs::write(&manifest, format!("name = \"{name}\"\nsources = []\n"))
+                        .map_err(|e| Failure::new(format!("cannot write {}: {e}", manifest.display())))?;
+                }
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// A provider owns what belongs to no patient: it publishes keys for that and lets every member read.
+async fn publish_directory(member: &MemberKeys, trusted: &Trusted, http: &Http) -> Result<(), Failure> {
+    let gate = trusted.gate(http, member)?;
+    let owner = owner::Owner::from_seed(&member.secrets.seed);
+    let sections: Vec<String> = trusted.schema.provider_sections().map(|s| s.name.clone()).collect();
+    if sections.is_empty() {
+        return Ok(());
+    }
+    let newest: Vec<(String, u32)> = sections.iter().map(|s| (s.clone(), 0)).collect();
+    owner::publish(&gate, vec![owner.profile(&trusted.roster.domain, 1, &newest, &[owner.id()])]).await?;
+    let grant = |section| owner::GrantRequest {
+        domain: &trusted.roster.domain,
+        reader: trusted.everyone,
+        section,
+        epoch: 0,
+        purpose: sealdex_wire::consent::ANY_PURPOSE,
+        not_before: 0,
+        not_after: u64::from(u32::MAX),
+    };
+    let grants: Vec<_> = sections.iter().map(|s| (&owner, grant(s))).collect();
+    owner::grant_all(&gate, &grants).await?;
+    Ok(())
+}
+
+/// `sealdex schema check`.
+pub(crate) fn check_schema(name: &str) -> Result<(), Failure> {
+    let schema = Schema::parse(&schema_text(name)?)?;
+    let names: Vec<&str> = schema.sections().iter().map(|s| s.name.as_str()).collect();
+    println!("Sections: {}", names.join(", "));
+    let mut t: Table = table(&["field", "index", "scope", "why"]);
+    for (type_name, record_type) in schema.types() {
+        for f in &record_type.fields {
+            let kind = match &f.index {
+                IndexKind::Token => "token",
+                IndexKind::Bridged => "bridged",
+                IndexKind::Words => "words",
+                IndexKind::Order(_) => "order",
+                IndexKind::Cover(_) => "cover",
+            };
+            let scope = if f.scope == Scope::Merged { "merged" } else { "isolated" };
+            t.add_row([format!("{type_name}.{}", f.name), kind.into(), scope.into(), f.reason.clone()]);
+        }
+    }
+    println!("{t}");
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! Tables and answer formats.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
+use sealdex_client::Answer;
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+
+use crate::failure::Failure;
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// One document: ids, figures, coverage, records.
+    Json,
+    /// The records, one a line, as their hospitals sealed them.
+    Ndjson,
+    /// Ids and hospitals.
+    Csv,
+}
+
+/// An empty table with a header.
+pub(crate) fn table(header: &[&str]) -> Table {
+    let mut t = Table::new();
+    t.load_preset(UTF8_BORDERS_ONLY).set_header(header.to_vec());
+    t
+}
+
+/// SHA-256 of the sorted ids joined by newlines.
+pub(crate) fn ids_sha256(ids: impl Iterator<Item = String>) -> String {
+    let mut ids: Vec<String> = ids.collect();
+    ids.sort();
+    hex::encode(Sha256::digest(ids.join("\n")))
+}
+
+/// A hit's id as the suite lists it: `Type/id`, or the bare id of a table's row.
+pub(crate) fn listed(identity: &str, bare: bool) -> String {
+    if bare { identity.split_once('/').map_or(identity, |(_, id)| id).to_owned() } else { identity.to_owned() }
+}
+
+/// Figures of an answer, as reports have them.
+pub(crate) fn figures(answer: &Answer) -> serde_json::Map<String, Json> {
+    let mut out = serde_json::Map::new();
+    if let Some(groups) = &answer.figures.groups {
+        out.insert("groups".into(), json!(groups));
+    }
+    if let Some(n) = answer.figures.distinct_count {
+        out.insert("distinct_count".into(), json!(n));
+    }
+    if let Some(a) = &answer.figures.agg {
+        out.insert("agg".into(), json!({ "n": a.n, "min": a.min, "max": a.max, "sum": a.sum }));
+    }
+    out
+}
+
+/// Most rows a table shows.
+const ROWS: usize = 40;
+
+/// Prints an answer.
+pub(crate) fn print(answer: &Answer, format: Format, out: &mut impl Write) -> Result<(), Failure> {
+    let sources = |h: &sealdex_fhir::Hit| h.sources.iter().cloned().collect::<Vec<_>>();
+    match format {
+        Format::Table => {
+            let mut t = table(&["record", "held by"]);
+            for hit in answer.hits.iter().take(ROWS) {
+                t.add_row([hit.identity.clone(), sources(hit).join(", ")]);
+            }
+            if !answer.hits.is_empty() {
+                writeln!(out, "{t}")?;
+            }
+            if answer.hits.len() > ROWS {
+                writeln!(out, "… and {} more (--format ndjson lists all)", answer.hits.len() - ROWS)?;
+            }
+            for (name, value) in figures(answer) {
+                writeln!(out, "{name}: {}", serde_json::to_string_pretty(&value)?)?;
+            }
+            for note in &answer.notes {
+                writeln!(out, "note: {note}")?;
+            }
+            let covered: Vec<&str> = answer.covered.iter().map(String::as_str).collect();
+            writeln!(
+                out,
+                "{} records; {} opened, {:.1} ms; covered: {}",
+                answer.hits.len(),
+                answer.cost.opened,
+                answer.cost.elapsed.as_secs_f64() * 1e3,
+                covered.join(", ")
+            )?;
+        }
+        Format::Json => {
+            let rows: Vec<Json> = answer
+                .hits
+                .iter()
+                .map(|h| json!({ "id": h.identity, "held_by": sources(h), "record": h.json }))
+                .collect();
+            let mut doc = json!({ "count": answer.hits.len(), "covered": answer.covered, "notes": answer.notes, "records": rows });
+            if let Some(map) = doc.as_object_mut() {
+                map.extend(figures(answer));
+            }
+            serde_json::to_writer_pretty(&mut *out, &doc)?;
+            writeln!(out)?;
+        }
+        Format::Ndjson => {
+            for hit in &answer.hits {
+                out.write_all(&hit.bytes)?;
+                writeln!(out)?;
+            }
+        }
+        Format::Csv => {
+            let mut w = csv::Writer::from_writer(out);
+            w.write_record(["id", "held_by"])?;
+            for hit in &answer.hits {
+                w.write_record([hit.identity.clone(), sources(hit).join(" ")])?;
+            }
+            w.flush()?;
+        }
+    }
+    Ok(())
+}

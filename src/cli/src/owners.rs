@@ -1,0 +1,403 @@
+//! Owners: wallets, enrolment of patients, grants and revocations.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use sealdex_client::{GrantRequest, Owner, OwnerEntry, WALLET_KIND, Wallet, owner};
+use sealdex_fhir::{Mapping, Record, Source, SourceItem};
+use sealdex_member::{
+    DomainPack, Trusted,
+    keys::{read_secrets, replace_secrets},
+};
+use sealdex_net::{Peer, clock::now_s, peer::Http};
+use sealdex_provider::{Manifest, OwnerMap};
+use sealdex_schema::Owner as RecordOwner;
+use sealdex_wire::{
+    consent::{GrantList, ListGrants},
+    roster::PublicKeys,
+};
+
+use crate::{failure::Failure, output::table, passphrase::KeyOptions, places::Member};
+
+#[derive(Subcommand)]
+pub(crate) enum OwnersCommand {
+    /// Enrol every patient found in a provider's sources: keys in a wallet, profiles at the gate, this
+    /// provider as writer. The hospital acts as custodian of the wallet until it hands the keys out.
+    Enrol {
+        /// The provider's folder.
+        #[arg(long)]
+        provider: PathBuf,
+        /// Wallet file; made when there is none.
+        #[arg(long)]
+        wallet: PathBuf,
+        /// CSV mapping: a file, or diabetes130.
+        #[arg(long)]
+        mapping: Option<PathBuf>,
+        /// Certificates to trust gate and cloud by, PEM.
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        /// Files and folders; else the manifest's sources.
+        paths: Vec<PathBuf>,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
+    /// List the owners of a wallet.
+    Show {
+        /// Wallet file.
+        #[arg(long)]
+        wallet: PathBuf,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct KeygenOptions {
+    /// New wallet file.
+    #[arg(long)]
+    out: PathBuf,
+    /// Domain pack of the domain the owners belong to; its authority is trusted from now on.
+    #[arg(long)]
+    domain: PathBuf,
+    /// Labels of the owners to make.
+    #[arg(required = true)]
+    labels: Vec<String>,
+    #[command(flatten)]
+    keys: KeyOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct WhoOptions {
+    /// Wallet with the owners' keys.
+    #[arg(long)]
+    wallet: PathBuf,
+    /// Domain pack.
+    #[arg(long)]
+    domain: PathBuf,
+    /// Owner, by label; repeat for several.
+    #[arg(long = "owner", required_unless_present = "all_owners")]
+    owners: Vec<String>,
+    /// All owners of the wallet.
+    #[arg(long)]
+    all_owners: bool,
+    /// Section; repeat for several.
+    #[arg(long = "section", required_unless_present = "all_sections")]
+    sections: Vec<String>,
+    /// All sections of patients.
+    #[arg(long)]
+    all_sections: bool,
+    /// Certificates to trust the gate by, PEM.
+    #[arg(long)]
+    ca: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeyOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct GrantOptions {
+    #[command(flatten)]
+    who: WhoOptions,
+    /// Member who may read, by name.
+    #[arg(long)]
+    to: String,
+    /// Purpose of use the grant is for; "any" for all.
+    #[arg(long, default_value = "treatment")]
+    purpose: String,
+    /// Days it holds.
+    #[arg(long, default_value_t = 365)]
+    days: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct RevokeOptions {
+    #[command(flatten)]
+    who: WhoOptions,
+    /// Member who may read no longer, by name.
+    #[arg(long)]
+    from: String,
+}
+
+#[derive(Args)]
+pub(crate) struct ListOptions {
+    /// Wallet with the owner's keys.
+    #[arg(long)]
+    wallet: PathBuf,
+    /// Domain pack.
+    #[arg(long)]
+    domain: PathBuf,
+    /// Owner, by label.
+    #[arg(long)]
+    owner: String,
+    /// Certificates to trust the gate by, PEM.
+    #[arg(long)]
+    ca: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeyOptions,
+}
+
+pub(crate) fn open_wallet(path: &Path, keys: &KeyOptions) -> Result<Wallet, Failure> {
+    Ok(read_secrets(path, WALLET_KIND, keys.to_read(path)?.as_ref())?)
+}
+
+pub(crate) fn save_wallet(path: &Path, wallet: &Wallet, keys: &KeyOptions) -> Result<(), Failure> {
+    let passphrase = if path.exists() { keys.to_read(path)? } else { keys.to_write()? };
+    Ok(replace_secrets(path, WALLET_KIND, wallet, passphrase.as_ref())?)
+}
+
+/// Patients named in sources, as the schema sees ownership.
+pub(crate) fn patients_in(
+    paths: &[PathBuf],
+    mapping: Option<&Mapping>,
+    trusted: &Trusted,
+) -> Result<BTreeSet<String>, Failure> {
+    use rayon::prelude::*;
+    let mut patients = BTreeSet::new();
+    for path in paths {
+        let mut source = Source::open(path, mapping)?.filter_map(|item| match item {
+            SourceItem::Record(raw) => Some(raw),
+            _ => None, // push reports what is no record
+        });
+        loop {
+            let chunk: Vec<_> = source.by_ref().take(8192).collect();
+            if chunk.is_empty() {
+                break;
+            }
+            let found = chunk.into_par_iter().filter_map(|raw| {
+                let r = Record::parse(raw).ok()?;
+                match trusted.schema.owner(&r.resource_type, &r.id, &r.json).ok()? {
+                    RecordOwner::Patient(p) => Some(p),
+                    RecordOwner::Provider => None,
+                }
+            });
+            patients.extend(found.collect::<BTreeSet<_>>());
+        }
+    }
+    Ok(patients)
+}
+
+/// Gives each patient an entry in the wallet with this provider as writer; publishes what changed and
+/// writes the provider's owner map. Returns how many profiles were published.
+pub(crate) async fn enrol_patients(
+    wallet: &mut Wallet,
+    patients: &BTreeSet<String>,
+    provider: &Member,
+    owner_map: &Path,
+) -> Result<u64, Failure> {
+    use rayon::prelude::*;
+    let sections: Vec<String> = provider.trusted.schema.patient_sections().map(|s| s.name.clone()).collect();
+    let writer = provider.keys.identity.id();
+    let domain = provider.trusted.roster.domain.clone();
+    let mut map = if owner_map.exists() { OwnerMap::read(owner_map)? } else { OwnerMap::default() };
+    for patient in patients {
+        wallet.owners.entry(patient.clone()).or_insert_with(OwnerEntry::random);
+    }
+    let mut entries: Vec<(&String, &mut OwnerEntry)> =
+        wallet.owners.iter_mut().filter(|(p, _)| patients.contains(*p)).collect();
+    let done: Vec<_> = entries
+        .par_iter_mut()
+        .map(|(patient, entry)| {
+            let changed = entry.admit(writer, &sections);
+            ((*patient).clone(), entry.owner().id(), changed.then(|| entry.next_profile(&domain)))
+        })
+        .collect();
+    let mut profiles = Vec::new();
+    for (patient, id, profile) in done {
+        map.insert(patient, id);
+        profiles.extend(profile);
+    }
+    let count = owner::publish(&provider.gate, profiles).await?;
+    map.write(owner_map)?;
+    Ok(count)
+}
+
+pub(crate) async fn run(command: OwnersCommand) -> Result<(), Failure> {
+    match command {
+        OwnersCommand::Enrol { provider, wallet, mapping, ca, paths, keys } => {
+            let manifest = Manifest::read(&provider)?;
+            let member = Member::open(&manifest.key, &manifest.domain, &keys, ca.as_deref()).await?;
+            let paths = if paths.is_empty() { manifest.sources.clone() } else { paths };
+            if paths.is_empty() {
+                return Err(Failure::new("no sources: name files or folders, or list them in provider.toml"));
+            }
+            let mapping = mapping.or(manifest.mapping.clone()).map(|m| Mapping::read(&m)).transpose()?;
+            let patients = patients_in(&paths, mapping.as_ref(), &member.trusted)?;
+            let secrets = &member.keys.secrets;
+            let mut held = if wallet.exists() {
+                open_wallet(&wallet, &keys)?
+            } else {
+                Wallet::new(&secrets.domain, secrets.authority)
+            };
+            // New keys are kept before anything is sealed to them.
+            for patient in &patients {
+                held.owners.entry(patient.clone()).or_insert_with(OwnerEntry::random);
+            }
+            save_wallet(&wallet, &held, &keys)?;
+            let count = enrol_patients(&mut held, &patients, &member, &manifest.owners).await?;
+            save_wallet(&wallet, &held, &keys)?;
+            println!(
+                "{} patients in the sources; {count} profiles published. Keys are in {}.",
+                patients.len(),
+                wallet.display()
+            );
+            Ok(())
+        }
+        OwnersCommand::Show { wallet, keys } => {
+            let held = open_wallet(&wallet, &keys)?;
+            let mut t = table(&["owner", "principal", "profile", "writers"]);
+            for (label, entry) in &held.owners {
+                let (version, writers) = (entry.version.to_string(), entry.writers.len().to_string());
+                t.add_row([label.clone(), entry.owner().id().to_string(), version, writers]);
+            }
+            println!("{t}");
+            Ok(())
+        }
+    }
+}
+
+pub(crate) fn keygen(o: KeygenOptions) -> Result<(), Failure> {
+    if o.out.exists() {
+        return Err(Failure::new(format!("{} exists already; keys are never overwritten", o.out.display())));
+    }
+    let pack = DomainPack::read(&o.domain)?;
+    let roster = pack.roster.peek().map_err(|e| Failure::new(format!("the domain pack holds no roster: {e}")))?;
+    pack.verify(&roster.domain, &roster.authority)?;
+    let mut wallet = Wallet::new(&roster.domain, roster.authority);
+    for label in &o.labels {
+        wallet.owners.insert(label.clone(), OwnerEntry::random());
+    }
+    save_wallet(&o.out, &wallet, &o.keys)?;
+    let mut t = table(&["owner", "principal"]);
+    for (label, entry) in &wallet.owners {
+        t.add_row([label.clone(), entry.owner().id().to_string()]);
+    }
+    println!(
+        "{t}\nThe authority of {} is trusted by its key {:?}: compare it with what the authority tells you.",
+        roster.domain, roster.authority.sign
+    );
+    Ok(())
+}
+
+/// Who is spoken for, and where.
+struct Consent {
+    wallet: Wallet,
+    trusted: Trusted,
+    http: Http,
+    owners: Vec<String>,
+    sections: Vec<String>,
+}
+
+impl Consent {
+    fn open(o: &WhoOptions) -> Result<Self, Failure> {
+        let wallet = open_wallet(&o.wallet, &o.keys)?;
+        let trusted = DomainPack::read(&o.domain)?.verify(&wallet.domain, &wallet.authority)?;
+        let owners = if o.all_owners { wallet.owners.keys().cloned().collect() } else { o.owners.clone() };
+        if let Some(unknown) = owners.iter().find(|l| !wallet.owners.contains_key(*l)) {
+            return Err(Failure::new(format!("the wallet has no owner \"{unknown}\": see `sealdex owners show`")));
+        }
+        let known: Vec<String> = trusted.schema.patient_sections().map(|s| s.name.clone()).collect();
+        let sections = if o.all_sections { known.clone() } else { o.sections.clone() };
+        if let Some(unknown) = sections.iter().find(|s| !known.contains(s)) {
+            return Err(Failure::new(format!("no section \"{unknown}\"; there are: {}", known.join(", "))));
+        }
+        Ok(Self { wallet, trusted, http: Http::new(o.ca.as_deref())?, owners, sections })
+    }
+
+    /// The gate, called by an owner in its own name.
+    fn gate(&self, owner: &Owner) -> Result<Peer, Failure> {
+        gate_for(owner, &self.trusted, &self.http)
+    }
+}
+
+fn gate_for(owner: &Owner, trusted: &Trusted, http: &Http) -> Result<Peer, Failure> {
+    let gate = trusted.roster.gates.first().ok_or_else(|| Failure::new("the roster lists no gate"))?;
+    let peer = Peer::new(http.clone(), &gate.url, &trusted.roster.domain, gate.id, Some(owner.identity()))?;
+    Ok(peer.self_certified())
+}
+
+fn reader(trusted: &Trusted, name: &str) -> Result<PublicKeys, Failure> {
+    let member = trusted.roster.named(name).ok_or_else(|| {
+        Failure::new(format!(
+            "the roster has no member named \"{name}\"; if it is new, get the newest domain.json from the authority"
+        ))
+    })?;
+    Ok(member.keys)
+}
+
+pub(crate) async fn grant(o: GrantOptions) -> Result<(), Failure> {
+    let consent = Consent::open(&o.who)?;
+    let keys = reader(&consent.trusted, &o.to)?.identity().map_err(|e| Failure::new(e.to_string()))?;
+    let now = now_s();
+    let mut count = 0;
+    for label in &consent.owners {
+        let entry = &consent.wallet.owners[label];
+        let owner = entry.owner();
+        let requests = consent.sections.iter().map(|section| {
+            let request = GrantRequest {
+                domain: &consent.trusted.roster.domain,
+                reader: keys,
+                section,
+                epoch: entry.sections.get(section).copied().unwrap_or(0),
+                purpose: &o.purpose,
+                not_before: now.saturating_sub(60),
+                not_after: now + o.days * 86_400,
+            };
+            (&owner, request)
+        });
+        count += owner::grant_all(&consent.gate(&owner)?, &requests.collect::<Vec<_>>()).await?;
+    }
+    println!(
+        "{} may read {} sections of {} owners for {}, {} days ({count} grants).",
+        o.to,
+        consent.sections.len(),
+        consent.owners.len(),
+        o.purpose,
+        o.days
+    );
+    Ok(())
+}
+
+pub(crate) async fn revoke(o: RevokeOptions) -> Result<(), Failure> {
+    let consent = Consent::open(&o.who)?;
+    let id = reader(&consent.trusted, &o.from)?.identity().map_err(|e| Failure::new(e.to_string()))?.id();
+    let mut count = 0;
+    for label in &consent.owners {
+        let owner = consent.wallet.owners[label].owner();
+        let domain = &consent.trusted.roster.domain;
+        let revocations = if o.who.all_sections {
+            vec![owner.revocation(domain, id, None)]
+        } else {
+            consent.sections.iter().map(|s| owner.revocation(domain, id, Some(s))).collect()
+        };
+        count += owner::revoke_all(&consent.gate(&owner)?, revocations).await?;
+    }
+    println!(
+        "Revoked: {} can no longer read {} sections of {} owners ({count} grants ended).",
+        o.from,
+        consent.sections.len(),
+        consent.owners.len()
+    );
+    Ok(())
+}
+
+pub(crate) async fn list(o: ListOptions) -> Result<(), Failure> {
+    let wallet = open_wallet(&o.wallet, &o.keys)?;
+    let trusted = DomainPack::read(&o.domain)?.verify(&wallet.domain, &wallet.authority)?;
+    let entry =
+        wallet.owners.get(&o.owner).ok_or_else(|| Failure::new(format!("the wallet has no owner \"{}\"", o.owner)))?;
+    let owner = entry.owner();
+    let gate = gate_for(&owner, &trusted, &Http::new(o.ca.as_deref())?)?;
+    let request = ListGrants { owner: Some(owner.id()), limit: 10_000 };
+    let found: GrantList = gate.post_json("/v1/grants/list", &request).await?;
+    let mut t = table(&["reader", "section", "epoch", "purpose", "from", "until"]);
+    for signed in &found.grants {
+        let g = signed.verify(&owner.identity().public())?;
+        let id = g.reader.identity().map_err(|e| Failure::new(e.to_string()))?.id();
+        let name = trusted.roster.member(id).and_then(|m| m.name.clone()).unwrap_or_else(|| id.to_string());
+        t.add_row([name, g.section, g.epoch.to_string(), g.purpose, g.not_before.to_string(), g.not_after.to_string()]);
+    }
+    println!("{t}\n{} grants{}", found.grants.len(), if found.more { ", and more" } else { "" });
+    Ok(())
+}

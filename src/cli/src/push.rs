@@ -1,0 +1,154 @@
+//! `sealdex push`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use sealdex_fhir::{Mapping, total_bytes};
+use sealdex_provider::{Journal, Manifest, OwnerMap, Progress, PushInput, PushReport, PushSettings, push};
+
+use crate::{failure::Failure, output::table, passphrase::KeyOptions, places::Member};
+
+/// Exit code when everything readable was pushed but something was rejected.
+const SOME_REJECTED: u8 = 3;
+
+#[derive(Args)]
+#[command(after_help = "Killed at any point, run it again: what the cloud has is skipped, nothing is doubled.
+Exit code 3: pushed, but some records were rejected; the rejects file says which and why.")]
+pub(crate) struct PushOptions {
+    /// The provider's folder, with provider.toml.
+    #[arg(long)]
+    provider: PathBuf,
+    /// CSV mapping: a file, or diabetes130.
+    #[arg(long)]
+    mapping: Option<PathBuf>,
+    /// Records in a batch. More share a capsule in bigger ones.
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=8192))]
+    batch: u32,
+    /// Read, check, index and seal, but send nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Certificates to trust gate and cloud by, PEM.
+    #[arg(long)]
+    ca: Option<PathBuf>,
+    /// Files and folders; else the manifest's sources.
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    keys: KeyOptions,
+}
+
+/// A bar over bytes read, fed from the job's counters.
+pub(crate) fn bar(total: u64, name: &str) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    let style = ProgressStyle::with_template("{prefix:>20} {bar:30} {bytes}/{total_bytes} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_prefix(name.to_owned());
+    bar
+}
+
+/// Keeps a bar up to date until the returned task is aborted.
+pub(crate) fn follow(bar: ProgressBar, progress: Arc<Progress>) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            bar.set_position(progress.bytes_read.load(Relaxed));
+            bar.set_message(format!(
+                "{} pushed, {} known, {} rejected",
+                progress.pushed.load(Relaxed),
+                progress.skipped.load(Relaxed),
+                progress.rejected.load(Relaxed)
+            ));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+}
+
+/// Pushes a provider's sources.
+pub(crate) async fn push_provider(
+    member: &Member,
+    manifest: &Manifest,
+    sources: Vec<PathBuf>,
+    mapping: Option<Mapping>,
+    settings: PushSettings,
+    progress: Arc<Progress>,
+) -> Result<PushReport, Failure> {
+    if !manifest.owners.exists() {
+        return Err(Failure::new(format!(
+            "{} is missing: enrol the patients first, `sealdex owners enrol --provider …`",
+            manifest.owners.display()
+        )));
+    }
+    let input = PushInput {
+        keys: &member.keys,
+        trusted: &member.trusted,
+        gate: member.gate.clone(),
+        cloud: member.trusted.cloud(&member.http, Some(&member.keys))?,
+        owners: OwnerMap::read(&manifest.owners)?,
+        journal: Journal::open(&manifest.journal)?,
+        sources,
+        mapping,
+        settings,
+        progress,
+    };
+    Ok(push(input).await?)
+}
+
+pub(crate) async fn run(o: PushOptions) -> Result<ExitCode, Failure> {
+    let manifest = Manifest::read(&o.provider)?;
+    let member = Member::open(&manifest.key, &manifest.domain, &o.keys, o.ca.as_deref()).await?;
+    let sources = if o.paths.is_empty() { manifest.sources.clone() } else { o.paths.clone() };
+    if sources.is_empty() {
+        return Err(Failure::new(
+            "nothing to push: name files or folders, or list them under \"sources\" in provider.toml",
+        ));
+    }
+    let mapping = o.mapping.clone().or(manifest.mapping.clone()).map(|m| Mapping::read(&m)).transpose()?;
+    let settings = PushSettings {
+        batch_records: o.batch as usize,
+        rejects: Some(manifest.rejects.clone()),
+        dry_run: o.dry_run,
+        ..PushSettings::default()
+    };
+    let total = sources.iter().map(|p| total_bytes(p)).sum::<Result<u64, _>>()?;
+    let progress = Arc::new(Progress::default());
+    let bar = bar(total, &manifest.name);
+    let following = follow(bar.clone(), progress.clone());
+    let report = push_provider(&member, &manifest, sources, mapping, settings, progress).await;
+    following.abort();
+    bar.finish_and_clear();
+    let report = report?;
+    print(&report, &manifest.rejects, o.dry_run);
+    Ok(if report.rejected > 0 { ExitCode::from(SOME_REJECTED) } else { ExitCode::SUCCESS })
+}
+
+fn print(report: &PushReport, rejects: &Path, dry_run: bool) {
+    let mut t = table(&["pushed", "replaced", "known already", "rejected", "batches", "sent", "seconds", "records/s"]);
+    let seconds = report.elapsed.as_secs_f64();
+    t.add_row([
+        report.pushed.to_string(),
+        report.replaced.to_string(),
+        report.skipped.to_string(),
+        report.rejected.to_string(),
+        report.batches.to_string(),
+        format!("{:.1} MB", report.bytes_sent as f64 / 1e6),
+        format!("{seconds:.2}"),
+        format!("{:.0}", report.pushed as f64 / seconds.max(1e-9)),
+    ]);
+    println!("{t}");
+    if dry_run {
+        println!("Dry run: nothing was sent.");
+    }
+    for (file, reason) in &report.passed_over {
+        println!("passed over: {}: {reason}", file.display());
+    }
+    for reject in &report.first_rejects {
+        println!("rejected: {reject}");
+    }
+    if report.rejected > 0 {
+        println!("All {} rejects are in {}. Mend them and push again.", report.rejected, rejects.display());
+    }
+}

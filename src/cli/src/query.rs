@@ -1,0 +1,77 @@
+//! `sealdex query`.
+
+use std::{io::Write as _, path::PathBuf};
+
+use clap::Args;
+use sealdex_client::Session;
+use sealdex_fhir::Suite;
+
+use crate::{
+    failure::Failure,
+    output::{Format, print},
+    passphrase::KeyOptions,
+    places::Member,
+};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  sealdex query --member users/ana '{\"resource\":\"Observation\",\"filters\":[
+      {\"field\":\"token\",\"op\":\"eq\",\"value\":\"http://loinc.org|4548-4\"},
+      {\"field\":\"value\",\"op\":\"between\",\"value\":[\"6.5\",\"7.5\"]}]}'
+  sealdex query --member users/ana --file queries/demo.json --format json
+Operators: eq ne lt le gt ge between in window word words_all prefix; has, not_has; topk, count_by, distinct, agg.")]
+pub(crate) struct QueryOptions {
+    /// The member's folder.
+    #[arg(long)]
+    member: PathBuf,
+    /// File with one question or a suite of them.
+    #[arg(long, conflicts_with = "question", required_unless_present = "question")]
+    file: Option<PathBuf>,
+    /// Output.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Purpose of use, unless the question names one.
+    #[arg(long, default_value = "treatment")]
+    purpose: String,
+    /// Certificates to trust gate and cloud by, PEM.
+    #[arg(long)]
+    ca: Option<PathBuf>,
+    /// One question as JSON.
+    question: Option<String>,
+    #[command(flatten)]
+    keys: KeyOptions,
+}
+
+/// Record type of questions that name none: the schema's only one.
+pub(crate) fn default_resource(schema: &sealdex_schema::Schema) -> Option<String> {
+    let mut types = schema.types().map(|(name, _)| name.to_owned());
+    let first = types.next();
+    if types.next().is_none() { first } else { None }
+}
+
+pub(crate) async fn run(o: QueryOptions) -> Result<(), Failure> {
+    let text = match (&o.file, &o.question) {
+        (Some(path), _) => {
+            std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?
+        }
+        (None, Some(text)) if text.trim_start().starts_with(['{', '[']) => text.clone(),
+        (None, Some(_)) => {
+            return Err(Failure::new(
+                "a question is a JSON document (see --help); FHIR search strings are not understood yet",
+            ));
+        }
+        (None, None) => return Err(Failure::new("no question: give one as JSON, or --file")),
+    };
+    let member = Member::open_dir(&o.member, &o.keys, o.ca.as_deref()).await?;
+    let suite = Suite::parse(&text, default_resource(&member.trusted.schema).as_deref())?;
+    let session = Session::new(&member.http, &member.keys, member.trusted.clone())?.for_purpose(&o.purpose);
+    let mut out = std::io::stdout().lock();
+    for doc in &suite.queries {
+        if suite.queries.len() > 1 && o.format == Format::Table {
+            let name = doc.title.as_deref().or(doc.id.as_deref()).unwrap_or("question");
+            writeln!(out, "\n{name}")?;
+        }
+        print(&session.ask(doc).await?, o.format, &mut out)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! `sealdex serve`: the same servers as the two binaries, for one-machine use.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use sealdex_cloud::{CloudConfig, CloudKeys};
+use sealdex_gate::{GateConfig, GateSecrets};
+use sealdex_net::{Listen, guard::Bounds, tls};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{failure::Failure, passphrase::KeyOptions};
+
+#[derive(Subcommand)]
+pub(crate) enum ServeCommand {
+    /// Run a cloud.
+    Cloud {
+        /// Key file, as `domain init` wrote it.
+        #[arg(long)]
+        keys: PathBuf,
+        /// Folder of store and index.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Address to listen on; port 0 picks one.
+        #[arg(long, default_value = "127.0.0.1:7412")]
+        listen: SocketAddr,
+        #[command(flatten)]
+        net: NetOptions,
+        #[command(flatten)]
+        key_options: KeyOptions,
+    },
+    /// Run a gate.
+    Gate {
+        /// Key file, as `domain init` wrote it.
+        #[arg(long)]
+        keys: PathBuf,
+        /// File of the consent store; made when missing.
+        #[arg(long)]
+        store: PathBuf,
+        /// Address to listen on; port 0 picks one.
+        #[arg(long, default_value = "127.0.0.1:7411")]
+        listen: SocketAddr,
+        /// Certificates to trust the cloud by, PEM.
+        #[arg(long)]
+        cloud_ca: Option<PathBuf>,
+        #[command(flatten)]
+        net: NetOptions,
+        #[command(flatten)]
+        key_options: KeyOptions,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct NetOptions {
+    /// TLS certificate chain, PEM.
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// TLS private key, PEM.
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Serve plain HTTP beyond loopback; only behind a proxy that terminates TLS.
+    #[arg(long)]
+    insecure_http: bool,
+}
+
+impl NetOptions {
+    fn listen(&self, addr: SocketAddr) -> Result<Listen, Failure> {
+        let tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(cert), Some(key)) => Some(tls::server(cert, key)?),
+            _ => None,
+        };
+        Ok(Listen { addr, tls, insecure: self.insecure_http })
+    }
+}
+
+pub(crate) async fn run(command: ServeCommand) -> Result<(), Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    match command {
+        ServeCommand::Cloud { keys, dir, listen, net, key_options } => {
+            let loaded = CloudKeys::load(&keys, key_options.to_read(&keys)?.as_ref())?;
+            let config =
+                CloudConfig { data_dir: dir, listen: net.listen(listen)?, keys: loaded, bounds: Bounds::default() };
+            sealdex_cloud::serve(config, |addr| println!("listening on {addr}"), stop).await?;
+        }
+        ServeCommand::Gate { keys, store, listen, cloud_ca, net, key_options } => {
+            let json = sealdex_keyfile::read(
+                &keys,
+                sealdex_client::ceremony::GATE_KIND,
+                key_options.to_read(&keys)?.as_ref(),
+            )?;
+            let secrets = GateSecrets::from_json(&json)?;
+            let config =
+                GateConfig { listen: net.listen(listen)?, cloud_ca, ..GateConfig::loopback(secrets, store, 0) };
+            let (ready, bound) = tokio::sync::oneshot::channel();
+            tokio::spawn(async move {
+                if let Ok(addr) = bound.await {
+                    println!("listening on {addr}");
+                }
+            });
+            sealdex_gate::serve(config, ready, stop).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Which part of a clause the index evaluates, and which is read off the records it finds.
+//!
+//! A wide range beside a rare term ("this code, since 1990") would gather half of a field's run to
+//! intersect it with a few records. The records are read for the answer anyway and hold their order
+//! terms, so such a conjunct is checked there.
+
+use sealdex_wire::search::CloudClause;
+use tantivy::{Searcher, Term, query::Query};
+
+use super::query::{self, Fields, order_term};
+
+/// Records read at most to check a conjunct there.
+const FEW: u64 = 4096;
+/// Terms whose frequencies are looked up to find out how rare a conjunct is.
+const LOOKED_UP: usize = 64;
+/// A range is wide when it has more terms than this for every record that would be read instead:
+/// reading one costs about 2 µs, gathering a term 0.6 µs.
+const TERMS_PER_RECORD: u64 = 3;
+/// A range of so few terms is never wide.
+const NARROW: u64 = 1024;
+
+/// How a clause is evaluated.
+pub(super) struct Plan {
+    /// Finds every match, and others when there is a rest.
+    pub(super) query: Box<dyn Query>,
+    /// What a found record must match as well.
+    pub(super) rest: Vec<CloudClause>,
+}
+
+/// Plans a clause. Cost: a look-up per lone term, and at most about a millisecond of walking ranges.
+pub(super) fn plan(searcher: &Searcher, clause: &CloudClause, fields: Fields) -> tantivy::Result<Plan> {
+    let mut conjuncts = Vec::new();
+    flatten(clause, &mut conjuncts);
+    let mut fewest = u64::MAX;
+    for conjunct in &conjuncts {
+        if let CloudClause::Terms(packed) = conjunct
+            && packed.len() / 16 <= LOOKED_UP
+        {
+            fewest = fewest.min(frequency(searcher, packed, fields)?);
+        }
+    }
+    if fewest > FEW {
+        return Ok(Plan { query: query::compile(clause, fields), rest: Vec::new() });
+    }
+    let (mut kept, mut rest) = (Vec::new(), Vec::new());
+    for conjunct in conjuncts {
+        let mut room = NARROW + TERMS_PER_RECORD * fewest;
+        let wide = !fits(searcher, conjunct, fields, &mut room)?;
+        if wide { &mut rest } else { &mut kept }.push(conjunct.clone());
+    }
+    Ok(Plan { query: query::compile(&CloudClause::And(kept), fields), rest })
+}
+
+fn flatten<'a>(clause: &'a CloudClause, out: &mut Vec<&'a CloudClause>) {
+    match clause {
+        CloudClause::And(all) => all.iter().for_each(|c| flatten(c, out)),
+        other => out.push(other),
+    }
+}
+
+/// Documents of all these terms together, deleted ones included.
+fn frequency(searcher: &Searcher, packed: &[u8], fields: Fields) -> tantivy::Result<u64> {
+    packed.chunks_exact(16).map(|t| searcher.doc_freq(&Term::from_field_bytes(fields.terms, t))).sum()
+}
+
+/// Whether all ranges in a conjunct together have no more than `room` terms.
+fn fits(searcher: &Searcher, clause: &CloudClause, fields: Fields, room: &mut u64) -> tantivy::Result<bool> {
+    match clause {
+        CloudClause::Range { tag, lo, hi } => {
+            for reader in searcher.segment_readers() {
+                let index = reader.inverted_index(fields.terms)?;
+                let range = index.terms().range().without_keys().ge(order_term(tag, *lo)).le(order_term(tag, *hi));
+                let mut run = range.into_stream()?;
+                while run.advance() {
+                    match room.checked_sub(1) {
+                        Some(left) => *room = left,
+                        None => return Ok(false),
+                    }
+                }
+            }
+            Ok(true)
+        }
+        CloudClause::And(cs) | CloudClause::Or(cs) => {
+            for c in cs {
+                if !fits(searcher, c, fields, room)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        CloudClause::Not(c) => fits(searcher, c, fields, room),
+        CloudClause::All | CloudClause::Terms(_) | CloudClause::Source(_) => Ok(true),
+    }
+}
