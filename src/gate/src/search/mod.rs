@@ -1,8 +1,8 @@
 //! Searching: from a member's inner query to permitted, re-encapsulated matches and their tickets.
 //!
 //! The cloud is asked page by page; of each page, what the caller may not read is dropped by
-//! [`permit`]. Reading grants for good, multiplying and issuing tickets happens under the read side of
-//! the gate's barrier ([`answer`]), never waiting for the network, so that a revocation, which takes the
+//! `permit`. Reading grants for good, multiplying and issuing tickets happens under the read side of
+//! the gate's barrier (`answer`), never waiting for the network, so that a revocation, which takes the
 //! write side, comes wholly before or wholly after it.
 
 pub(crate) mod answer;

@@ -10,10 +10,12 @@ pub mod conformance;
 pub mod consents;
 pub mod memory;
 pub mod redb;
+pub mod rows;
 
-pub use consents::{AuditEntry, AuditKind, Cover, GrantKey, GrantRow, ReadConsents, TicketRow, WriteConsents};
+pub use consents::{ReadConsents, WriteConsents};
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
+pub use rows::{AuditEntry, AuditKind, Cover, GrantKey, GrantRow, TicketRow};
 
 /// Tables, with their names on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

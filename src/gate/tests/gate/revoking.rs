@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use sealdex_wire::{
     consent::{Accepted, SubmitRevocations},
     limits,
     roster::Status,
-    search::{InnerClause, SearchResponse},
+    search::{InnerClause, SearchRequest, SearchResponse},
     signed::SignedError,
 };
 
@@ -146,9 +146,13 @@ async fn when_the_cloud_is_down_the_revocation_stands_and_the_gate_keeps_trying(
     assert!(!withdrawn(&d, &mine));
     d.cloud.down.store(false, Ordering::SeqCst);
     assert_eq!(d.found(CLINICIAN, InnerClause::All).await, [0_u8; 0]);
-    while !withdrawn(&d, &mine) {
+    for _ in 0..100 {
+        if withdrawn(&d, &mine) {
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    panic!("not withdrawn within ten seconds");
 }
 
 #[tokio::test]
@@ -169,20 +173,25 @@ async fn a_revoked_members_tickets_are_withdrawn_and_it_finds_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_that_overtakes_a_search_at_the_cloud_empties_its_answer() {
     let (d, owner) = prepared().await;
+    d.push(NORTH, d.batch(&owner, "labs", 5, &[(3, vec![])])).await.unwrap();
+    d.revoke(&owner, owner.revoke(d.id(CLINICIAN), Some("notes"), START)).await.unwrap();
     let d = Arc::new(d);
-    // The search has its matches from the cloud when the revocation is made and acknowledged.
+    // Pages of two: the first match is permitted, the second is not. While the cloud is asked for the
+    // next page, everything is revoked and that is acknowledged.
     let (inner, revocation) = (d.clone(), owner.revoke(d.id(CLINICIAN), None, START));
-    let (public, once, runtime) = (owner.identity.public(), AtomicBool::new(true), tokio::runtime::Handle::current());
+    let (public, asked, runtime) = (owner.identity.public(), AtomicUsize::new(0), tokio::runtime::Handle::current());
     *d.cloud.after_search.lock().unwrap() = Some(Box::new(move || {
-        if once.swap(false, Ordering::SeqCst) {
+        if asked.fetch_add(1, Ordering::SeqCst) == 1 {
             let submitted =
                 inner.gate.submit_revocations(public, SubmitRevocations { revocations: vec![revocation.clone()] });
             let ended = tokio::task::block_in_place(|| runtime.block_on(submitted));
-            assert_eq!(ended, Ok(Accepted { count: 2 }));
+            assert_eq!(ended, Ok(Accepted { count: 1 }));
         }
     }));
-    let gate = d.clone();
-    let response = tokio::spawn(async move { gate.search(CLINICIAN, InnerClause::All).await.unwrap() }).await.unwrap();
+    let (gate, request) = (d.clone(), SearchRequest { limit: 2, ..d.query(InnerClause::All) });
+    let response =
+        tokio::spawn(async move { gate.gate.search(gate.id(CLINICIAN), request).await.unwrap() }).await.unwrap();
+    assert!(d.cloud.asked.lock().unwrap().len() > 1, "there was a second page");
     assert_eq!(ids(&response), Vec::<u8>::new());
     assert_eq!(response.tickets, vec![]);
     *d.cloud.after_search.lock().unwrap() = None;
