@@ -13,7 +13,7 @@ use sealdex_member::{IndexKeys, MemberKeys, PackError, Trusted};
 use sealdex_net::{CallError, Peer, peer::Http};
 use sealdex_schema::{ID_FIELD, Scope};
 use sealdex_wire::{
-    limits,
+    ProblemType, limits,
     search::{InnerClause, InnerSort, SearchRequest, SearchResponse},
 };
 
@@ -24,6 +24,8 @@ use crate::{
 
 /// Purpose of use when a query names none.
 pub const DEFAULT_PURPOSE: &str = "treatment";
+/// Times a page is asked for when consent or the store changes in between.
+const ATTEMPTS: u32 = 5;
 /// Identities asked for in one search when joining on patients.
 const JOIN: usize = 2048;
 
@@ -297,15 +299,7 @@ impl Session {
         hits: &mut Hits<'_>,
         asking: &mut Asking,
     ) -> Result<Option<serde_bytes::ByteBuf>, AskError> {
-        let mut response: SearchResponse = self.gate.post_cbor("/v1/search", request).await?;
-        let cursor = response.cursor.take();
-        asking.cost.searches += 1;
-        asking.cost.capsules += response.groups.len() as u64;
-        asking.covered.extend(response.covered.iter().map(|id| self.name(*id)));
-        if response.groups.is_empty() {
-            return Ok(cursor);
-        }
-        let opened = self.opener.open(response, &self.cloud).await?;
+        let (opened, cursor) = self.search_and_open(request, asking).await?;
         asking.cost.opened += opened.len() as u64;
         let parsed = tokio::task::spawn_blocking(move || {
             opened.into_par_iter().map(parse).collect::<Result<Vec<_>, RecordError>>()
@@ -314,6 +308,42 @@ impl Session {
             hits.add(record, self.name(provider));
         }
         Ok(cursor)
+    }
+
+    /// Searches and opens. A ticket can be withdrawn between the two, because some owner whose record it
+    /// covers has just revoked, and a record can be replaced: then the page is asked for again.
+    async fn search_and_open(&self, request: &SearchRequest, asking: &mut Asking) -> Result<Page, AskError> {
+        let mut attempt = 1;
+        loop {
+            let mut response: SearchResponse = self.gate.post_cbor("/v1/search", request).await?;
+            let cursor = response.cursor.take();
+            asking.cost.searches += 1;
+            asking.covered.extend(response.covered.iter().map(|id| self.name(*id)));
+            let capsules = response.groups.len() as u64;
+            if capsules == 0 {
+                return Ok((Vec::new(), cursor));
+            }
+            match self.opener.open(response, &self.cloud).await {
+                Ok(opened) => {
+                    asking.cost.capsules += capsules;
+                    return Ok((opened, cursor));
+                }
+                Err(e) if attempt < ATTEMPTS && overtaken(&e) => attempt += 1,
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+/// Opened records and where the next page starts.
+type Page = (Vec<Opened>, Option<serde_bytes::ByteBuf>);
+
+/// Whether consent or the store changed between searching and fetching.
+fn overtaken(e: &OpeningError) -> bool {
+    match e {
+        OpeningError::Gone(_) => true,
+        OpeningError::Call(call) => call.problem_type() == Some(ProblemType::Forbidden),
+        _ => false,
     }
 }
 
