@@ -1,0 +1,190 @@
+//! Cloud and gate, in this process or as processes that can be killed.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use sealdex_client::ceremony::{CLOUD_KIND, CloudSecretsFile, GATE_KIND, GateSecretsFile};
+use sealdex_cloud::{CloudConfig, CloudKeys};
+use sealdex_gate::{GateConfig, GateSecrets};
+use sealdex_net::{Listen, guard::Bounds};
+use sealdex_wire::codec;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// Where servers run.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// Here.
+    Process,
+    /// As `EXE serve …`.
+    Binary(PathBuf),
+}
+
+enum Running {
+    Task(oneshot::Sender<()>, JoinHandle<()>),
+    Child(Child),
+}
+
+/// Both servers. Ports and data stay the same over restarts.
+pub struct Servers {
+    place: Place,
+    home: PathBuf,
+    /// Port of the gate.
+    pub gate_port: u16,
+    /// Port of the cloud.
+    pub cloud_port: u16,
+    gate_keys: GateSecretsFile,
+    cloud_keys: CloudSecretsFile,
+    gate: Option<Running>,
+    cloud: Option<Running>,
+}
+
+/// A port nobody uses now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn reachable(port: u16) {
+    for _ in 0..600 {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("nothing listens on port {port}");
+}
+
+impl Running {
+    async fn stop(self) {
+        match self {
+            Self::Task(stop, task) => {
+                let _ = stop.send(());
+                task.await.unwrap();
+            }
+            Self::Child(mut child) => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+        }
+    }
+}
+
+impl Servers {
+    /// Starts both.
+    pub async fn start(place: Place, home: &Path, ports: (u16, u16), gate: &GateSecretsFile, cloud: &CloudSecretsFile) -> Self {
+        let home = home.to_owned();
+        let mut servers = Self {
+            place,
+            home,
+            gate_port: ports.0,
+            cloud_port: ports.1,
+            gate_keys: gate.clone(),
+            cloud_keys: cloud.clone(),
+            gate: None,
+            cloud: None,
+        };
+        servers.start_cloud().await;
+        servers.start_gate().await;
+        servers
+    }
+
+    /// Folder of the cloud's data.
+    pub fn cloud_dir(&self) -> PathBuf {
+        self.home.join("cloud")
+    }
+
+    /// File of the gate's store.
+    pub fn gate_store(&self) -> PathBuf {
+        self.home.join("gate.redb")
+    }
+
+    fn spawn(&self, exe: &Path, kind: &str, secrets: &[u8], rest: &[&std::ffi::OsStr], port: u16) -> Running {
+        let keys = self.home.join(format!("{kind}.key"));
+        sealdex_keyfile::replace(&keys, kind, secrets, None).unwrap();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.home.join(format!("{kind}.log"))).unwrap();
+        let mut command = Command::new(exe);
+        command.args(["serve", kind, "--keys"]).arg(&keys).args(rest).args(["--listen", &format!("127.0.0.1:{port}")]);
+        Running::Child(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+
+    /// Starts the cloud.
+    pub async fn start_cloud(&mut self) {
+        let (dir, port) = (self.cloud_dir(), self.cloud_port);
+        let running = match &self.place {
+            Place::Binary(exe) => {
+                let secrets = codec::to_json(&self.cloud_keys);
+                self.spawn(exe, CLOUD_KIND, secrets.as_bytes(), &["--dir".as_ref(), dir.as_ref()], port)
+            }
+            Place::Process => {
+                let keys = CloudKeys {
+                    domain: self.cloud_keys.domain.clone(),
+                    authority: self.cloud_keys.authority,
+                    seed: self.cloud_keys.seed.clone(),
+                };
+                let config = CloudConfig { data_dir: dir, listen: Listen::loopback(port), keys, bounds: Bounds::default() };
+                let (stop, stopped) = oneshot::channel::<()>();
+                let task = tokio::spawn(async move {
+                    let stop = async move {
+                        let _ = stopped.await;
+                    };
+                    sealdex_cloud::serve(config, |_| {}, stop).await.unwrap();
+                });
+                Running::Task(stop, task)
+            }
+        };
+        self.cloud = Some(running);
+        reachable(port).await;
+    }
+
+    /// Starts the gate.
+    pub async fn start_gate(&mut self) {
+        let (store, port) = (self.gate_store(), self.gate_port);
+        let secrets = codec::to_json(&self.gate_keys);
+        let running = match &self.place {
+            Place::Binary(exe) => {
+                self.spawn(exe, GATE_KIND, secrets.as_bytes(), &["--store".as_ref(), store.as_ref()], port)
+            }
+            Place::Process => {
+                let config = GateConfig::loopback(GateSecrets::from_json(secrets.as_bytes()).unwrap(), store, port);
+                let (stop, stopped) = oneshot::channel::<()>();
+                let (up, _) = oneshot::channel();
+                let task = tokio::spawn(async move {
+                    let stop = async move {
+                        let _ = stopped.await;
+                    };
+                    sealdex_gate::serve(config, up, stop).await.unwrap();
+                });
+                Running::Task(stop, task)
+            }
+        };
+        self.gate = Some(running);
+        reachable(port).await;
+    }
+
+    /// Stops the cloud: `kill -9` for a process of its own.
+    pub async fn stop_cloud(&mut self) {
+        if let Some(running) = self.cloud.take() {
+            running.stop().await;
+        }
+    }
+
+    /// Stops the gate: `kill -9` for a process of its own.
+    pub async fn stop_gate(&mut self) {
+        if let Some(running) = self.gate.take() {
+            running.stop().await;
+        }
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for running in [self.gate.take(), self.cloud.take()].into_iter().flatten() {
+            if let Running::Child(mut child) = running {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}

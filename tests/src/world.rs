@@ -1,0 +1,235 @@
+//! A domain with hospitals, patients and readers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use sealdex_client::{Ceremony, GrantRequest, OwnerEntry, Session, owner};
+use sealdex_fhir::{Corpus, Record, Source, SourceItem};
+use sealdex_member::{DomainPack, MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
+use sealdex_net::{Peer, peer::Http};
+use sealdex_provider::{Journal, OwnerMap, Progress, PushError, PushInput, PushReport, PushSettings, push};
+use sealdex_schema::{FHIR_R4, Owner as RecordOwner, Schema};
+use sealdex_wire::roster::{Role, Server};
+
+use crate::servers::{Place, Servers, free_port};
+
+/// Name of every test domain.
+pub const DOMAIN: &str = "test";
+
+/// A hospital: its folder has key, pack, manifest and owner map.
+pub struct Hospital {
+    /// Name in the roster.
+    pub name: String,
+    /// Folder of the provider.
+    pub dir: PathBuf,
+    /// Folder of its records.
+    pub records: PathBuf,
+    /// Keys.
+    pub keys: MemberKeys,
+}
+
+/// Everyone.
+pub struct World {
+    /// Folder of everything.
+    pub home: PathBuf,
+    /// The servers.
+    pub servers: Servers,
+    /// The authority.
+    pub ceremony: Ceremony,
+    /// Pack of roster and schema.
+    pub pack: DomainPack,
+    /// Connections.
+    pub http: Http,
+    /// Hospitals.
+    pub hospitals: Vec<Hospital>,
+    /// Readers by name.
+    pub readers: BTreeMap<String, MemberKeys>,
+    /// Patients by reference.
+    pub owners: BTreeMap<String, OwnerEntry>,
+    /// Schema.
+    pub schema: Schema,
+}
+
+impl World {
+    /// Founds a domain: hospitals are the sub-folders of `data`. `ports` are the addresses the roster
+    /// names, when they differ from the servers' own (proxies).
+    pub async fn found(home: &Path, data: &Path, readers: &[&str], place: Place, ports: [u16; 2], roster_ports: Option<[u16; 2]>) -> Self {
+        let named = roster_ports.unwrap_or(ports);
+        let url = |p: u16| format!("http://127.0.0.1:{p}");
+        let (mut ceremony, cloud) = Ceremony::found(DOMAIN, &url(named[0]), &url(named[1])).unwrap();
+        let servers = Servers::start(place, home, (ports[0], ports[1]), &ceremony.keys.gate, &cloud).await;
+        let mut names: Vec<String> = std::fs::read_dir(data)
+            .unwrap()
+            .map(|e| e.unwrap())
+            .filter(|e| e.path().is_dir())
+            .map(|e| e.file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let mut bridges = Vec::new();
+        let mut enrol = |name: &str, role| {
+            let (secrets, bridge) = ceremony.enrol(name, role).unwrap();
+            bridges.push(bridge);
+            secrets
+        };
+        let providers: Vec<_> = names.iter().map(|n| enrol(n, Role::Provider)).collect();
+        let users: Vec<_> = readers.iter().map(|n| enrol(n, Role::User)).collect();
+        let pack = ceremony.pack(FHIR_R4);
+        let hospitals = names.iter().zip(providers).map(|(name, secrets)| {
+            let dir = home.join("providers").join(name);
+            write_secrets(&dir.join("member.key"), MEMBER_KIND, &secrets, None).unwrap();
+            std::fs::write(dir.join("domain.json"), serde_json::to_vec(&pack).unwrap()).unwrap();
+            std::fs::write(dir.join("provider.toml"), format!("name = \"{name}\"\n")).unwrap();
+            Hospital { name: name.clone(), dir, records: data.join(name), keys: MemberKeys::new(secrets) }
+        });
+        let hospitals: Vec<Hospital> = hospitals.collect();
+        let readers = readers.iter().map(|n| (*n).to_owned()).zip(users.into_iter().map(MemberKeys::new)).collect();
+        let world = Self {
+            home: home.into(),
+            servers,
+            pack,
+            http: Http::new(None).unwrap(),
+            hospitals,
+            readers,
+            owners: BTreeMap::new(),
+            schema: Schema::fhir_r4(),
+            ceremony,
+        };
+        let (gate, cloud) = (world.authority(&world.ceremony.roster.gates[0]), world.authority(&world.ceremony.roster.clouds[0]));
+        world.ceremony.announce(&gate, &cloud, bridges).await.unwrap();
+        world.directories().await;
+        world
+    }
+
+    /// A domain with in-process servers over generated records.
+    pub async fn generated(home: &Path, patients: u32, providers: u32, readers: &[&str], place: Place) -> Self {
+        let data = home.join("records");
+        let settings = sealdex_dataset::Settings { patients, providers, ..Default::default() };
+        sealdex_dataset::generate(&settings, &data, &mut |_| {}).unwrap();
+        Self::found(home, &data, readers, place, [free_port(), free_port()], None).await
+    }
+
+    /// A server, called by the authority.
+    pub fn authority(&self, server: &Server) -> Peer {
+        Peer::new(self.http.clone(), &server.url, DOMAIN, server.id, Some(self.ceremony.identity())).unwrap()
+    }
+
+    /// Roster and schema.
+    pub fn trusted(&self) -> Trusted {
+        self.pack.verify(DOMAIN, &self.ceremony.roster.authority).unwrap()
+    }
+
+    /// The gate, called by a member.
+    pub fn gate(&self, keys: &MemberKeys) -> Peer {
+        self.trusted().gate(&self.http, keys).unwrap()
+    }
+
+    /// A reader's session.
+    pub fn session(&self, reader: &str) -> Session {
+        Session::new(&self.http, &self.readers[reader], self.trusted()).unwrap()
+    }
+
+    async fn directories(&self) {
+        for h in &self.hospitals {
+            let (own, gate) = (owner::Owner::from_seed(&h.keys.secrets.seed), self.gate(&h.keys));
+            owner::publish(&gate, vec![own.profile(DOMAIN, 1, &[("directory".into(), 0)], &[own.id()])]).await.unwrap();
+            let request = self.request(self.trusted().everyone, "directory", "any");
+            owner::grant_all(&gate, &[(&own, request)]).await.unwrap();
+        }
+    }
+
+    /// A grant that holds for ever.
+    pub fn request<'a>(&self, reader: sealdex_crypto::PublicIdentity, section: &'a str, purpose: &'a str) -> GrantRequest<'a> {
+        GrantRequest { domain: DOMAIN, reader, section, epoch: 0, purpose, not_before: 0, not_after: u64::from(u32::MAX) }
+    }
+
+    /// All records of a hospital.
+    pub fn records(&self, hospital: &Hospital) -> Vec<Record> {
+        let record = |item| match item {
+            SourceItem::Record(raw) => Some(Record::parse(raw).unwrap()),
+            _ => None,
+        };
+        Source::open(&hospital.records, None).unwrap().filter_map(record).collect()
+    }
+
+    /// Every patient gets keys and admits the hospitals that know them; owner maps are written.
+    pub async fn enrol_patients(&mut self) {
+        let sections: Vec<String> = self.schema.patient_sections().map(|s| s.name.clone()).collect();
+        for h in &self.hospitals {
+            let patient = |r: &Record| match self.schema.owner(&r.resource_type, &r.id, &r.json) {
+                Ok(RecordOwner::Patient(p)) => Some(p),
+                _ => None,
+            };
+            let mut map = OwnerMap::default();
+            for p in self.records(h).iter().filter_map(patient).collect::<BTreeSet<_>>() {
+                let entry = self.owners.entry(p.clone()).or_insert_with(OwnerEntry::random);
+                entry.admit(h.keys.identity.id(), &sections);
+                map.insert(p, entry.owner().id());
+            }
+            map.write(&h.dir.join("owners.ndjson")).unwrap();
+        }
+        let profiles = self.owners.values_mut().map(|e| e.next_profile(DOMAIN)).collect();
+        let gate = self.gate(&self.hospitals[0].keys);
+        owner::publish(&gate, profiles).await.unwrap();
+    }
+
+    /// Every patient grants a reader these sections.
+    pub async fn grant(&self, reader: &str, sections: &[String], purpose: &str) -> u64 {
+        let keys = &self.readers[reader];
+        let owners: Vec<owner::Owner> = self.owners.values().map(OwnerEntry::owner).collect();
+        let request = |section| self.request(keys.identity.public(), section, purpose);
+        let all: Vec<_> = owners.iter().flat_map(|o| sections.iter().map(move |s| (o, request(s)))).collect();
+        owner::grant_all(&self.gate(keys), &all).await.unwrap()
+    }
+
+    /// Every patient grants a reader everything.
+    pub async fn grant_everything(&self, reader: &str) -> u64 {
+        let sections: Vec<String> = self.schema.patient_sections().map(|s| s.name.clone()).collect();
+        self.grant(reader, &sections, "any").await
+    }
+
+    /// A hospital pushes its records.
+    ///
+    /// # Errors
+    /// Whatever stops the job.
+    pub async fn push(&self, hospital: &Hospital) -> Result<PushReport, PushError> {
+        let trusted = self.trusted();
+        let input = PushInput {
+            keys: &hospital.keys,
+            trusted: &trusted,
+            gate: self.gate(&hospital.keys),
+            cloud: trusted.cloud(&self.http, Some(&hospital.keys)).unwrap(),
+            owners: OwnerMap::read(&hospital.dir.join("owners.ndjson")).unwrap(),
+            journal: Journal::open(&hospital.dir.join("push.state/journal.redb"))?,
+            sources: vec![hospital.records.clone()],
+            mapping: None,
+            settings: PushSettings { rejects: Some(hospital.dir.join("rejects.ndjson")), ..PushSettings::default() },
+            progress: Arc::new(Progress::default()),
+        };
+        push(input).await
+    }
+
+    /// All hospitals push, and nothing is rejected. Number of records.
+    pub async fn push_all(&self) -> u64 {
+        let mut pushed = 0;
+        for h in &self.hospitals {
+            let report = self.push(h).await.unwrap();
+            assert_eq!(report.rejected, 0, "{:?}", report.first_rejects);
+            pushed += report.pushed;
+        }
+        pushed
+    }
+
+    /// Everything in plaintext, to compare answers with.
+    pub fn corpus(&self) -> Corpus {
+        let mut corpus = Corpus::default();
+        for h in &self.hospitals {
+            for r in self.records(h) {
+                corpus.add(r, &h.name);
+            }
+        }
+        corpus
+    }
+}
