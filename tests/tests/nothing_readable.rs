@@ -8,7 +8,10 @@ use base64::Engine as _;
 use sealdex_client::{AskError, Session};
 use sealdex_fhir::Suite;
 use sealdex_schema::Quantiser;
-use sealdex_tests::{Proxy, World, servers::{Place, free_port}};
+use sealdex_tests::{
+    Proxy, World,
+    servers::{Place, free_port},
+};
 use serde_json::{Value as Json, json};
 
 const HOSPITALS: [&str; 2] = ["zyqvault-clinic", "wexmoor-hospital"];
@@ -74,7 +77,10 @@ fn encodings(text: &str) -> Vec<(String, Vec<u8>)> {
         out.push((format!("UTF-16BE {t}"), t.encode_utf16().flat_map(u16::to_be_bytes).collect()));
         out.push((format!("hex {t}"), hex::encode(&raw).into_bytes()));
         out.push((format!("HEX {t}"), hex::encode_upper(&raw).into_bytes()));
-        for (name, engine) in [("base64", base64::engine::general_purpose::STANDARD_NO_PAD), ("base64url", base64::engine::general_purpose::URL_SAFE_NO_PAD)] {
+        for (name, engine) in [
+            ("base64", base64::engine::general_purpose::STANDARD_NO_PAD),
+            ("base64url", base64::engine::general_purpose::URL_SAFE_NO_PAD),
+        ] {
             for shift in 0..3 {
                 // At each alignment, without the characters that depend on neighbours.
                 let text = engine.encode([vec![0; shift], raw.clone()].concat());
@@ -222,10 +228,11 @@ async fn no_canary_in_any_byte_of_the_cloud_and_no_record_at_the_gate() {
 
     // The gate sees no value, no field's name, no sealed record.
     let store = std::fs::read(w.world.servers.gate_store()).unwrap();
-    let fields: Vec<_> = ["Observation.value", "Observation.component", "Patient.identifier", "birthDate", "#type", "#origin"]
-        .into_iter()
-        .flat_map(encodings)
-        .collect();
+    let fields: Vec<_> =
+        ["Observation.value", "Observation.component", "Patient.identifier", "birthDate", "#type", "#origin"]
+            .into_iter()
+            .flat_map(encodings)
+            .collect();
     let sealed = sealed_windows(&cloud.responses, &cloud.requests);
     assert!(sealed.len() >= 24, "{} windows", sealed.len());
     for (place, bytes) in [("requests", &gate.requests), ("responses", &gate.responses), ("store", &store)] {
@@ -287,7 +294,8 @@ async fn tampering_on_the_way_is_an_error() {
             let removed = len - 1;
             bytes.splice(first..first + len, [0xf6]);
             let text = String::from_utf8_lossy(&bytes[..at]).to_lowercase();
-            let length: usize = text.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap().parse().unwrap();
+            let length: usize =
+                text.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap().parse().unwrap();
             let head = text.find("content-length: ").unwrap() + "content-length: ".len();
             let digits = format!("{:0width$}", length - removed, width = length.to_string().len());
             bytes[head..head + digits.len()].copy_from_slice(digits.as_bytes());
