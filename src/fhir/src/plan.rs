@@ -117,12 +117,14 @@ fn codes(filters: &[Condition]) -> Option<Vec<String>> {
         Condition::Compare { target, op: Op::Eq | Op::In, values }
             if ["token", "code"].contains(&target.field.name.as_str()) =>
         {
-            let code = |v: &Value| match v {
-                Value::Text(t) if target.field.name == "token" => t.rsplit_once('|').map(|(_, c)| c.to_owned()),
-                Value::Text(t) => Some(t.clone()),
-                _ => None,
-            };
-            values.iter().map(code).collect::<Option<Vec<_>>>()
+            let token = target.field.name == "token";
+            let codes = values.iter().flat_map(|v| match v {
+                // Systems and codes may themselves hold a bar, so every split counts.
+                Value::Text(t) if token => t.match_indices('|').map(|(i, _)| t[i + 1..].to_owned()).collect(),
+                Value::Text(t) => vec![t.clone()],
+                _ => Vec::new(),
+            });
+            Some(codes.collect())
         }
         _ => None,
     })
