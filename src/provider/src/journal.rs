@@ -50,7 +50,9 @@ impl Journal {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).map_err(|e| fail(e.to_string()))?;
         }
-        let db = Database::builder().set_cache_size(32 << 20).create(path).map_err(|e| {
+        let made =
+            sealdex_dbfile::ensure(path).and_then(|()| Database::builder().set_cache_size(32 << 20).create(path));
+        let db = made.map_err(|e| {
             fail(match e {
                 redb::DatabaseError::DatabaseAlreadyOpen => "another push of this provider is running".to_owned(),
                 other => other.to_string(),

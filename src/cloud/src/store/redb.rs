@@ -59,6 +59,7 @@ pub struct RedbStore {
 impl RedbStore {
     /// Opens or creates the file. Only one process can have it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        sealdex_dbfile::ensure(path).map_err(failed)?;
         let db = Database::builder().set_cache_size(CACHE).create(path).map_err(failed)?;
         let store = Self { db, path: path.into() };
         let tx = store.write()?;

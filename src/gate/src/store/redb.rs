@@ -32,6 +32,7 @@ impl RedbStore {
     /// [`StoreError::Backend`] when the file is locked, damaged or cannot be written;
     /// [`StoreError::Format`] when another version wrote it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        sealdex_dbfile::ensure(path).map_err(failed)?;
         let store = Self(Database::create(path).map_err(failed)?);
         store.write(|t| match t.get(Table::Meta, FORMAT_KEY)? {
             None => t.put(Table::Meta, FORMAT_KEY, &FORMAT.to_be_bytes()),
