@@ -109,6 +109,11 @@ mod tests {
         let field = |f: &str| with(&format!("[types.T]\nsection = \"a\"\nowner = \"itself\"\n[[types.T.fields]]\n{f}"));
         let misfit = field("name=\"d\"\npath=\"d\"\nnormaliser=\"date\"\nindex={order=\"minute\"}\nreason=\"x\"");
         assert!(matches!(misfit, SchemaError::Field { field, .. } if field == "T.d"));
+        let words =
+            field("name=\"d\"\npath=\"d\"\nqualified_by=\"c\"\nnormaliser=\"text\"\nindex=\"words\"\nreason=\"x\"");
+        assert!(matches!(words, SchemaError::Field { reason, .. } if reason.contains("qualified_by")));
+        let dotted = with("[types.\"A.B\"]\nsection = \"a\"\nowner = \"itself\"\n");
+        assert_eq!(dotted, SchemaError::TypeName("A.B".into()), "\"A.B\".c must not meet A.\"B.c\"");
         assert!(matches!(field("name=\"d\"\nwhat=1"), SchemaError::Toml(_)));
         assert_eq!(Schema::parse(&base.replace("version = 1", "version = 2")), Err(SchemaError::Version(2)));
     }
