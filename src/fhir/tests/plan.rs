@@ -216,6 +216,17 @@ fn a_value_is_narrowed_under_each_code_asked_for() {
 }
 
 #[test]
+fn bars_in_systems_and_codes_do_not_hide_a_value() {
+    let record = json!({"resourceType": "Observation", "code": {"coding": [{"system": "urn:s|2", "code": "a|b"}]},
+        "valueQuantity": {"value": 1}});
+    let filters = [
+        json!({"field": "token", "op": "eq", "value": "urn:s|2|a|b"}),
+        json!({"field": "value", "op": "eq", "value": 1}),
+    ];
+    assert!(check(&Schema::fhir_r4(), &record, &filters, "a").unwrap());
+}
+
+#[test]
 fn a_value_without_a_code_is_left_over_with_a_note() {
     let doc = json!({"resource": "Observation", "filters": [{"field": "value", "op": "ge", "value": 1}]});
     let plan = planned(&Schema::fhir_r4(), &doc);

@@ -70,12 +70,13 @@ mod tests {
     #[test]
     fn right_and_wrong_answers_are_told_apart() {
         let cases: Json = serde_json::from_str(
-            r#"{"decimal7":[{"x":"7.5","q":"2261983649"},{"x":"7.5","q":"1"}],"day":[{"date":"2000-02-29","q":"730178"}],
+            r#"{"decimal7":[{"x":"7.5","q":"2261983649"},{"x":"7.5","q":"1"},{"x":"-3","q":"2037483647"},
+                {"x":"-0.0","q":"2147483648"},{"x":"0.000000000001","q":"2147483649"},{"x":"9999999.99","q":"2318483648"}],"day":[{"date":"2000-02-29","q":"730178"}],
                 "minute":[{"unix_seconds":-1,"q":"2147483647"}],"linear":[{"x":"7.35","min":"-50","step":"0.1","q":"573"}],"hour":[{}]}"#,
         )
         .unwrap();
         let results = check_quantisers(&cases);
-        assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 4);
+        assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 8);
         assert_eq!(results.iter().filter(|r| r.is_err()).count(), 2);
         assert_eq!(check_quantisers(&Json::Null).len(), 1);
     }
