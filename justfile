@@ -15,7 +15,7 @@ fmt:
 clippy:
     cargo clippy --workspace --all-targets -- -D warnings
 
-# The whole story on one machine, on datasets/sample unless told otherwise.
+# The whole story on one machine, on generated records unless told otherwise.
 demo *args:
     cargo run --release -- demo {{ args }}
 

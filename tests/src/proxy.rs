@@ -31,14 +31,20 @@ impl Proxy {
     /// Starts in front of `target`.
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Self { port: listener.local_addr().unwrap().port(), captured: Arc::default(), tamper: Arc::default() };
+        let proxy =
+            Self { port: listener.local_addr().unwrap().port(), captured: Arc::default(), tamper: Arc::default() };
         let (captured, tamper) = (proxy.captured.clone(), proxy.tamper.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { continue };
                 let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
                 let (c, none) = (captured.clone(), Arc::default());
-                tokio::spawn(relay(from_client, to_server, move |b| c.lock().unwrap().requests.extend_from_slice(b), none));
+                tokio::spawn(relay(
+                    from_client,
+                    to_server,
+                    move |b| c.lock().unwrap().requests.extend_from_slice(b),
+                    none,
+                ));
                 let c = captured.clone();
                 let keep = move |b: &[u8]| c.lock().unwrap().responses.extend_from_slice(b);
                 tokio::spawn(relay(from_server, to_client, keep, tamper.clone()));

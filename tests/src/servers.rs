@@ -73,7 +73,13 @@ impl Running {
 
 impl Servers {
     /// Starts both.
-    pub async fn start(place: Place, home: &Path, ports: (u16, u16), gate: &GateSecretsFile, cloud: &CloudSecretsFile) -> Self {
+    pub async fn start(
+        place: Place,
+        home: &Path,
+        ports: (u16, u16),
+        gate: &GateSecretsFile,
+        cloud: &CloudSecretsFile,
+    ) -> Self {
         let home = home.to_owned();
         let mut servers = Self {
             place,
@@ -103,7 +109,8 @@ impl Servers {
     fn spawn(&self, exe: &Path, kind: &str, secrets: &[u8], rest: &[&std::ffi::OsStr], port: u16) -> Running {
         let keys = self.home.join(format!("{kind}.key"));
         sealdex_keyfile::replace(&keys, kind, secrets, None).unwrap();
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.home.join(format!("{kind}.log"))).unwrap();
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.home.join(format!("{kind}.log"))).unwrap();
         let mut command = Command::new(exe);
         command.args(["serve", kind, "--keys"]).arg(&keys).args(rest).args(["--listen", &format!("127.0.0.1:{port}")]);
         Running::Child(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
@@ -123,7 +130,8 @@ impl Servers {
                     authority: self.cloud_keys.authority,
                     seed: self.cloud_keys.seed.clone(),
                 };
-                let config = CloudConfig { data_dir: dir, listen: Listen::loopback(port), keys, bounds: Bounds::default() };
+                let config =
+                    CloudConfig { data_dir: dir, listen: Listen::loopback(port), keys, bounds: Bounds::default() };
                 let (stop, stopped) = oneshot::channel::<()>();
                 let task = tokio::spawn(async move {
                     let stop = async move {

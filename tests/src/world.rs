@@ -56,7 +56,14 @@ pub struct World {
 impl World {
     /// Founds a domain: hospitals are the sub-folders of `data`. `ports` are the addresses the roster
     /// names, when they differ from the servers' own (proxies).
-    pub async fn found(home: &Path, data: &Path, readers: &[&str], place: Place, ports: [u16; 2], roster_ports: Option<[u16; 2]>) -> Self {
+    pub async fn found(
+        home: &Path,
+        data: &Path,
+        readers: &[&str],
+        place: Place,
+        ports: [u16; 2],
+        roster_ports: Option<[u16; 2]>,
+    ) -> Self {
         let named = roster_ports.unwrap_or(ports);
         let url = |p: u16| format!("http://127.0.0.1:{p}");
         let (mut ceremony, cloud) = Ceremony::found(DOMAIN, &url(named[0]), &url(named[1])).unwrap();
@@ -97,7 +104,8 @@ impl World {
             schema: Schema::fhir_r4(),
             ceremony,
         };
-        let (gate, cloud) = (world.authority(&world.ceremony.roster.gates[0]), world.authority(&world.ceremony.roster.clouds[0]));
+        let (gate, cloud) =
+            (world.authority(&world.ceremony.roster.gates[0]), world.authority(&world.ceremony.roster.clouds[0]));
         world.ceremony.announce(&gate, &cloud, bridges).await.unwrap();
         world.directories().await;
         world
@@ -141,8 +149,21 @@ impl World {
     }
 
     /// A grant that holds for ever.
-    pub fn request<'a>(&self, reader: sealdex_crypto::PublicIdentity, section: &'a str, purpose: &'a str) -> GrantRequest<'a> {
-        GrantRequest { domain: DOMAIN, reader, section, epoch: 0, purpose, not_before: 0, not_after: u64::from(u32::MAX) }
+    pub fn request<'a>(
+        &self,
+        reader: sealdex_crypto::PublicIdentity,
+        section: &'a str,
+        purpose: &'a str,
+    ) -> GrantRequest<'a> {
+        GrantRequest {
+            domain: DOMAIN,
+            reader,
+            section,
+            epoch: 0,
+            purpose,
+            not_before: 0,
+            not_after: u64::from(u32::MAX),
+        }
     }
 
     /// All records of a hospital.

@@ -396,8 +396,14 @@ pub(crate) async fn list(o: ListOptions) -> Result<(), Failure> {
         let g = signed.verify(&owner.identity().public())?;
         let id = g.reader.identity().map_err(|e| Failure::new(e.to_string()))?.id();
         let name = trusted.roster.member(id).and_then(|m| m.name.clone()).unwrap_or_else(|| id.to_string());
-        t.add_row([name, g.section, g.epoch.to_string(), g.purpose, g.not_before.to_string(), g.not_after.to_string()]);
+        t.add_row([name, g.section, g.epoch.to_string(), g.purpose, day(g.not_before), day(g.not_after)]);
     }
     println!("{t}\n{} grants{}", found.grants.len(), if found.more { ", and more" } else { "" });
     Ok(())
+}
+
+/// A Unix time as people read it.
+fn day(seconds: u64) -> String {
+    let at = i64::try_from(seconds).ok().and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
+    at.map_or_else(|| seconds.to_string(), |t| format!("{} {:02}:{:02} UTC", t.date(), t.hour(), t.minute()))
 }

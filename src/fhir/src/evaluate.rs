@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sealdex_schema::{Decimal, Value, local_reference};
+use sealdex_schema::{Decimal, IndexKind, Value, local_reference};
 use serde_json::Value as Json;
 
 use crate::{
@@ -56,6 +56,9 @@ impl Condition {
             Self::Words { target, words } => {
                 let present = target.field.words(record);
                 words.iter().all(|w| present.contains(w))
+            }
+            Self::Prefix { target, prefix } if target.field.index == IndexKind::Words => {
+                target.field.words(record).iter().any(|w| w.starts_with(prefix))
             }
             Self::Prefix { target, prefix } => {
                 values(target, record).iter().any(|v| matches!(v, Value::Text(t) if t.starts_with(prefix)))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 /// The mapping of the tabular example, UCI "Diabetes 130-US hospitals".
-pub const DIABETES130_MAPPING: &str = include_str!("../mappings/diabetes130.toml");
+pub const DIABETES130_MAPPING: &str = include_str!("../../../providers/diabetes130/diabetes130.toml");
 
 /// How rows become records.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -218,7 +218,11 @@ fn condition(
                 None => err(place, format!("{op} takes single words; for several words use words_all")),
             }
         }
-        _ if text_field => err(place, format!("{full} is indexed by words: use word or words_all, not {op}")),
+        Op::Prefix if text_field => match query_word(&values[0]) {
+            Some(prefix) => Ok(Condition::Prefix { target, prefix }),
+            None => err(place, "prefix on a text takes the beginning of one word".into()),
+        },
+        _ if text_field => err(place, format!("{full} is indexed by words: use word, words_all or prefix, not {op}")),
         Op::Prefix => match target.field.normaliser.asked(&values[0]) {
             Ok(Value::Text(prefix)) if !prefix.is_empty() => Ok(Condition::Prefix { target, prefix }),
             _ => err(

@@ -138,6 +138,7 @@ fn observation_filter() -> impl Strategy<Value = Json> {
         word.clone().prop_map(|w| json!({"field": "text", "op": "word", "value": w})),
         (word.clone(), word).prop_map(|(a, b)| json!({"field": "text", "op": "words_all", "value": [a, b]})),
         one_of(&["m", "mL", "mL/min"]).prop_map(|p| json!({"field": "unit", "op": "prefix", "value": p})),
+        one_of(&["b", "treviñ", "Ist"]).prop_map(|p| json!({"field": "text", "op": "prefix", "value": p})),
     ]
 }
 

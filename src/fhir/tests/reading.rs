@@ -1,163 +1,106 @@
-//! Reading: bytes stay as they were, references meet, and whatever is not a record is said.
+//! Reading sources: what is a record comes whole, what is none is said with its place.
 #![allow(clippy::unwrap_used)] // a test stops where it cannot go on
 
 use std::{fs, io::Write as _, path::Path};
 
 use sealdex_fhir::{Mapping, Record, RejectReason, Source, SourceError, SourceItem};
-use sealdex_schema::{Owner, Schema};
-use tempfile::TempDir;
 
-/// What a source yields, in short: the record's bytes, or what is wrong and where.
-#[derive(Debug, PartialEq)]
-enum Seen {
-    Record(String),
-    Rejected(u64, RejectReason),
-    PassedOver(String),
-}
-
-fn read(path: &Path, mapping: Option<&Mapping>) -> Vec<Seen> {
-    let short = |item| match item {
-        SourceItem::Record(raw) => Seen::Record(String::from_utf8(Record::parse(raw).unwrap().bytes).unwrap()),
-        SourceItem::Rejected(line) => Seen::Rejected(line.line, line.reason),
-        SourceItem::PassedOver { file, .. } => Seen::PassedOver(file.file_name().unwrap().to_str().unwrap().to_owned()),
-    };
-    Source::open(path, mapping).unwrap().map(short).collect()
-}
-
-fn file(name: &str, content: impl AsRef<[u8]>) -> (TempDir, std::path::PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(name);
-    fs::write(&path, content).unwrap();
-    (dir, path)
-}
-
-fn record(json: &str) -> Seen {
-    Seen::Record(json.to_owned())
-}
-
-#[test]
-fn lines_keep_their_bytes() {
-    let one = r#"{"resourceType":"Patient",  "id":"a", "n": 1.50, "s":"\u00e9"}"#;
-    let two = r#"{"resourceType":"Patient","id":"b"}"#;
-    let (_dir, path) = file("p.ndjson", format!("\u{feff}{one}\r\n\n   \n{two}"));
-    assert_eq!(read(&path, None), [record(one), record(two)]);
-}
-
-#[test]
-fn an_over_long_line_is_rejected_and_the_next_one_read() {
-    let two = r#"{"resourceType":"Patient","id":"b"}"#;
-    let (_dir, path) = file("p.ndjson", format!("{}\n{two}\n", "x".repeat((16 << 20) + 1)));
-    assert_eq!(read(&path, None), [Seen::Rejected(1, RejectReason::LineTooLong(16 << 20)), record(two)]);
-}
-
-#[test]
-fn references_inside_a_bundle_become_type_and_id() {
-    let bundle = r##"{"resourceType":"Bundle","type":"transaction","entry":[
-        {"fullUrl":"urn:uuid:11","resource":{"resourceType":"Patient","id":"p1"}},
-        {"fullUrl":"urn:uuid:22","resource":{"resourceType":"Observation",
-            "subject":{"reference":"urn:uuid:11"},"focus":[{"reference":"urn:uuid:99"}],"valueQuantity":{"value":1.10}}}]}"##;
-    let (_dir, path) = file("b.json", bundle);
-    let seen = read(&path, None);
-    let Seen::Record(observation) = &seen[1] else { panic!("{seen:?}") };
-    let json: serde_json::Value = serde_json::from_str(observation).unwrap();
-    assert_eq!(json["subject"]["reference"], "Patient/p1");
-    assert_eq!(json["focus"][0]["reference"], "urn:uuid:99", "what is not in the Bundle stays as it is");
-    assert_eq!(json["id"], "22", "an entry without id takes its fullUrl's");
-    assert!(observation.contains("1.10"), "numbers keep their text");
-    let owner = Schema::fhir_r4().owner("Observation", "22", &json);
-    assert_eq!(owner, Ok(Owner::Patient("Patient/p1".into())));
-}
-
-#[test]
-fn malformed_bundles_are_rejected_not_fatal() {
-    let bundle = r#"{"resourceType":"Bundle","entry":[1,"x",null,[],{},{"resource":5},{"resource":{"resourceType":"Patient"}},
-        {"resource":{"resourceType":"Patient","id":"ok"}}]}"#;
-    let (_dir, path) = file("b.json", bundle);
-    let seen = read(&path, None);
-    assert_eq!(seen.len(), 8);
-    assert!(seen[..7].iter().all(|s| matches!(s, Seen::Rejected(_, RejectReason::Entry(_)))), "{seen:?}");
-    let (_dir, path) = file("b.json", r#"{"resourceType":"Bundle","entry":{"resource":{}}}"#);
-    assert!(matches!(read(&path, None)[..], [Seen::Rejected(0, RejectReason::Entry(_))]));
-    let (_dir, path) = file("b.json", "{\n\"resourceType\":");
-    assert!(matches!(read(&path, None)[..], [Seen::Rejected(2, RejectReason::Json(_))]));
-}
-
-#[test]
-fn files_without_records_are_passed_over_in_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let put = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
-    let patient = r#"{"id":"a","resourceType":"Patient"}"#;
-    put("MANIFEST.json", r#"{"set":"x"}"#);
-    put("empty.json", r#"{"resourceType":"Bundle","type":"collection"}"#);
-    put("notes.txt", "hello");
-    put("one.json", patient);
-    put("table.csv", "a,b\n1,2\n");
-    fs::create_dir(dir.path().join("sub")).unwrap();
-    put("sub/p.ndjson", patient);
-    let passed = |name: &str| Seen::PassedOver(name.to_owned());
-    assert_eq!(
-        read(dir.path(), None),
-        [
-            passed("MANIFEST.json"),
-            passed("empty.json"),
-            passed("notes.txt"),
-            record(patient),
-            record(patient),
-            passed("table.csv")
-        ]
-    );
-}
-
-#[cfg(unix)]
-#[test]
-fn a_folder_that_links_to_itself_is_read_once() {
-    let (dir, _path) = file("p.ndjson", r#"{"id":"a","resourceType":"Patient"}"#);
-    std::os::unix::fs::symlink(dir.path(), dir.path().join("loop")).unwrap();
-    let seen = read(dir.path(), None);
-    assert_eq!(seen.iter().filter(|s| matches!(s, Seen::Record(_))).count(), 1);
-    assert!(seen.contains(&Seen::PassedOver("loop".into())));
-}
-
-fn mapping() -> Mapping {
-    Mapping::parse("record_type=\"Stay\"\nid=\"nr\"\nowner=\"pat\"\nmissing=[\"\",\"?\"]\nnumbers=[\"days\"]\n")
-        .unwrap()
-}
-
-#[test]
-fn rows_become_records_and_bad_rows_are_named() {
-    let text = "nr,pat,days,diag\n1,7,3.50,250.83\n2,7,?,?\n3,7,1\n4,?,1,x\n5 5,7,1,x\n6,7,three,x\n";
-    let good = [
-        r#"{"resourceType":"Stay","id":"1","subject":{"reference":"Patient/7"},"nr":"1","pat":"7","days":3.50,"diag":"250.83"}"#,
-        r#"{"resourceType":"Stay","id":"2","subject":{"reference":"Patient/7"},"nr":"2","pat":"7"}"#,
-    ];
-    let wanted = [
-        record(good[0]),
-        record(good[1]),
-        Seen::Rejected(4, RejectReason::Cells { found: 3, expected: 4 }),
-        Seen::Rejected(5, RejectReason::Missing("pat".into())),
-        Seen::Rejected(6, RejectReason::Id("nr".into())),
-        Seen::Rejected(7, RejectReason::Number("days".into())),
-    ];
-    let (_dir, path) = file("t.csv", text);
-    assert_eq!(read(&path, Some(&mapping())), wanted);
-    let dir = tempfile::tempdir().unwrap();
-    let zipped = dir.path().join("t.csv.gz");
-    let mut gz = flate2::write::GzEncoder::new(fs::File::create(&zipped).unwrap(), flate2::Compression::fast());
-    gz.write_all(text.as_bytes()).unwrap();
-    gz.finish().unwrap();
-    assert_eq!(read(&zipped, Some(&mapping())), wanted);
-}
-
-#[test]
-fn headers_that_would_overwrite_a_record_are_refused() {
-    let open = |header: &str, mapping: &Mapping| {
-        let (_dir, path) = file("t.csv", format!("{header}\n"));
-        Source::open(&path, Some(mapping)).map(|_| ())
-    };
-    for header in ["nr,pat,days,subject", "nr,pat,days,id", "nr,pat,days,resourceType", "nr,pat,days,nr"] {
-        assert!(matches!(open(header, &mapping()), Err(SourceError::Header { .. })), "{header}");
+fn read(path: &Path, mapping: Option<&Mapping>) -> (Vec<Record>, Vec<(u64, RejectReason)>, usize) {
+    let (mut records, mut rejected, mut passed) = (Vec::new(), Vec::new(), 0);
+    for item in Source::open(path, mapping).unwrap() {
+        match item {
+            SourceItem::Record(raw) => records.push(Record::parse(raw).unwrap()),
+            SourceItem::Rejected(line) => rejected.push((line.line, line.reason)),
+            SourceItem::PassedOver { .. } => passed += 1,
+        }
     }
-    assert!(matches!(open("nr,days", &mapping()), Err(SourceError::Column { column, .. }) if column == "pat"));
-    let by_id = Mapping { id: "id".into(), ..mapping() };
-    assert!(open("id,pat,days", &by_id).is_ok());
+    (records, rejected, passed)
+}
+
+#[test]
+fn ndjson_lines_keep_their_bytes_and_an_overlong_one_does_not_end_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.ndjson");
+    let first = "{ \"resourceType\" : \"Basic\",\"id\":\"1\", \"v\": 1.2300 }";
+    let long = "x".repeat((16 << 20) + 10);
+    fs::write(&path, format!("\u{feff}{first}\r\n\n{long}\n{{\"resourceType\":\"Basic\",\"id\":\"2\"}}")).unwrap();
+    let (records, rejected, _) = read(&path, None);
+    assert_eq!(records[0].bytes, first.as_bytes(), "spaces, order and zeros as they were");
+    assert_eq!(records[1].id, "2");
+    assert_eq!(rejected, [(3, RejectReason::LineTooLong(16 << 20))]);
+}
+
+#[test]
+fn bundles_resolve_their_own_references() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("b.json");
+    let bundle = r#"{"resourceType":"Bundle","type":"transaction","entry":[
+        {"fullUrl":"urn:uuid:p-1","resource":{"resourceType":"Patient","id":"p-1"}},
+        {"fullUrl":"urn:uuid:o-1","resource":{"resourceType":"Observation","subject":{"reference":"urn:uuid:p-1"},
+            "valueQuantity":{"value":7.00},"note":[{"text":"urn:uuid:p-1"}],"hasMember":[{"reference":"urn:uuid:elsewhere"}]}},
+        {"fullUrl":"urn:uuid:x y","resource":{"resourceType":"Basic"}},
+        {"request":{}}]}"#;
+    fs::write(&path, bundle).unwrap();
+    let (records, rejected, _) = read(&path, None);
+    assert_eq!(records.len(), 2);
+    let o = &records[1].json;
+    assert_eq!((records[1].id.as_str(), o["subject"]["reference"].as_str()), ("o-1", Some("Patient/p-1")));
+    assert_eq!(o["note"][0]["text"], "urn:uuid:p-1", "only references are rewritten");
+    assert_eq!(o["hasMember"][0]["reference"], "urn:uuid:elsewhere");
+    assert!(String::from_utf8_lossy(&records[1].bytes).contains("7.00"), "numbers keep their text");
+    assert_eq!(rejected.iter().map(|r| r.0).collect::<Vec<_>>(), [3, 4]);
+
+    fs::write(&path, "{\"resourceType\":\n\"Bundle\",,}").unwrap();
+    let (_, rejected, _) = read(&path, None);
+    assert!(matches!(&rejected[..], [(2, RejectReason::Json(_))]));
+}
+
+#[test]
+fn tables_by_a_mapping() {
+    let dir = tempfile::tempdir().unwrap();
+    let mapping = Mapping::parse(
+        "record_type = \"Stay\"\nid = \"stay\"\nowner = \"who\"\nmissing = [\"?\", \"\"]\nnumbers = [\"days\"]",
+    )
+    .unwrap();
+    let table =
+        "\u{feff}stay,who,days,text\n1,7,3.50,\"a, \"\"b\"\"\"\r\n2,?,1,x\n3,7,many,x\n4,7,1\n5/6,7,1,x\n7,8,?,?\n";
+    let path = dir.path().join("t.csv.gz");
+    let mut gz = flate2::write::GzEncoder::new(fs::File::create(&path).unwrap(), flate2::Compression::fast());
+    gz.write_all(table.as_bytes()).unwrap();
+    gz.finish().unwrap();
+    let (records, rejected, _) = read(&path, Some(&mapping));
+    assert_eq!(
+        String::from_utf8_lossy(&records[0].bytes),
+        r#"{"resourceType":"Stay","id":"1","subject":{"reference":"Patient/7"},"stay":"1","who":"7","days":3.50,"text":"a, \"b\""}"#
+    );
+    assert!(records[1].json.get("days").is_none() && records.len() == 2, "missing cells are left out");
+    let expected = [
+        RejectReason::Missing("who".into()),
+        RejectReason::Number("days".into()),
+        RejectReason::Cells { found: 3, expected: 4 },
+        RejectReason::Id("stay".into()),
+    ];
+    assert_eq!(rejected.into_iter().map(|r| r.1).collect::<Vec<_>>(), expected);
+
+    assert!(matches!(Source::open(&path, None), Err(SourceError::NoMapping(_))));
+    let other = dir.path().join("other.csv");
+    fs::write(&other, "a,b\n1,2\n").unwrap();
+    assert!(
+        matches!(Source::open(&other, Some(&mapping)), Err(SourceError::Column { column, .. }) if column == "stay")
+    );
+    let (_, _, passed) = read(dir.path(), Some(&mapping));
+    assert_eq!(passed, 1, "in a folder it is passed over, and said");
+}
+
+#[test]
+fn other_files_are_named_not_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("readme.txt"), "x").unwrap();
+    fs::write(dir.path().join("MANIFEST.json"), "{\"set\":1}").unwrap();
+    fs::create_dir(dir.path().join("deep")).unwrap();
+    fs::write(dir.path().join("deep/z.ndjson"), "{\"resourceType\":\"Basic\",\"id\":\"1\"}\n").unwrap();
+    let (records, rejected, passed) = read(dir.path(), None);
+    assert_eq!((records.len(), rejected.len(), passed), (1, 0, 2));
+    assert!(matches!(Source::open(&dir.path().join("readme.txt"), None), Err(SourceError::Kind(_))));
+    assert!(matches!(Source::open(&dir.path().join("nothing"), None), Err(SourceError::Io { .. })));
 }

@@ -165,7 +165,7 @@ fn wrong_questions_say_what_would_be_right() {
         (filter("valeu", "eq", "1"), "did you mean \"value\"?"),
         (filter("value", "eq", "six"), "does not fit Observation.value: not a decimal number"),
         (filter("date", "ge", "yesterday"), "not a dateTime"),
-        (filter("text", "eq", "diabetes"), "use word or words_all"),
+        (filter("text", "eq", "diabetes"), "use word, words_all or prefix"),
         (filter("text", "word", "two words"), "for several words use words_all"),
         (filter("unit", "word", "mg"), "not indexed by words"),
         (filter("unit", "gt", "mg"), "has no order"),

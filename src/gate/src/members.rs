@@ -71,8 +71,10 @@ impl Members {
         if let Some(twice) = roster.members.iter().find(|m| !seen.insert(m.id)) {
             return Err(RosterDefect::Twice(twice.id));
         }
-        let known =
-            roster.members.par_iter().map(|m| Ok((m.id, prepare(m, &by_id)?))).collect::<Result<_, RosterDefect>>()?;
+        let prepared: Vec<_> =
+            roster.members.par_iter().map(|m| prepare(m, &by_id).map(|known| (m.id, known))).collect();
+        // The first defect in the roster's order, whichever was found first.
+        let known = prepared.into_iter().collect::<Result<_, RosterDefect>>()?;
         let hospitals = roster.hospitals().collect();
         Ok(Self { known, servers, everyone, hospitals, roster, signed })
     }

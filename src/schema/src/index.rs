@@ -139,28 +139,36 @@ impl Field {
     fn index(&self, code: Option<&str>, json: &Json, out: &mut Vec<Entry>) -> Result<(), FieldError> {
         if self.index == IndexKind::Words {
             let text = json.as_str().ok_or_else(|| self.error(json, NormaliseError::Type("a text").to_string()))?;
-            let tokens = words::words(text).into_iter();
-            out.extend(tokens.map(|w| Entry {
-                field: self.full.clone(),
-                scope: self.scope,
-                kind: EntryKind::Token(w.into_bytes()),
-            }));
+            for word in words::words(text) {
+                self.prefix_entries(&word, out);
+                out.push(Entry {
+                    field: self.full.clone(),
+                    scope: self.scope,
+                    kind: EntryKind::Token(word.into_bytes()),
+                });
+            }
             return Ok(());
         }
         let value = self.normaliser.stored(json).map_err(|e| self.error(json, e.to_string()))?;
         let Some(value) = value else { return Ok(()) };
-        if let (Some(longest), Value::Text(text)) = (self.prefixes, &value) {
-            let ends = text.char_indices().map(|(i, c)| i + c.len_utf8()).take(longest);
-            let field = self.prefix_name();
-            out.extend(ends.map(|end| Entry {
-                field: field.clone(),
-                scope: self.scope,
-                kind: EntryKind::Token(text.as_bytes()[..end].to_vec()),
-            }));
+        if let Value::Text(text) = &value {
+            self.prefix_entries(text, out);
         }
         let kind = self.entry_kind(&value).map_err(|reason| self.error(json, reason))?;
         out.push(Entry { field: self.qualified(code), scope: self.scope, kind });
         Ok(())
+    }
+
+    /// Tokens of a text's beginnings, if the field has them.
+    fn prefix_entries(&self, text: &str, out: &mut Vec<Entry>) {
+        let Some(longest) = self.prefixes else { return };
+        let field = self.prefix_name();
+        let ends = text.char_indices().map(|(i, c)| i + c.len_utf8()).take(longest);
+        out.extend(ends.map(|end| Entry {
+            field: field.clone(),
+            scope: self.scope,
+            kind: EntryKind::Token(text.as_bytes()[..end].to_vec()),
+        }));
     }
 
     fn entry_kind(&self, value: &Value) -> Result<EntryKind, String> {
@@ -360,6 +368,17 @@ mod tests {
         let prefixes: Vec<_> = entries.iter().filter(|e| &*e.field == "DiabetesEncounter.diag_1#prefix").collect();
         assert_eq!(prefixes.len(), 6);
         assert!(prefixes.iter().any(|e| e.kind == EntryKind::Token(b"250".to_vec())));
+    }
+
+    #[test]
+    fn words_may_have_prefixes_too() {
+        let toml = "version = 1\n[sections.a]\n[default]\nsection = \"a\"\nowner = \"subject.reference\"\n[types.T]\nsection = \"a\"\nowner = \"itself\"\n\
+            [[types.T.fields]]\nname = \"t\"\npath = \"t\"\nnormaliser = \"text\"\nindex = \"words\"\nprefixes = 3\nreason = \"x\"";
+        let entries = Schema::parse(toml).unwrap().index("T", "1", &json!({"t": "Acute otitis"})).unwrap();
+        let prefixes: Vec<_> = entries.iter().filter(|e| &*e.field == "T.t#prefix").map(|e| e.kind.clone()).collect();
+        let expected = ["a", "ac", "acu", "o", "ot", "oti"].map(|p| EntryKind::Token(p.into()));
+        assert_eq!(prefixes.len(), 6);
+        assert!(expected.iter().all(|e| prefixes.contains(e)));
     }
 
     #[test]

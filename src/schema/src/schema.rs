@@ -287,8 +287,10 @@ fn field(type_name: &str, f: &FieldModel) -> Result<Field, SchemaError> {
     if (f.normaliser == Normaliser::Text) != (index == IndexKind::Words) {
         return fail("the normaliser \"text\" and the index \"words\" go together");
     }
-    if f.prefixes.is_some_and(|p| p == 0 || p > 32) || f.prefixes.is_some() && index != IndexKind::Token {
-        return fail("prefixes go with the index \"token\" and are 1 to 32 characters long");
+    if f.prefixes.is_some_and(|p| p == 0 || p > 32)
+        || f.prefixes.is_some() && !matches!(index, IndexKind::Token | IndexKind::Words)
+    {
+        return fail("prefixes go with the index \"token\" or \"words\" and are 1 to 32 characters long");
     }
     if f.qualified_by.is_some() && (index == IndexKind::Words || f.prefixes.is_some()) {
         return fail("qualified_by does not go with \"words\" or prefixes: their tokens carry no code");

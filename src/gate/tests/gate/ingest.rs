@@ -62,7 +62,7 @@ async fn entries_become_the_terms_of_the_specification() {
     assert_eq!(record.terms, expected.iter().flat_map(|t| t.0).collect::<Vec<_>>(), "sorted, without repeats");
     assert_eq!(record.origin, own.term(&[1; 32]));
     let capsule = batch.capsules[0].capsule.0;
-    let info = RoutingInfo { patient: owner.id(), section: "labs".into(), epoch: 0, capsule };
+    let info = RoutingInfo { patient: owner.id(), section: format!("{:32}", "labs"), epoch: 0, capsule };
     assert_eq!(open_tag(&GateTagKey::from_bytes(&[4; 64]), &RecordId([1; 16]), &record.tag), Ok(info));
     let digest = batch_digest(DOMAIN, batch.batch, d.id(NORTH), [(RecordId([1; 16]), record)].into_iter());
     assert!(d.gate_identity.public().verify(&digest, &response.signature).is_ok());
