@@ -1,9 +1,9 @@
 //! From a checked question to index clauses. The clauses find a superset of the answer, never less;
 //! what they leave over is decided on the plaintext.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use sealdex_schema::{Field, IndexKind, Quantiser, Scope, TYPE_FIELD, Value};
+use sealdex_schema::{Field, IndexKind, Normaliser, Path, Quantiser, Scope, TYPE_FIELD, Value};
 
 use crate::{
     query::Op,
@@ -96,57 +96,79 @@ pub struct Plan {
 /// Plans one question; its `has` conditions are planned by themselves.
 pub fn plan(q: &Resolved) -> Plan {
     let mut notes = Vec::new();
-    let codes = codes(&q.filters);
-    let mut clauses: Vec<IndexClause> = q.filters.iter().filter_map(|c| clause(c, &codes, &mut notes)).collect();
+    let mut clauses: Vec<IndexClause> = q.filters.iter().filter_map(|c| clause(c, &q.filters, &mut notes)).collect();
     // A clause on a field of the type implies the type.
-    let implied = clauses.iter().any(|c| !matches!(c, IndexClause::Source(_) | IndexClause::Not(_)));
-    if !implied {
+    let of_type = format!("{}.", q.resource);
+    if !clauses.iter().any(|c| implies_type(c, &of_type)) {
         let value = q.resource.clone().into_bytes();
         clauses.insert(0, IndexClause::Token { field: TYPE_FIELD.into(), scope: Scope::Isolated, value });
     }
-    let sort = q.topk.as_ref().and_then(|(target, _)| sort_field(target, &codes));
+    let sort = q.topk.as_ref().and_then(|(target, _)| sort_field(target, &q.filters));
     if q.topk.is_some() && sort.is_none() {
         notes.push("the largest are found after opening all matches: the field is not sorted in the index, or spans several codes".into());
     }
     Plan { clause: IndexClause::And(clauses), sort, notes }
 }
 
-/// Qualifying codes that every match must carry one of: those of the first equality on a code.
-fn codes(filters: &[Condition]) -> Option<Vec<String>> {
-    filters.iter().find_map(|c| match c {
-        Condition::Compare { target, op: Op::Eq | Op::In, values }
-            if ["token", "code"].contains(&target.field.name.as_str()) =>
-        {
-            let token = target.field.name == "token";
-            let codes = values.iter().flat_map(|v| match v {
-                // Systems and codes may themselves hold a bar, so every split counts.
-                Value::Text(t) if token => t.match_indices('|').map(|(i, _)| t[i + 1..].to_owned()).collect(),
-                Value::Text(t) => vec![t.clone()],
-                _ => Vec::new(),
-            });
-            Some(codes.collect())
+fn implies_type(clause: &IndexClause, of_type: &str) -> bool {
+    match clause {
+        IndexClause::Token { field, .. }
+        | IndexClause::Bridged { field, .. }
+        | IndexClause::Order { field, .. }
+        | IndexClause::Cover { field, .. } => field.starts_with(of_type),
+        IndexClause::And(all) => all.iter().any(|c| implies_type(c, of_type)),
+        IndexClause::Or(any) => any.iter().all(|c| implies_type(c, of_type)),
+        IndexClause::All | IndexClause::Source(_) | IndexClause::Not(_) => false,
+    }
+}
+
+/// Names the values a target can match are indexed under: its own; or one for each code a match can
+/// carry. `None` when those codes are not known.
+fn names(target: &Target, filters: &[Condition]) -> Option<Vec<Arc<str>>> {
+    let field = &target.field;
+    match (&field.qualified_by, &target.code) {
+        (None, _) => Some(vec![field.full.clone()]),
+        (Some(_), Some(code)) => Some(vec![field.qualified(Some(code))]),
+        (Some(by), None) if field.base.is_none() => filters
+            .iter()
+            .find_map(|c| codes(c, &by.to_string()))
+            .map(|codes| codes.iter().map(|c| field.qualified(Some(c))).collect()),
+        (Some(_), None) => None,
+    }
+}
+
+/// Codes at the path `by` of which every match of the condition carries one: those of an equality on a
+/// field that stands at the same place.
+fn codes(condition: &Condition, by: &str) -> Option<BTreeSet<String>> {
+    let Condition::Compare { target, op: Op::Eq | Op::In, values } = condition else { return None };
+    let field = &target.field;
+    let same_place = |p: &Path| p.to_string() == by || by.strip_suffix(".code") == Some(p.to_string().as_str());
+    if field.base.is_some() || !field.paths.iter().all(same_place) {
+        return None;
+    }
+    let mut codes = BTreeSet::new();
+    for value in values {
+        match (field.normaliser, value) {
+            (Normaliser::Code, Value::Text(code)) => codes.extend([code.clone()]),
+            // Where the system ends is not written in `a|b|c`: either reading may be the one.
+            (Normaliser::Coding, Value::Text(t)) => {
+                codes.extend(t.match_indices('|').map(|(i, _)| t[i + 1..].to_owned()))
+            }
+            _ => return None,
         }
-        _ => None,
-    })
+    }
+    // An empty code qualifies nothing, so its values stand in no index.
+    (!codes.contains("")).then_some(codes)
 }
 
-fn sort_field(target: &Target, codes: &Option<Vec<String>>) -> Option<SortField> {
+fn sort_field(target: &Target, filters: &[Condition]) -> Option<SortField> {
     let IndexKind::Order(quantiser) = &target.field.index else { return None };
-    let code = match (&target.field.qualified_by, &target.code, codes.as_deref()) {
-        (None, _, _) => None,
-        (Some(_), Some(code), _) => Some(code.as_str()),
-        (Some(_), None, Some([one])) => Some(one.as_str()),
-        (Some(_), None, _) => return None,
-    };
-    Some(SortField {
-        field: target.field.qualified(code),
-        scope: target.field.scope,
-        bits: quantiser.bits(),
-        quantiser: quantiser.clone(),
-    })
+    let mut names = names(target, filters)?;
+    let field = names.pop().filter(|_| names.is_empty())?;
+    Some(SortField { field, scope: target.field.scope, bits: quantiser.bits(), quantiser: quantiser.clone() })
 }
 
-fn clause(condition: &Condition, codes: &Option<Vec<String>>, notes: &mut Vec<String>) -> Option<IndexClause> {
+fn clause(condition: &Condition, filters: &[Condition], notes: &mut Vec<String>) -> Option<IndexClause> {
     match condition {
         Condition::Source { negated: false, names } => Some(IndexClause::Source(names.clone())),
         // A resource several providers hold is one answer; excluding a provider's copy is decided later.
@@ -168,7 +190,7 @@ fn clause(condition: &Condition, codes: &Option<Vec<String>>, notes: &mut Vec<St
                 None
             }
         },
-        Condition::Compare { target, op, values } => compare(target, *op, values, codes, notes),
+        Condition::Compare { target, op, values } => compare(target, *op, values, filters, notes),
     }
 }
 
@@ -180,7 +202,7 @@ fn compare(
     target: &Target,
     op: Op,
     values: &[Value],
-    codes: &Option<Vec<String>>,
+    filters: &[Condition],
     notes: &mut Vec<String>,
 ) -> Option<IndexClause> {
     let field = &target.field;
@@ -188,57 +210,54 @@ fn compare(
         notes.push(format!("{} ne …: decided after opening", field.full));
         return None;
     }
-    match &field.index {
-        IndexKind::Token | IndexKind::Words | IndexKind::Bridged => {
-            if !matches!(op, Op::Eq | Op::In) {
-                notes.push(format!("{} is indexed for equality only: decided after opening", field.full));
-                return None;
-            }
-            let one = |v: &Value| match field.index {
-                IndexKind::Bridged => {
-                    IndexClause::Bridged { field: field.full.clone(), scope: field.scope, value: v.token_bytes() }
-                }
-                _ => token(field, field.full.clone(), v.token_bytes()),
-            };
-            Some(any(values.iter().map(one).collect()))
+    let equality = matches!(op, Op::Eq | Op::In);
+    if !equality && matches!(field.index, IndexKind::Token | IndexKind::Words | IndexKind::Bridged) {
+        notes.push(format!("{} is indexed for equality only: decided after opening", field.full));
+        return None;
+    }
+    let Some(names) = names(target, filters) else {
+        notes.push(format!(
+            "{} without a code cannot be narrowed by the index (each code has a scale of its own): all other matches are opened; add a filter on \"code\" or \"token\"",
+            field.full
+        ));
+        return None;
+    };
+    Some(any(names.into_iter().map(|name| under(field, &name, op, values)).collect()))
+}
+
+/// A comparison as a clause on one name of the field.
+fn under(field: &Field, name: &Arc<str>, op: Op, values: &[Value]) -> IndexClause {
+    let scope = field.scope;
+    any(match &field.index {
+        IndexKind::Token | IndexKind::Words => {
+            values.iter().map(|v| token(field, name.clone(), v.token_bytes())).collect()
+        }
+        IndexKind::Bridged => {
+            let one = |v: &Value| IndexClause::Bridged { field: name.clone(), scope, value: v.token_bytes() };
+            values.iter().map(one).collect()
         }
         IndexKind::Cover(quantiser) => {
-            let range = |(from, to): (u64, u64)| IndexClause::Cover {
-                field: field.full.clone(),
-                scope: field.scope,
+            let narrow = |q: u64| u32::try_from(q).unwrap_or(u32::MAX);
+            let one = |(from, to): (u64, u64)| IndexClause::Cover {
+                field: name.clone(),
+                scope,
                 bits: quantiser.bits(),
-                from: u32::try_from(from).unwrap_or(u32::MAX),
-                to: u32::try_from(to).unwrap_or(u32::MAX),
+                from: narrow(from),
+                to: narrow(to),
             };
-            Some(any(ranges(op, values, quantiser).into_iter().map(range).collect()))
+            ranges(op, values, quantiser).into_iter().map(one).collect()
         }
         IndexKind::Order(quantiser) => {
-            let names: Vec<Arc<str>> = match (&field.qualified_by, &target.code, codes) {
-                (None, _, _) => vec![field.full.clone()],
-                (Some(_), Some(code), _) => vec![field.qualified(Some(code))],
-                (Some(_), None, Some(codes)) => codes.iter().map(|c| field.qualified(Some(c))).collect(),
-                (Some(_), None, None) => {
-                    notes.push(format!(
-                        "{} without a code cannot be narrowed by the index (each code has a scale of its own): all other matches are opened; add a filter on \"code\" or \"token\"",
-                        field.full
-                    ));
-                    return None;
-                }
+            let one = |(from, to): (u64, u64)| IndexClause::Order {
+                field: name.clone(),
+                scope,
+                bits: quantiser.bits(),
+                from,
+                to,
             };
-            let ranges = ranges(op, values, quantiser);
-            let clause = |name: Arc<str>| {
-                let one = |(from, to): &(u64, u64)| IndexClause::Order {
-                    field: name.clone(),
-                    scope: field.scope,
-                    bits: quantiser.bits(),
-                    from: *from,
-                    to: *to,
-                };
-                any(ranges.iter().map(one).collect())
-            };
-            Some(any(names.into_iter().map(clause).collect()))
+            ranges(op, values, quantiser).into_iter().map(one).collect()
         }
-    }
+    })
 }
 
 fn any(mut clauses: Vec<IndexClause>) -> IndexClause {

@@ -70,6 +70,57 @@ pub enum RecordError {
     Id,
 }
 
+/// FHIR R4 types that can belong to a patient (the Patient compartment, hl7.org/fhir/R4) and that a
+/// schema need not name: their records are found by type, id and patient.
+pub(crate) const PATIENT_TYPES: [&str; 46] = [
+    "Account",
+    "AdverseEvent",
+    "Appointment",
+    "AppointmentResponse",
+    "AuditEvent",
+    "Basic",
+    "BodyStructure",
+    "ChargeItem",
+    "ClaimResponse",
+    "ClinicalImpression",
+    "Communication",
+    "CommunicationRequest",
+    "Composition",
+    "Consent",
+    "Contract",
+    "CoverageEligibilityRequest",
+    "CoverageEligibilityResponse",
+    "DetectedIssue",
+    "DeviceRequest",
+    "DeviceUseStatement",
+    "DocumentManifest",
+    "EnrollmentRequest",
+    "EpisodeOfCare",
+    "FamilyMemberHistory",
+    "Flag",
+    "Group",
+    "GuidanceResponse",
+    "ImmunizationEvaluation",
+    "ImmunizationRecommendation",
+    "Invoice",
+    "List",
+    "MeasureReport",
+    "Media",
+    "MolecularSequence",
+    "NutritionOrder",
+    "Person",
+    "QuestionnaireResponse",
+    "RelatedPerson",
+    "RequestGroup",
+    "ResearchSubject",
+    "RiskAssessment",
+    "Schedule",
+    "Specimen",
+    "SupplyDelivery",
+    "SupplyRequest",
+    "VisionPrescription",
+];
+
 pub(crate) fn legal_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use sealdex_schema::{Field, IndexKind, Normaliser, Schema, Value, query_word};
 
-use crate::query::{FieldRef, Filter, Op, QueryDoc, QueryError};
+use crate::{
+    query::{FieldRef, Filter, Op, QueryDoc, QueryError},
+    record::PATIENT_TYPES,
+};
 
 /// A checked question.
 #[derive(Clone, Debug)]
@@ -129,7 +132,7 @@ pub fn resolve(doc: &QueryDoc, schema: &Schema) -> Result<Resolved, QueryError> 
 type Conditions = (Vec<Condition>, Vec<HasCondition>);
 
 fn conditions(resource: &str, filters: &[Filter], schema: &Schema, place: &str) -> Result<Conditions, QueryError> {
-    if !schema.knows(resource) {
+    if !schema.knows(resource) && !PATIENT_TYPES.contains(&resource) {
         let known: Vec<&str> = schema.types().map(|(n, _)| n).collect();
         return err(place, format!("the schema knows no record type \"{resource}\"{}", suggest(resource, &known)));
     }
@@ -176,7 +179,7 @@ fn target(resource: &str, field: &FieldRef, schema: &Schema, place: &str) -> Res
     if field.code.is_some() && found.qualified_by.is_none() {
         return err(place, format!("{} is not qualified by a code: write \"{}\"", found.full, found.name));
     }
-    if found.base.is_some() && field.code.is_none() {
+    if found.base.is_some() && found.qualified_by.is_some() && field.code.is_none() {
         let (base, rest) = field.name.split_once('.').unwrap_or((&field.name, ""));
         return err(place, format!("say which part: \"{base}[CODE].{rest}\""));
     }
@@ -239,6 +242,11 @@ fn condition(
                     ),
                 );
             }
+            if let (Normaliser::Coding | Normaliser::Identifier, Some(v)) =
+                (target.field.normaliser, values.iter().find(|v| !v.contains('|')))
+            {
+                return err(place, bare_value(&target, v, schema.field(resource, "code").is_some()));
+            }
             let asked = |v: &String| {
                 target.field.normaliser.asked(v).or_else(|e| err(place, format!("\"{v}\" does not fit {full}: {e}")))
             };
@@ -246,6 +254,16 @@ fn condition(
             Ok(Condition::Compare { target, op, values })
         }
     }
+}
+
+/// A value without its system would match nothing, which a person would take for an answer.
+fn bare_value(target: &Target, value: &str, has_code: bool) -> String {
+    let full = &target.field.full;
+    let any_system =
+        if target.field.name == "token" && has_code { "; for any system ask the field \"code\"" } else { "" };
+    format!(
+        "{full} is compared with its system: write \"system|{value}\", or \"|{value}\" where it has none{any_system}"
+    )
 }
 
 /// A hint: the nearest known name, or all of them when there are few.

@@ -2,9 +2,12 @@
 //! any cryptography takes part. Skips, with a printed reason, where the data is absent.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test stops where it cannot go on, and says why it skips
 
+mod index_model;
+
 use std::path::{Path, PathBuf};
 
-use sealdex_fhir::{Corpus, DIABETES130_MAPPING, Hit, Mapping, Record, Source, SourceItem, Suite};
+use index_model::finds;
+use sealdex_fhir::{Corpus, DIABETES130_MAPPING, Hit, Mapping, Record, Source, SourceItem, Suite, plan, resolve};
 use sealdex_schema::{DIABETES130, Schema};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -42,6 +45,16 @@ fn check(corpus: &Corpus, schema: &Schema, text: &str, default: Option<&str>) ->
     for (doc, expected) in suite.queries.iter().zip(json["queries"].as_array().unwrap()) {
         let name = doc.id.as_deref().or(doc.title.as_deref()).unwrap();
         let (hits, figures) = corpus.ask(doc, schema).unwrap();
+        let clause = plan(&resolve(doc, schema).unwrap()).clause;
+        for hit in &hits {
+            let (kind, id) = hit.identity.split_once('/').unwrap();
+            let entries = schema.index(kind, id, &hit.json).unwrap();
+            assert!(
+                hit.sources.iter().any(|s| finds(&clause, &entries, s)),
+                "{name}: the plan misses {}",
+                hit.identity
+            );
+        }
         let expect = &expected["expect"];
         assert_eq!(hits.len() as u64, expect["count"].as_u64().unwrap(), "{name}: count");
         assert_eq!(ids_sha256(&hits, suite.id_column.is_some()), expect["ids_sha256"].as_str().unwrap(), "{name}: ids");

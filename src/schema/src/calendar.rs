@@ -104,6 +104,9 @@ fn parse_clock(clock: &str) -> Option<(i64, u64)> {
         }
         Some(_) => return None,
     };
+    if hour == 24 && atto != 0 {
+        return None;
+    }
     Some((hour * 3600 + minute * 60 + second, atto))
 }
 
@@ -138,6 +141,7 @@ mod tests {
         for bad in [
             "2018-06T10:00:00Z",
             "2018-06-11T25:00:00Z",
+            "2018-06-11T24:00:00.5Z",
             "2018-06-11T10:00:00+2:00",
             "2018-06-11T10:61:00Z",
             "2018-06-11T10:00:00.Z",

@@ -19,7 +19,7 @@ mod words;
 
 pub use calendar::{CalendarError, Instant, date_to_day, day_of_date};
 pub use decimal::{Decimal, DecimalError};
-pub use index::{Entry, EntryKind, FieldError, ID_FIELD, TYPE_FIELD};
+pub use index::{Entry, EntryKind, FieldError, ID_FIELD, SUBJECT_FIELD, TYPE_FIELD};
 pub use model::{IndexKind, Normaliser, SchemaError, Scope};
 pub use normalise::{NormaliseError, Value, local_reference};
 pub use path::Path;

@@ -16,6 +16,9 @@ pub enum SchemaError {
     /// A name that is none.
     #[error("\"{0}\" cannot be a name here: letters, digits, '.', '-' and '_', at most 64")]
     Name(String),
+    /// A record type's name that is none.
+    #[error("\"{0}\" cannot be a record type: a capital letter, then letters and digits, at most 64")]
+    TypeName(String),
     /// A section's name that routing tags cannot hold.
     #[error("section \"{0}\": a section's name has at most 32 characters")]
     SectionName(String),

@@ -37,21 +37,24 @@ impl Normaliser {
     /// text only, an identifier without a value).
     pub fn stored(self, json: &Json) -> Result<Option<Value>, NormaliseError> {
         let text = |what| json.as_str().ok_or(NormaliseError::Type(what));
-        let part = |name: &str| json.get(name).and_then(Json::as_str);
+        let system = || part(json, "system", "a text as \"system\"");
         let value = match self {
             Self::Coding => match json {
-                Json::Object(_) => {
-                    part("code").map(|c| Value::Text(format!("{}|{c}", part("system").unwrap_or_default())))
-                }
+                Json::Object(_) => match part(json, "code", "a text as \"code\"")? {
+                    Some(code) => Some(Value::Text(format!("{}|{code}", system()?.unwrap_or_default()))),
+                    None => None,
+                },
                 _ => Some(Value::Text(format!("|{}", text("a coding or a code")?))),
             },
             Self::Code => match json {
-                Json::Object(_) => part("code").map(|c| Value::Text(c.to_owned())),
+                Json::Object(_) => part(json, "code", "a text as \"code\"")?.map(|c| Value::Text(c.to_owned())),
                 _ => Some(Value::Text(scalar(json).ok_or(NormaliseError::Type("a coding or a code"))?)),
             },
             Self::Identifier => match json {
-                Json::Object(_) => part("value")
-                    .map(|v| Value::Text(format!("{}|{}", part("system").unwrap_or_default().trim(), v.trim()))),
+                Json::Object(_) => match part(json, "value", "a text as \"value\"")? {
+                    Some(v) => Some(Value::Text(format!("{}|{}", system()?.unwrap_or_default().trim(), v.trim()))),
+                    None => None,
+                },
                 _ => return Err(NormaliseError::Type("an identifier")),
             },
             Self::Decimal => Some(Value::Number(match json {
@@ -85,6 +88,15 @@ impl Normaliser {
                 Value::Date(text.to_owned(), date_to_day(text)?)
             }
         })
+    }
+}
+
+/// A member of an object; what is there but no text is an error, not an absence.
+fn part<'v>(json: &'v Json, name: &str, what: &'static str) -> Result<Option<&'v str>, NormaliseError> {
+    match json.get(name) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(s)) => Ok(Some(s)),
+        Some(_) => Err(NormaliseError::Type(what)),
     }
 }
 
@@ -137,6 +149,16 @@ mod tests {
         assert_eq!(text(Normaliser::Coding, json!({"display": "only text"})), None);
         assert_eq!(text(Normaliser::Code, json!({"code": "aB"})).as_deref(), Some("aB"));
         assert_eq!(Normaliser::Coding.stored(&json!(3)), Err(NormaliseError::Type("a coding or a code")));
+    }
+
+    #[test]
+    fn a_part_of_another_type_is_an_error_not_an_absence() {
+        let refused = |n: Normaliser, v: Json| assert!(matches!(n.stored(&v), Err(NormaliseError::Type(_))), "{v}");
+        refused(Normaliser::Coding, json!({"system": "s", "code": 5}));
+        refused(Normaliser::Coding, json!({"system": ["s"], "code": "5"}));
+        refused(Normaliser::Code, json!({"code": {"x": 1}}));
+        refused(Normaliser::Identifier, json!({"system": "s", "value": 12}));
+        assert_eq!(text(Normaliser::Identifier, json!({"system": "s", "value": null})), None);
     }
 
     #[test]

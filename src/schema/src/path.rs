@@ -35,6 +35,8 @@ impl std::fmt::Display for Path {
 fn walk<'v>(value: &'v Value, path: &[Box<str>], found: &mut impl FnMut(&'v Value)) {
     match (value, path.split_first()) {
         (Value::Array(items), _) => items.iter().for_each(|item| walk(item, path, found)),
+        // FHIR pads arrays of primitives with null where only an extension stands: no value.
+        (Value::Null, _) => {}
         (Value::Object(map), Some((name, rest))) => {
             if let Some(next) = map.get(&**name) {
                 walk(next, rest, found);
@@ -56,5 +58,15 @@ mod tests {
         Path::parse("code.coding.code").unwrap().visit(&v, &mut |x| found.push(x.clone()));
         assert_eq!(found, ["a", "b"]);
         assert!(Path::parse("a..b").is_none() && Path::parse("").is_none());
+    }
+
+    #[test]
+    fn null_is_no_value() {
+        let v = serde_json::json!({"given": [null, "Ana"], "family": null});
+        let mut found = Vec::new();
+        for path in ["given", "family"] {
+            Path::parse(path).unwrap().visit(&v, &mut |x| found.push(x.clone()));
+        }
+        assert_eq!(found, ["Ana"]);
     }
 }

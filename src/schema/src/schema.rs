@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use crate::{
     Decimal, IndexKind, Normaliser, Path, Quantiser, SchemaError, Scope,
+    index::SUBJECT_FIELD,
     model::{FieldModel, IndexModel, QuantiserModel, SchemaModel},
     normalise::local_reference,
 };
@@ -99,6 +100,31 @@ fn name_ok(name: &str) -> Result<(), SchemaError> {
     if ok { Ok(()) } else { Err(SchemaError::Name(name.into())) }
 }
 
+/// Field names hang on type names by a dot, so a type name has none.
+fn type_name_ok(name: &str) -> Result<(), SchemaError> {
+    let ok = name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.chars().all(|c| c.is_ascii_alphanumeric());
+    if ok { Ok(()) } else { Err(SchemaError::TypeName(name.into())) }
+}
+
+/// What records of types the schema does not name are found by, beside type and id.
+fn fallback_fields(owner: &OwnerRule) -> Vec<Field> {
+    let OwnerRule::Paths(paths) = owner else { return Vec::new() };
+    vec![Field {
+        name: "subject".into(),
+        full: SUBJECT_FIELD.into(),
+        paths: paths.clone(),
+        base: None,
+        qualified_by: None,
+        normaliser: Normaliser::Reference,
+        index: IndexKind::Token,
+        scope: Scope::Isolated,
+        prefixes: None,
+        reason: "all records of one patient, of whatever type".into(),
+    }]
+}
+
 impl Schema {
     /// Reads and checks a schema.
     pub fn parse(toml: &str) -> Result<Self, SchemaError> {
@@ -120,14 +146,12 @@ impl Schema {
                 .position(|s| s.name == section)
                 .ok_or_else(|| SchemaError::UnknownSection { place: place.into(), section: section.into() })
         };
-        let fallback = RecordType {
-            section: find("the default", &model.default.section)?,
-            owner: owner_rule("default", model.default.owner.as_slice())?,
-            fields: Vec::new(),
-        };
+        let owner = owner_rule("default", model.default.owner.as_slice())?;
+        let section = find("the default", &model.default.section)?;
+        let fallback = RecordType { section, fields: fallback_fields(&owner), owner };
         let mut types = BTreeMap::new();
         for (name, t) in &model.types {
-            name_ok(name)?;
+            type_name_ok(name)?;
             let fields = t.fields.iter().map(|f| field(name, f)).collect::<Result<Vec<_>, _>>()?;
             for (i, f) in fields.iter().enumerate() {
                 if fields[..i].iter().any(|g| g.name == f.name) {
@@ -267,6 +291,9 @@ fn field(type_name: &str, f: &FieldModel) -> Result<Field, SchemaError> {
         || f.prefixes.is_some() && !matches!(index, IndexKind::Token | IndexKind::Words)
     {
         return fail("prefixes go with the index \"token\" or \"words\" and are 1 to 32 characters long");
+    }
+    if f.qualified_by.is_some() && (index == IndexKind::Words || f.prefixes.is_some()) {
+        return fail("qualified_by does not go with \"words\" or prefixes: their tokens carry no code");
     }
     if let IndexKind::Order(q) | IndexKind::Cover(q) = &index {
         let fits = match q {

@@ -70,12 +70,13 @@ mod tests {
     #[test]
     fn right_and_wrong_answers_are_told_apart() {
         let cases: Json = serde_json::from_str(
-            r#"{"decimal7":[{"x":"7.5","q":"2261983649"},{"x":"7.5","q":"1"}],"day":[{"date":"2000-02-29","q":"730178"}],
+            r#"{"decimal7":[{"x":"7.5","q":"2261983649"},{"x":"7.5","q":"1"},{"x":"-3","q":"2037483647"},
+                {"x":"-0.0","q":"2147483648"},{"x":"0.000000000001","q":"2147483649"},{"x":"9999999.99","q":"2318483648"}],"day":[{"date":"2000-02-29","q":"730178"}],
                 "minute":[{"unix_seconds":-1,"q":"2147483647"}],"linear":[{"x":"7.35","min":"-50","step":"0.1","q":"573"}],"hour":[{}]}"#,
         )
         .unwrap();
         let results = check_quantisers(&cases);
-        assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 4);
+        assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 8);
         assert_eq!(results.iter().filter(|r| r.is_err()).count(), 2);
         assert_eq!(check_quantisers(&Json::Null).len(), 1);
     }
@@ -109,6 +110,11 @@ mod tests {
         let field = |f: &str| with(&format!("[types.T]\nsection = \"a\"\nowner = \"itself\"\n[[types.T.fields]]\n{f}"));
         let misfit = field("name=\"d\"\npath=\"d\"\nnormaliser=\"date\"\nindex={order=\"minute\"}\nreason=\"x\"");
         assert!(matches!(misfit, SchemaError::Field { field, .. } if field == "T.d"));
+        let words =
+            field("name=\"d\"\npath=\"d\"\nqualified_by=\"c\"\nnormaliser=\"text\"\nindex=\"words\"\nreason=\"x\"");
+        assert!(matches!(words, SchemaError::Field { reason, .. } if reason.contains("qualified_by")));
+        let dotted = with("[types.\"A.B\"]\nsection = \"a\"\nowner = \"itself\"\n");
+        assert_eq!(dotted, SchemaError::TypeName("A.B".into()), "\"A.B\".c must not meet A.\"B.c\"");
         assert!(matches!(field("name=\"d\"\nwhat=1"), SchemaError::Toml(_)));
         assert_eq!(Schema::parse(&base.replace("version = 1", "version = 2")), Err(SchemaError::Version(2)));
     }

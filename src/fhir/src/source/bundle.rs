@@ -46,9 +46,17 @@ fn compact(json: &Json) -> Vec<u8> {
 }
 
 fn entries(mut bundle: Json, path: Arc<Path>) -> Items {
+    let whole = |item| Box::new(std::iter::once(item)) as Items;
     let list = match bundle.get_mut("entry").map(Json::take) {
-        Some(Json::Array(list)) => list,
-        _ => Vec::new(),
+        Some(Json::Array(list)) if !list.is_empty() => list,
+        None | Some(Json::Array(_)) => {
+            let reason = "it is a Bundle without entries".to_owned();
+            return whole(SourceItem::PassedOver { file: path.to_path_buf(), reason });
+        }
+        Some(_) => {
+            let reason = RejectReason::Entry("the Bundle's \"entry\" is not a list");
+            return whole(SourceItem::Rejected(RejectedLine { file: path.to_path_buf(), line: 0, reason }));
+        }
     };
     let mut names = HashMap::new();
     let uuid =
@@ -63,7 +71,7 @@ fn entries(mut bundle: Json, path: Arc<Path>) -> Items {
     Box::new(list.into_iter().zip(1..).map(move |(mut entry, number)| {
         let fail = |reason| SourceItem::Rejected(RejectedLine { file: path.to_path_buf(), line: number, reason });
         let own_id = uuid(&entry);
-        let mut resource = entry["resource"].take();
+        let mut resource = entry.get_mut("resource").map(Json::take).unwrap_or_default();
         let Some(object) = resource.as_object_mut() else {
             return fail(RejectReason::Entry("the entry has no resource"));
         };

@@ -99,6 +99,14 @@ pub enum SourceError {
     /// A table without a mapping.
     #[error("{0}: a CSV file needs a mapping that says which columns identify rows and patients: give --mapping FILE")]
     NoMapping(PathBuf),
+    /// A table whose header cannot be read as column names.
+    #[error("{path}: the header {reason}")]
+    Header {
+        /// Path.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A table without the mapped columns.
     #[error("{path}: the header has no column \"{column}\"; it has: {found}")]
     Column {
@@ -159,9 +167,12 @@ impl Source {
         let mapping = mapping.cloned();
         let items = files.into_iter().flat_map(move |path| match file(&path, mapping.as_ref()) {
             Ok(items) => items,
-            Err(e @ (SourceError::Kind(_) | SourceError::NoMapping(_) | SourceError::Column { .. })) => {
-                Box::new(std::iter::once(SourceItem::PassedOver { file: path, reason: e.to_string() }))
-            }
+            Err(
+                e @ (SourceError::Kind(_)
+                | SourceError::NoMapping(_)
+                | SourceError::Header { .. }
+                | SourceError::Column { .. }),
+            ) => Box::new(std::iter::once(SourceItem::PassedOver { file: path, reason: e.to_string() })),
             Err(SourceError::Io { cause, .. }) => {
                 let reason = RejectReason::Io(cause.to_string());
                 Box::new(std::iter::once(SourceItem::Rejected(RejectedLine { file: path, line: 0, reason })))
@@ -207,7 +218,8 @@ fn walk(dir: &Path) -> Result<Vec<PathBuf>, SourceError> {
     entries.sort();
     let mut files = Vec::new();
     for path in entries {
-        if path.is_dir() { files.extend(walk(&path)?) } else { files.push(path) }
+        // A link to a folder is not followed: it could lead back up. It is passed over, with a word.
+        if path.is_dir() && !path.is_symlink() { files.extend(walk(&path)?) } else { files.push(path) }
     }
     Ok(files)
 }

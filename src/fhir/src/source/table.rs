@@ -22,6 +22,23 @@ struct Column {
     number: bool,
 }
 
+/// Members every record gets from the mapping; a column of that name would overwrite them.
+const RESERVED: [&str; 3] = ["resourceType", "id", "subject"];
+
+fn check_header(columns: &[Column], mapping: &Mapping) -> Result<(), String> {
+    for (i, column) in columns.iter().enumerate() {
+        let name = &column.name;
+        if columns[..i].iter().any(|c| c.name == *name) {
+            return Err(format!("has two columns named \"{name}\": rename one"));
+        }
+        let is_the_id = name == "id" && mapping.id == "id" && !column.number;
+        if RESERVED.contains(&name.as_str()) && !is_the_id {
+            return Err(format!("has a column \"{name}\", a name every record uses for itself: rename it"));
+        }
+    }
+    Ok(())
+}
+
 impl Rows {
     pub(super) fn new(reader: Box<dyn Read + Send>, file: Arc<Path>, mapping: &Mapping) -> Result<Self, SourceError> {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(reader);
@@ -31,6 +48,7 @@ impl Rows {
             .map(|name| name.trim_start_matches('\u{feff}').trim().to_owned())
             .map(|name| Column { number: mapping.numbers.contains(&name), name })
             .collect();
+        check_header(&columns, mapping).map_err(|reason| SourceError::Header { path: file.to_path_buf(), reason })?;
         let find = |name: &str| {
             columns.iter().position(|c| c.name == name).ok_or_else(|| SourceError::Column {
                 path: file.to_path_buf(),
