@@ -142,7 +142,8 @@ impl World {
     async fn directories(&self) {
         for h in &self.hospitals {
             let (own, gate) = (owner::Owner::from_seed(&h.keys.secrets.seed), self.gate(&h.keys));
-            owner::publish(&gate, vec![own.profile(DOMAIN, 1, &[("directory".into(), 0)], &[own.id()])]).await.unwrap();
+            let sections: Vec<(String, u32)> = self.schema.provider_sections().map(|s| (s.name.clone(), 0)).collect();
+            owner::publish(&gate, vec![own.profile(DOMAIN, 1, &sections, &[own.id()])]).await.unwrap();
             let request = self.request(self.trusted().everyone, "directory", "any");
             owner::grant_all(&gate, &[(&own, request)]).await.unwrap();
         }
@@ -205,9 +206,16 @@ impl World {
         owner::grant_all(&self.gate(keys), &all).await.unwrap()
     }
 
-    /// Every patient grants a reader everything.
+    /// Every patient, and every hospital for what names no patient, grants a reader everything.
     pub async fn grant_everything(&self, reader: &str) -> u64 {
         let sections: Vec<String> = self.schema.patient_sections().map(|s| s.name.clone()).collect();
+        let own: Vec<String> = self.schema.provider_sections().map(|s| s.name.clone()).collect();
+        let identity = self.readers[reader].identity.public();
+        for h in &self.hospitals {
+            let owner = owner::Owner::from_seed(&h.keys.secrets.seed);
+            let grants: Vec<_> = own.iter().map(|s| (&owner, self.request(identity, s, "any"))).collect();
+            owner::grant_all(&self.gate(&h.keys), &grants).await.unwrap();
+        }
         self.grant(reader, &sections, "any").await
     }
 

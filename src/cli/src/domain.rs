@@ -273,7 +273,8 @@ impl Authority {
     }
 }
 
-/// A provider owns what belongs to no patient: it publishes keys for that and lets every member read.
+/// A provider owns what belongs to no patient: it publishes keys for that, and lets every member read its
+/// directories.
 async fn publish_directory(member: &MemberKeys, trusted: &Trusted, http: &Http) -> Result<(), Failure> {
     let gate = trusted.gate(http, member)?;
     let owner = owner::Owner::from_seed(&member.secrets.seed);
@@ -292,7 +293,7 @@ async fn publish_directory(member: &MemberKeys, trusted: &Trusted, http: &Http) 
         not_before: 0,
         not_after: u64::from(u32::MAX),
     };
-    let grants: Vec<_> = sections.iter().map(|s| (&owner, grant(s))).collect();
+    let grants: Vec<_> = trusted.schema.directory_sections().map(|s| (&owner, grant(&s.name))).collect();
     owner::grant_all(&gate, &grants).await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use sealdex_client::{GrantRequest, Owner, OwnerEntry, WALLET_KIND, Wallet, owner};
 use sealdex_fhir::{Mapping, Record, Source, SourceItem};
 use sealdex_member::{
-    DomainPack, Trusted,
+    DomainPack, MemberKeys, Trusted,
     keys::{read_secrets, replace_secrets},
 };
 use sealdex_net::{Peer, clock::now_s, peer::Http};
@@ -72,13 +72,16 @@ pub(crate) struct KeygenOptions {
 #[derive(Args)]
 pub(crate) struct WhoOptions {
     /// Wallet with the owners' keys.
-    #[arg(long)]
-    wallet: PathBuf,
+    #[arg(long, required_unless_present = "provider", requires = "domain")]
+    wallet: Option<PathBuf>,
     /// Domain pack.
-    #[arg(long)]
-    domain: PathBuf,
+    #[arg(long, required_unless_present = "provider")]
+    domain: Option<PathBuf>,
+    /// A provider's folder instead of a wallet: for records of its own, which name no patient.
+    #[arg(long, conflicts_with_all = ["wallet", "domain", "owners", "all_owners"])]
+    provider: Option<PathBuf>,
     /// Owner, by label; repeat for several.
-    #[arg(long = "owner", required_unless_present = "all_owners")]
+    #[arg(long = "owner", required_unless_present_any = ["all_owners", "provider"])]
     owners: Vec<String>,
     /// All owners of the wallet.
     #[arg(long)]
@@ -86,7 +89,7 @@ pub(crate) struct WhoOptions {
     /// Section; repeat for several.
     #[arg(long = "section", required_unless_present = "all_sections")]
     sections: Vec<String>,
-    /// All sections of patients.
+    /// All sections that the owners have records in.
     #[arg(long)]
     all_sections: bool,
     /// Certificates to trust the gate by, PEM.
@@ -280,29 +283,61 @@ pub(crate) fn keygen(o: KeygenOptions) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Someone who is spoken for.
+struct Speaker {
+    owner: Owner,
+    /// Newest epochs; 0 where none is noted.
+    epochs: std::collections::BTreeMap<String, u32>,
+}
+
 /// Who is spoken for, and where.
 struct Consent {
-    wallet: Wallet,
     trusted: Trusted,
     http: Http,
-    owners: Vec<String>,
+    owners: Vec<Speaker>,
     sections: Vec<String>,
 }
 
 impl Consent {
     fn open(o: &WhoOptions) -> Result<Self, Failure> {
-        let wallet = open_wallet(&o.wallet, &o.keys)?;
-        let trusted = DomainPack::read(&o.domain)?.verify(&wallet.domain, &wallet.authority)?;
-        let owners = if o.all_owners { wallet.owners.keys().cloned().collect() } else { o.owners.clone() };
-        if let Some(unknown) = owners.iter().find(|l| !wallet.owners.contains_key(*l)) {
-            return Err(Failure::new(format!("the wallet has no owner \"{unknown}\": see `sealdex owners show`")));
-        }
-        let known: Vec<String> = trusted.schema.patient_sections().map(|s| s.name.clone()).collect();
+        let (trusted, owners, known) = match (&o.provider, &o.wallet, &o.domain) {
+            (Some(dir), _, _) => Self::of_provider(dir, o)?,
+            (None, Some(wallet), Some(domain)) => Self::of_wallet(wallet, domain, o)?,
+            _ => return Err(Failure::new("name --wallet and --domain, or --provider")),
+        };
         let sections = if o.all_sections { known.clone() } else { o.sections.clone() };
         if let Some(unknown) = sections.iter().find(|s| !known.contains(s)) {
             return Err(Failure::new(format!("no section \"{unknown}\"; there are: {}", known.join(", "))));
         }
-        Ok(Self { wallet, trusted, http: Http::new(o.ca.as_deref())?, owners, sections })
+        Ok(Self { trusted, http: Http::new(o.ca.as_deref())?, owners, sections })
+    }
+
+    fn of_wallet(
+        wallet: &Path,
+        domain: &Path,
+        o: &WhoOptions,
+    ) -> Result<(Trusted, Vec<Speaker>, Vec<String>), Failure> {
+        let wallet = open_wallet(wallet, &o.keys)?;
+        let trusted = DomainPack::read(domain)?.verify(&wallet.domain, &wallet.authority)?;
+        let labels = if o.all_owners { wallet.owners.keys().cloned().collect() } else { o.owners.clone() };
+        let speaker = |label: &String| {
+            let entry = wallet.owners.get(label).ok_or_else(|| {
+                Failure::new(format!("the wallet has no owner \"{label}\": see `sealdex owners show`"))
+            })?;
+            Ok::<_, Failure>(Speaker { owner: entry.owner(), epochs: entry.sections.clone() })
+        };
+        let owners = labels.iter().map(speaker).collect::<Result<_, _>>()?;
+        let known = trusted.schema.patient_sections().map(|s| s.name.clone()).collect();
+        Ok((trusted, owners, known))
+    }
+
+    fn of_provider(dir: &Path, o: &WhoOptions) -> Result<(Trusted, Vec<Speaker>, Vec<String>), Failure> {
+        let manifest = Manifest::read(dir)?;
+        let keys = MemberKeys::read(&manifest.key, o.keys.to_read(&manifest.key)?.as_ref())?;
+        let trusted = DomainPack::read(&manifest.domain)?.verify(&keys.secrets.domain, &keys.secrets.authority)?;
+        let owner = Owner::from_seed(&keys.secrets.seed);
+        let known = trusted.schema.provider_sections().map(|s| s.name.clone()).collect();
+        Ok((trusted, vec![Speaker { owner, epochs: Default::default() }], known))
     }
 
     /// The gate, called by an owner in its own name.
@@ -331,22 +366,20 @@ pub(crate) async fn grant(o: GrantOptions) -> Result<(), Failure> {
     let keys = reader(&consent.trusted, &o.to)?.identity().map_err(|e| Failure::new(e.to_string()))?;
     let now = now_s();
     let mut count = 0;
-    for label in &consent.owners {
-        let entry = &consent.wallet.owners[label];
-        let owner = entry.owner();
+    for Speaker { owner, epochs } in &consent.owners {
         let requests = consent.sections.iter().map(|section| {
             let request = GrantRequest {
                 domain: &consent.trusted.roster.domain,
                 reader: keys,
                 section,
-                epoch: entry.sections.get(section).copied().unwrap_or(0),
+                epoch: epochs.get(section).copied().unwrap_or(0),
                 purpose: &o.purpose,
                 not_before: now.saturating_sub(60),
                 not_after: now + o.days * 86_400,
             };
-            (&owner, request)
+            (owner, request)
         });
-        count += owner::grant_all(&consent.gate(&owner)?, &requests.collect::<Vec<_>>()).await?;
+        count += owner::grant_all(&consent.gate(owner)?, &requests.collect::<Vec<_>>()).await?;
     }
     println!(
         "{} may read {} sections of {} owners for {}, {} days ({count} grants).",
@@ -363,15 +396,14 @@ pub(crate) async fn revoke(o: RevokeOptions) -> Result<(), Failure> {
     let consent = Consent::open(&o.who)?;
     let id = reader(&consent.trusted, &o.from)?.identity().map_err(|e| Failure::new(e.to_string()))?.id();
     let mut count = 0;
-    for label in &consent.owners {
-        let owner = consent.wallet.owners[label].owner();
+    for Speaker { owner, .. } in &consent.owners {
         let domain = &consent.trusted.roster.domain;
         let revocations = if o.who.all_sections {
             vec![owner.revocation(domain, id, None)]
         } else {
             consent.sections.iter().map(|s| owner.revocation(domain, id, Some(s))).collect()
         };
-        count += owner::revoke_all(&consent.gate(&owner)?, revocations).await?;
+        count += owner::revoke_all(&consent.gate(owner)?, revocations).await?;
     }
     println!(
         "Revoked: {} can no longer read {} sections of {} owners ({count} grants ended).",

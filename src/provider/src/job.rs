@@ -5,7 +5,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -120,14 +120,14 @@ pub enum PushError {
     Died(String),
 }
 
-struct Job {
-    preparer: Preparer,
+pub(crate) struct Job {
+    pub(crate) preparer: Preparer,
     domain: String,
     gate: Peer,
     cloud: Peer,
     gate_id: PrincipalId,
-    journal: Journal,
-    owners: Mutex<Owners>,
+    pub(crate) journal: Journal,
+    pub(crate) owners: Mutex<Owners>,
     rejects: std::sync::Mutex<RejectLog>,
     progress: Arc<Progress>,
     settings: PushSettings,
@@ -161,29 +161,7 @@ pub struct PushInput<'a> {
 pub async fn push(input: PushInput<'_>) -> Result<PushReport, PushError> {
     let started = Instant::now();
     let PushInput { keys, trusted, gate, cloud, owners, journal, sources, mapping, settings, progress } = input;
-    let id = keys.identity.id();
-    let path = trusted.roster.path(id).ok_or(PushError::NotInRoster)?.iter().map(|m| m.id).collect();
-    let gate_id = trusted.roster.gates.first().ok_or(PushError::NotInRoster)?.id;
-    let preparer = Preparer {
-        domain: trusted.roster.domain.clone(),
-        path,
-        schema: trusted.schema.clone(),
-        keys: IndexKeys::new(keys).ok_or(PushError::Keys)?,
-        owner_map: owners,
-    };
-    let rejects = std::sync::Mutex::new(RejectLog::new(settings.rejects.as_deref())?);
-    let job = Arc::new(Job {
-        preparer,
-        domain: trusted.roster.domain.clone(),
-        gate,
-        cloud,
-        gate_id,
-        journal,
-        owners: Mutex::default(),
-        rejects,
-        progress,
-        settings,
-    });
+    let job = Arc::new(Job::new(keys, trusted, gate, cloud, owners, journal, settings, progress)?);
     let mut report = job.clone().run(sources, mapping).await?;
     report.elapsed = started.elapsed();
     if report.pushed > 0 {
@@ -201,6 +179,32 @@ pub async fn push(input: PushInput<'_>) -> Result<PushReport, PushError> {
 type PassedOver = Vec<(PathBuf, String)>;
 
 impl Job {
+    #[allow(clippy::too_many_arguments)] // once, from the two places that have them as fields
+    pub(crate) fn new(
+        keys: &MemberKeys,
+        trusted: &Trusted,
+        gate: Peer,
+        cloud: Peer,
+        owners: OwnerMap,
+        journal: Journal,
+        settings: PushSettings,
+        progress: Arc<Progress>,
+    ) -> Result<Self, PushError> {
+        let id = keys.identity.id();
+        let path = trusted.roster.path(id).ok_or(PushError::NotInRoster)?.iter().map(|m| m.id).collect();
+        let gate_id = trusted.roster.gates.first().ok_or(PushError::NotInRoster)?.id;
+        let preparer = Preparer {
+            domain: trusted.roster.domain.clone(),
+            path,
+            schema: trusted.schema.clone(),
+            keys: IndexKeys::new(keys).ok_or(PushError::Keys)?,
+            owner_map: RwLock::new(owners),
+        };
+        let rejects = std::sync::Mutex::new(RejectLog::new(settings.rejects.as_deref())?);
+        let (domain, owners) = (trusted.roster.domain.clone(), Mutex::default());
+        Ok(Self { preparer, domain, gate, cloud, gate_id, journal, owners, rejects, progress, settings })
+    }
+
     async fn run(self: Arc<Self>, sources: Vec<PathBuf>, mapping: Option<Mapping>) -> Result<PushReport, PushError> {
         let (raw_out, raw_in) = mpsc::channel::<Vec<RawRecord>>(1);
         let (ready_out, ready_in) = mpsc::channel::<Prepared>(1);
@@ -280,7 +284,7 @@ impl Job {
         while let Some(chunk) = chunks.recv().await {
             let job = self.clone();
             let parsed = blocking(move || job.parse_new(chunk)).await??;
-            if let Some(prepared) = self.prepare(parsed).await?
+            if let Some(prepared) = self.prepare_logged(parsed).await?
                 && out.send(prepared).await.is_err()
             {
                 return Ok(());
@@ -289,7 +293,19 @@ impl Job {
         Ok(())
     }
 
-    async fn prepare(self: &Arc<Self>, parsed: Vec<Parsed>) -> Result<Option<Prepared>, PushError> {
+    async fn prepare_logged(self: &Arc<Self>, parsed: Vec<Parsed>) -> Result<Option<Prepared>, PushError> {
+        let (prepared, rejects) = self.prepare(parsed).await?;
+        for reject in rejects {
+            self.reject(reject)?;
+        }
+        Ok(prepared)
+    }
+
+    /// A batch of what can be pushed, and what cannot.
+    pub(crate) async fn prepare(
+        self: &Arc<Self>,
+        parsed: Vec<Parsed>,
+    ) -> Result<(Option<Prepared>, Vec<Reject>), PushError> {
         let wanted: Vec<PrincipalId> = parsed.iter().filter_map(|p| self.preparer.owner(&p.record).ok()).collect();
         let mut owners = std::mem::take(&mut *self.owners.lock().await);
         owners.fetch(&self.gate, &self.domain, wanted.into_iter()).await?;
@@ -300,10 +316,7 @@ impl Job {
         })
         .await?;
         *self.owners.lock().await = owners;
-        for reject in rejects {
-            self.reject(reject)?;
-        }
-        Ok((!prepared.records.is_empty()).then_some(prepared))
+        Ok(((!prepared.records.is_empty()).then_some(prepared), rejects))
     }
 
     /// Parses a chunk and keeps, of each record, the last version in it that the journal lacks.
@@ -326,45 +339,60 @@ impl Job {
         Ok(kept)
     }
 
-    /// Stage 3: the gate bridges. When an owner's epoch has moved on since it was looked up, the batch
-    /// is made anew, once.
+    /// Stage 3: the gate bridges.
     async fn bridge_all(
         self: Arc<Self>,
         mut batches: mpsc::Receiver<Prepared>,
         out: mpsc::Sender<Bridged>,
     ) -> Result<(), PushError> {
-        while let Some(mut prepared) = batches.recv().await {
+        while let Some(prepared) = batches.recv().await {
             if self.settings.dry_run {
                 continue;
             }
-            let request = prepared.bridge_request();
-            let answer: BridgeResponse = match self.gate.post_cbor("/v1/bridge", &request).await {
-                Err(e) if e.problem_type() == Some(ProblemType::Conflict) => {
-                    self.owners.lock().await.clear();
-                    let Some(again) = self.prepare(std::mem::take(&mut prepared.parsed)).await? else { continue };
-                    prepared = again;
-                    let request = prepared.bridge_request();
-                    self.gate.post_cbor("/v1/bridge", &request).await?
-                }
-                other => other?,
-            };
-            let bridged = prepared.upload(answer, self.gate_id).ok_or(PushError::GateAnswer)?;
-            if out.send(bridged).await.is_err() {
+            let (bridged, rejects) = self.bridge(prepared).await?;
+            for reject in rejects {
+                self.reject(reject)?;
+            }
+            if let Some(bridged) = bridged
+                && out.send(bridged).await.is_err()
+            {
                 return Ok(());
             }
         }
         Ok(())
     }
 
+    /// Has a batch bridged. When an owner's epoch has moved on since it was looked up, the batch is made
+    /// anew, once; what can then no longer be pushed comes back.
+    pub(crate) async fn bridge(
+        self: &Arc<Self>,
+        mut prepared: Prepared,
+    ) -> Result<(Option<Bridged>, Vec<Reject>), PushError> {
+        let mut rejects = Vec::new();
+        let request = prepared.bridge_request();
+        let answer: BridgeResponse = match self.gate.post_cbor("/v1/bridge", &request).await {
+            Err(e) if e.problem_type() == Some(ProblemType::Conflict) => {
+                self.owners.lock().await.clear();
+                let (again, late) = self.prepare(std::mem::take(&mut prepared.parsed)).await?;
+                rejects = late;
+                let Some(again) = again else { return Ok((None, rejects)) };
+                prepared = again;
+                let request = prepared.bridge_request();
+                self.gate.post_cbor("/v1/bridge", &request).await?
+            }
+            other => other?,
+        };
+        let bridged = prepared.upload(answer, self.gate_id).ok_or(PushError::GateAnswer)?;
+        Ok((Some(bridged), rejects))
+    }
+
     /// Stage 4: the cloud stores, the journal notes.
     async fn upload_all(self: Arc<Self>, mut batches: mpsc::Receiver<Bridged>) -> Result<PushReport, PushError> {
         let mut report = PushReport::default();
-        while let Some(Bridged { body, versions }) = batches.recv().await {
-            report.bytes_sent += body.len() as u64;
-            let receipt: BatchReceipt = self.cloud.post_cbor_bytes("/v1/batches", body).await?;
-            let job = self.clone();
-            let count = versions.len() as u64;
-            blocking(move || job.journal.record(&versions)).await??;
+        while let Some(bridged) = batches.recv().await {
+            report.bytes_sent += bridged.body.len() as u64;
+            let count = bridged.versions.len() as u64;
+            let receipt = self.upload(bridged).await?;
             report.pushed += count;
             report.replaced += u64::from(receipt.replaced);
             report.batches += 1;
@@ -373,8 +401,19 @@ impl Job {
         Ok(report)
     }
 
+    /// Stores a batch at the cloud, durably, and notes it.
+    pub(crate) async fn upload(
+        self: &Arc<Self>,
+        Bridged { body, versions }: Bridged,
+    ) -> Result<BatchReceipt, PushError> {
+        let receipt: BatchReceipt = self.cloud.post_cbor_bytes("/v1/batches", body).await?;
+        let job = self.clone();
+        blocking(move || job.journal.record(&versions)).await??;
+        Ok(receipt)
+    }
+
     /// Waits until everything accepted so far can be found.
-    async fn await_searchable(&self) -> Result<(), PushError> {
+    pub(crate) async fn await_searchable(&self) -> Result<(), PushError> {
         let accepted = self.cloud.get_json::<CloudStats>("/v1/stats").await?.accepted;
         while self.cloud.get_json::<CloudStats>("/v1/stats").await?.indexed < accepted {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -383,6 +422,6 @@ impl Job {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PushError> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PushError> {
     tokio::task::spawn_blocking(work).await.map_err(|e| PushError::Died(e.to_string()))
 }

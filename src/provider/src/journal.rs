@@ -29,6 +29,17 @@ impl Version {
     }
 }
 
+/// What the cloud has of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    New,
+    /// Another version.
+    Changed,
+    /// This version.
+    Known,
+}
+
 /// Why the journal failed.
 #[derive(Debug, thiserror::Error)]
 #[error("journal {path}: {reason}")]
@@ -69,13 +80,22 @@ impl Journal {
 
     /// Which of these versions the cloud has already.
     pub fn known(&self, versions: &[Version]) -> Result<Vec<bool>, JournalError> {
+        Ok(self.states(versions)?.into_iter().map(|s| s == State::Known).collect())
+    }
+
+    /// What the cloud has of these records.
+    pub fn states(&self, versions: &[Version]) -> Result<Vec<State>, JournalError> {
         let read = self.db.begin_read().map_err(|e| self.fail(e))?;
         let table = read.open_table(PUSHED).map_err(|e| self.fail(e))?;
-        let known = |v: &Version| {
+        let state = |v: &Version| {
             let found = table.get(v.identity).map_err(|e| self.fail(e))?;
-            Ok(found.is_some_and(|c| c.value() == v.content))
+            Ok(match found {
+                None => State::New,
+                Some(c) if c.value() == v.content => State::Known,
+                Some(_) => State::Changed,
+            })
         };
-        versions.iter().map(known).collect()
+        versions.iter().map(state).collect()
     }
 
     /// Notes versions the cloud has acknowledged. Durable on return.

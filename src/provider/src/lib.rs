@@ -16,9 +16,11 @@ mod manifest;
 mod owners;
 mod prepare;
 mod rejects;
+mod writer;
 
 pub use job::{Progress, PushError, PushInput, PushReport, PushSettings, push};
-pub use journal::{Journal, JournalError};
+pub use journal::{Journal, JournalError, State, Version};
 pub use manifest::{Manifest, ManifestError};
 pub use owners::{OwnerMap, OwnerMapError};
 pub use rejects::Reject;
+pub use writer::{Writer, WriterError, WriterInput, Written};

@@ -138,7 +138,8 @@ impl Owners {
         domain: &str,
         owners: impl Iterator<Item = PrincipalId>,
     ) -> Result<(), CallError> {
-        let mut missing: Vec<PrincipalId> = owners.filter(|o| !self.known.contains_key(o)).collect();
+        let missing = |o: &PrincipalId| self.known.get(o).is_none_or(Option::is_none);
+        let mut missing: Vec<PrincipalId> = owners.filter(missing).collect();
         missing.sort();
         missing.dedup();
         for part in missing.chunks(LOOKUP) {

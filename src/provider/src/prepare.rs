@@ -1,6 +1,10 @@
 //! Parsing, indexing, encapsulating and sealing one batch, on all cores.
 
-use std::{cell::RefCell, collections::HashMap, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use rayon::prelude::*;
 use sealdex_crypto::{
@@ -35,7 +39,7 @@ pub(crate) struct Preparer {
     pub(crate) path: Vec<PrincipalId>,
     pub(crate) schema: Arc<Schema>,
     pub(crate) keys: IndexKeys,
-    pub(crate) owner_map: OwnerMap,
+    pub(crate) owner_map: RwLock<OwnerMap>,
 }
 
 /// Parses what was read; malformed records become rejects.
@@ -68,9 +72,14 @@ impl Preparer {
     pub(crate) fn owner(&self, record: &Record) -> Result<PrincipalId, String> {
         match self.schema_owner(record)? {
             RecordOwner::Provider => Ok(self.path[0]),
-            RecordOwner::Patient(reference) => self.owner_map.get(&reference).ok_or_else(|| {
-                format!("{reference} has no principal in the owner map: enrol the patient with `sealdex owners enrol`")
-            }),
+            RecordOwner::Patient(reference) => {
+                let map = self.owner_map.read().unwrap_or_else(PoisonError::into_inner);
+                map.get(&reference).ok_or_else(|| {
+                    format!(
+                        "{reference} has no principal in the owner map: enrol the patient with `sealdex owners enrol`"
+                    )
+                })
+            }
         }
     }
 
@@ -235,7 +244,7 @@ struct Checked<'s> {
 }
 
 impl Parsed {
-    fn reject(&self) -> Reject {
+    pub(crate) fn reject(&self) -> Reject {
         Reject { file: self.file.clone(), line: self.line, record: Some(self.record.identity()), reason: String::new() }
     }
 }

@@ -332,8 +332,8 @@ mod tests {
         let mut o = observation();
         o["effectiveDateTime"] = json!("sometime");
         let errors = Schema::fhir_r4().index("Observation", "o1", &o).unwrap_err();
-        assert_eq!(errors.len(), 1);
         assert_eq!((errors[0].field.as_str(), errors[0].value.as_str()), ("Observation.date", "\"sometime\""));
+        assert_eq!(errors.len(), 2, "and its end: {errors:?}");
     }
 
     #[test]
@@ -400,7 +400,20 @@ mod tests {
         assert_eq!(owner("Patient", json!({})), Ok(crate::Owner::Patient("Patient/x".into())));
         assert_eq!(owner("Organization", json!({})), Ok(crate::Owner::Provider));
         assert_eq!(owner("Observation", observation()), Ok(crate::Owner::Patient("Patient/p1".into())));
-        assert!(owner("Observation", json!({"subject": {"reference": "Group/g"}})).is_err());
+        assert!(owner("Patient", json!({})).is_ok() && owner("Condition", json!({})).is_err());
+        for nobody in [
+            json!({}),
+            json!({"subject": {"reference": "Group/g"}}),
+            json!({"subject": {"reference": "#p"}, "contained": [{"resourceType": "Patient", "id": "p"}]}),
+            json!({"subject": {"display": "an oyster"}}),
+        ] {
+            assert_eq!(owner("Observation", nobody.clone()), Ok(crate::Owner::Provider), "{nobody}");
+        }
+        let known = json!({"patient": {"identifier": {"system": "urn:s", "value": " 1 "}, "display": "A. Patient"}});
+        assert_eq!(owner("Claim", known), Ok(crate::Owner::Patient("urn:s|1".into())));
+        for someone in [json!({"subject": {"reference": "urn:uuid:1"}}), json!({"subject": {"reference": "Patient"}})] {
+            assert!(owner("Observation", someone.clone()).is_err(), "{someone}");
+        }
         assert_eq!(
             owner("Basic", json!({"patient": {"reference": "http://a/Patient/q"}})),
             Ok(crate::Owner::Patient("Patient/q".into()))

@@ -69,6 +69,8 @@ fn fhir_json() -> String {
 pub(crate) struct DefaultModel {
     pub(crate) section: String,
     pub(crate) owner: OneOrMany,
+    #[serde(default)]
+    pub(crate) without_patient: WithoutPatient,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,7 +79,20 @@ pub(crate) struct TypeModel {
     pub(crate) section: String,
     pub(crate) owner: OneOrMany,
     #[serde(default)]
+    pub(crate) without_patient: WithoutPatient,
+    #[serde(default)]
     pub(crate) fields: Vec<FieldModel>,
+}
+
+/// Whose records are that name no patient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WithoutPatient {
+    /// Nobody's: they are refused.
+    #[default]
+    Refuse,
+    /// The provider's that pushes them.
+    Provider,
 }
 
 #[derive(Debug, Deserialize)]

@@ -18,6 +18,12 @@ impl Path {
         walk(root, &self.0, found);
     }
 
+    /// The path without its last name, if that leaves any.
+    pub(crate) fn parent(&self) -> Option<Self> {
+        let (_, rest) = self.0.split_last()?;
+        (!rest.is_empty()).then(|| Self(rest.into()))
+    }
+
     /// The first value at the path.
     pub fn first<'v>(&self, root: &'v Value) -> Option<&'v Value> {
         let mut first = None;

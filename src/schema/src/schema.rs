@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use crate::{
     Decimal, IndexKind, Normaliser, Path, Quantiser, SchemaError, Scope,
     index::SUBJECT_FIELD,
-    model::{FieldModel, IndexModel, QuantiserModel, SchemaModel},
+    model::{FieldModel, IndexModel, QuantiserModel, SchemaModel, WithoutPatient},
     normalise::local_reference,
 };
 
@@ -37,7 +37,7 @@ enum OwnerRule {
 /// Whose a record is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// The patient with this reference, `Patient/id`.
+    /// The patient with this reference, `Patient/id`; of whom only an identifier is known, `system|value`.
     Patient(String),
     /// The provider that pushes it.
     Provider,
@@ -45,9 +45,19 @@ pub enum Owner {
 
 /// A record whose owner cannot be told.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no patient is named in {looked_in}, so nobody could be asked for consent")]
-pub struct OwnerError {
-    looked_in: String,
+pub enum OwnerError {
+    /// It names none.
+    #[error("no patient is named in {looked_in}, so nobody could be asked for consent")]
+    Nobody {
+        /// Paths.
+        looked_in: String,
+    },
+    /// It names one in a way that cannot be followed.
+    #[error("{looked_in} names someone in a way that leads to no record: write Patient/id")]
+    Unresolved {
+        /// Paths.
+        looked_in: String,
+    },
 }
 
 /// A field of a record type.
@@ -80,6 +90,7 @@ pub struct Field {
 pub struct RecordType {
     section: usize,
     owner: OwnerRule,
+    without_patient: WithoutPatient,
     /// Fields by name.
     pub fields: Vec<Field>,
 }
@@ -148,7 +159,8 @@ impl Schema {
         };
         let owner = owner_rule("default", model.default.owner.as_slice())?;
         let section = find("the default", &model.default.section)?;
-        let fallback = RecordType { section, fields: fallback_fields(&owner), owner };
+        let without_patient = model.default.without_patient;
+        let fallback = RecordType { section, fields: fallback_fields(&owner), owner, without_patient };
         let mut types = BTreeMap::new();
         for (name, t) in &model.types {
             type_name_ok(name)?;
@@ -159,7 +171,8 @@ impl Schema {
                 }
             }
             let owner = owner_rule(name, t.owner.as_slice())?;
-            types.insert(name.clone(), RecordType { section: find(name, &t.section)?, owner, fields });
+            let (section, without_patient) = (find(name, &t.section)?, t.without_patient);
+            types.insert(name.clone(), RecordType { section, owner, without_patient, fields });
         }
         Ok(Self { sections, types, fallback })
     }
@@ -187,10 +200,20 @@ impl Schema {
         self.sections.iter().enumerate().filter(move |(i, _)| !own.contains(i)).map(|(_, s)| s)
     }
 
-    /// Sections of records that belong to their provider.
+    /// Sections of records that belong to their provider and are for every member: directories.
+    pub fn directory_sections(&self) -> impl Iterator<Item = &Section> {
+        self.sections_where(|t| t.owner == OwnerRule::Provider)
+    }
+
+    /// Sections in which a provider may own records: its directories, and those of types whose records may
+    /// name no patient.
     pub fn provider_sections(&self) -> impl Iterator<Item = &Section> {
-        let own: Vec<usize> =
-            self.types.values().filter(|t| t.owner == OwnerRule::Provider).map(|t| t.section).collect();
+        self.sections_where(|t| t.owner == OwnerRule::Provider || t.without_patient == WithoutPatient::Provider)
+    }
+
+    fn sections_where(&self, rule: impl Fn(&RecordType) -> bool) -> impl Iterator<Item = &Section> {
+        let all = self.types.values().chain([&self.fallback]);
+        let own: Vec<usize> = all.filter(|t| rule(t)).map(|t| t.section).collect();
         self.sections.iter().enumerate().filter(move |(i, _)| own.contains(i)).map(|(_, s)| s)
     }
 
@@ -220,8 +243,13 @@ impl Schema {
     }
 
     /// Whose a record is.
+    ///
+    /// A record that names no patient (its subject is a group, a device, described only within it, or not
+    /// there) is the provider's where the schema says so. One that names someone in a way that cannot be
+    /// followed is refused: it may be a patient's, and would then be in the wrong hands.
     pub fn owner(&self, record_type: &str, id: &str, json: &Json) -> Result<Owner, OwnerError> {
-        match &self.record_type(record_type).owner {
+        let of_type = self.record_type(record_type);
+        match &of_type.owner {
             OwnerRule::Provider => Ok(Owner::Provider),
             OwnerRule::Itself => Ok(Owner::Patient(format!("{record_type}/{id}"))),
             OwnerRule::Paths(paths) => {
@@ -232,10 +260,40 @@ impl Schema {
                         owner = owner.take().or(reference);
                     });
                 }
-                owner.map(Owner::Patient).ok_or_else(|| OwnerError { looked_in: describe(paths) })
+                let owner = owner.or_else(|| paths.iter().find_map(|p| by_identifier(p, json)));
+                match (owner, of_type.without_patient) {
+                    (Some(patient), _) => Ok(Owner::Patient(patient)),
+                    (None, WithoutPatient::Refuse) => Err(OwnerError::Nobody { looked_in: describe(paths) }),
+                    (None, WithoutPatient::Provider) if paths.iter().any(|p| unresolved(p, json)) => {
+                        Err(OwnerError::Unresolved { looked_in: describe(paths) })
+                    }
+                    (None, WithoutPatient::Provider) => Ok(Owner::Provider),
+                }
             }
         }
     }
+}
+
+/// Whether a reference names someone without leading to a record.
+fn unresolved(path: &Path, json: &Json) -> bool {
+    let mut found = false;
+    path.visit(json, &mut |reference| {
+        found |= reference.as_str().is_none_or(|text| !text.starts_with('#') && local_reference(text).is_none());
+    });
+    found
+}
+
+/// Someone a reference names by an identifier only, `system|value`: a patient of whom no record is known.
+fn by_identifier(path: &Path, json: &Json) -> Option<String> {
+    let mut owner = None;
+    path.parent()?.visit(json, &mut |element| {
+        let of_patient = element.get("type").and_then(Json::as_str).is_none_or(|t| t == "Patient");
+        let identifier = element.get("identifier").filter(|_| of_patient && element.get("reference").is_none());
+        let text = |name| identifier.and_then(|i| i.get(name)).and_then(Json::as_str).map(str::trim);
+        let named = text("value").filter(|v| !v.is_empty());
+        owner = owner.take().or_else(|| named.map(|value| format!("{}|{value}", text("system").unwrap_or_default())));
+    });
+    owner
 }
 
 fn describe(paths: &[Path]) -> String {

@@ -95,7 +95,7 @@ mod tests {
         assert!(has(&|f| matches!(f.index, IndexKind::Order(_))) && has(&|f| matches!(f.index, IndexKind::Cover(_))));
         assert!(has(&|f| f.scope == Scope::Merged) && has(&|f| f.scope == Scope::Isolated));
         assert!(Schema::parse(crate::DIABETES130).is_ok());
-        assert!(schema.provider_sections().map(|s| s.name.as_str()).eq(["directory"]));
+        assert!(schema.directory_sections().map(|s| s.name.as_str()).eq(["directory"]));
         assert!(schema.patient_sections().all(|s| s.name != "directory"));
     }
 

@@ -9,6 +9,7 @@ use std::{
 
 use indicatif::MultiProgress;
 use sealdex_client::{GrantRequest, Session, Wallet, owner};
+use sealdex_crypto::PublicIdentity;
 use sealdex_dataset::Manifest as DataManifest;
 use sealdex_fhir::{Mapping, total_bytes};
 use sealdex_net::clock::now_s;
@@ -173,6 +174,7 @@ impl World {
             // Signed by the owners; carried by a member, as a hospital's front desk would.
             granted += owner::grant_all(&self.clinician.gate, &requests).await?;
         }
+        granted += self.hospitals_consent(now).await?;
         println!(
             "{} patients, each with a key for every one of {} sections: {}",
             owners.len(),
@@ -184,6 +186,24 @@ impl World {
             started.elapsed().as_secs_f64()
         );
         Ok(())
+    }
+
+    /// Hospitals grant the clinician what is theirs: records that name no patient.
+    async fn hospitals_consent(&self, now: u64) -> Result<u64, Failure> {
+        let sections: Vec<String> = self.session.trusted().schema.provider_sections().map(|s| s.name.clone()).collect();
+        let owners: Vec<_> =
+            self.hospitals.iter().map(|h| owner::Owner::from_seed(&h.member.keys.secrets.seed)).collect();
+        let request = |section| GrantRequest {
+            domain: "demo",
+            reader: self.clinician.keys.identity.public(),
+            section,
+            epoch: 0,
+            purpose: ANY_PURPOSE,
+            not_before: now.saturating_sub(60),
+            not_after: now + 86_400,
+        };
+        let all: Vec<_> = owners.iter().flat_map(|o| sections.iter().map(move |s| (o, request(s)))).collect();
+        Ok(owner::grant_all(&self.clinician.gate, &all).await?)
     }
 
     /// All hospitals push, some at once.

@@ -1,0 +1,167 @@
+//! Records pushed one by one, as they come up in a hospital's work.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+    time::SystemTime,
+};
+
+use sealdex_fhir::Record;
+use sealdex_member::{MemberKeys, Trusted};
+use sealdex_net::Peer;
+use tokio::sync::Mutex;
+
+use crate::{
+    batch::Parsed,
+    job::{Job, Progress, PushError, PushSettings, blocking},
+    journal::{Journal, State, Version},
+    owners::{OwnerMap, OwnerMapError},
+    rejects::Reject,
+};
+
+/// Everything a writer needs.
+pub struct WriterInput<'a> {
+    /// The provider's keys.
+    pub keys: &'a MemberKeys,
+    /// Verified roster and schema.
+    pub trusted: &'a Trusted,
+    /// Gate, called by this provider.
+    pub gate: Peer,
+    /// Cloud, called by this provider.
+    pub cloud: Peer,
+    /// File of the patients of this hospital; read again when it changes.
+    pub owners: PathBuf,
+    /// Journal of this provider.
+    pub journal: Journal,
+}
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Durable at the cloud and searchable.
+    Stored {
+        /// An older version was there.
+        replaced: bool,
+    },
+    /// The cloud had this very version.
+    Unchanged,
+    /// Refused; nothing of it was pushed.
+    Rejected(Reject),
+}
+
+/// Why a writer could not be opened or could not write.
+#[derive(Debug, thiserror::Error)]
+pub enum WriterError {
+    /// The push failed; run it again, nothing is doubled.
+    #[error(transparent)]
+    Push(#[from] PushError),
+    /// The owner map cannot be used.
+    #[error(transparent)]
+    Owners(#[from] OwnerMapError),
+}
+
+/// A provider that pushes records as they come. It keeps the journal open, so no bulk push of the same
+/// provider can run beside it.
+pub struct Writer {
+    job: Arc<Job>,
+    owners: PathBuf,
+    /// When the owner map was last changed, as far as it was read. Held while writing: what one call has
+    /// seen in the journal stays true until it has written.
+    seen: Mutex<Option<SystemTime>>,
+}
+
+impl Writer {
+    /// Opens a writer.
+    pub fn open(input: WriterInput<'_>) -> Result<Self, WriterError> {
+        let WriterInput { keys, trusted, gate, cloud, owners, journal } = input;
+        let (settings, progress) = (PushSettings::default(), Arc::new(Progress::default()));
+        let changed = modified(&owners);
+        let map = OwnerMap::read(&owners)?;
+        let job = Job::new(keys, trusted, gate, cloud, map, journal, settings, progress)?;
+        Ok(Self { job: Arc::new(job), owners, seen: Mutex::new(changed) })
+    }
+
+    /// Pushes records as one batch; what became of each, in order. Those that are stored are durable and
+    /// searchable when this returns.
+    pub async fn write(&self, records: Vec<Record>) -> Result<Vec<Written>, WriterError> {
+        let mut seen = self.seen.lock().await;
+        let changed = modified(&self.owners);
+        if changed != *seen {
+            let map = OwnerMap::read(&self.owners)?;
+            *self.job.preparer.owner_map.write().unwrap_or_else(PoisonError::into_inner) = map;
+            *seen = changed;
+        }
+        let parsed: Vec<Parsed> = (1..).zip(records).map(|(line, record)| parsed(record, line)).collect();
+        let versions: Vec<Version> = parsed.iter().map(|p| p.version).collect();
+        let job = self.job.clone();
+        let states = blocking(move || job.journal.states(&versions)).await?.map_err(PushError::from)?;
+        let mut written: Vec<Written> = states
+            .iter()
+            .map(|s| match s {
+                State::Known => Written::Unchanged,
+                other => Written::Stored { replaced: *other == State::Changed },
+            })
+            .collect();
+        let mut twice = HashSet::new();
+        let mut todo = Vec::new();
+        for (p, state) in parsed.into_iter().zip(&states) {
+            if !twice.insert(p.version.identity) {
+                let (reason, line) = ("is in the request twice".to_owned(), p.line);
+                set(&mut written, line, Written::Rejected(Reject { reason, ..p.reject() }));
+            } else if *state != State::Known {
+                todo.push(p);
+            }
+        }
+        for reject in self.push(todo).await? {
+            let line = reject.line;
+            set(&mut written, line, Written::Rejected(reject));
+        }
+        if written.iter().any(|w| matches!(w, Written::Stored { .. })) {
+            self.job.await_searchable().await?;
+        }
+        Ok(written)
+    }
+
+    /// Pushes what can be pushed; what cannot comes back. An owner may have admitted this hospital since
+    /// its profile was fetched, so rejects are tried once more with what the gate has now.
+    async fn push(&self, todo: Vec<Parsed>) -> Result<Vec<Reject>, PushError> {
+        if todo.is_empty() {
+            return Ok(Vec::new());
+        }
+        let again: HashMap<u64, Record> = todo.iter().map(|p| (p.line, p.record.clone())).collect();
+        let (prepared, mut rejects) = self.job.prepare(todo).await?;
+        let mut batches: Vec<_> = prepared.into_iter().collect();
+        if !rejects.is_empty() {
+            self.job.owners.lock().await.clear();
+            let retried =
+                rejects.iter().filter_map(|r| again.get(&r.line).cloned().map(|record| parsed(record, r.line)));
+            let (late, still) = self.job.prepare(retried.collect()).await?;
+            batches.extend(late);
+            rejects = still;
+        }
+        for batch in batches {
+            let (bridged, late) = self.job.bridge(batch).await?;
+            rejects.extend(late);
+            if let Some(bridged) = bridged {
+                self.job.upload(bridged).await?;
+            }
+        }
+        Ok(rejects)
+    }
+}
+
+fn parsed(record: Record, line: u64) -> Parsed {
+    let version = Version::of(&record.identity(), &record.bytes);
+    Parsed { record, version, file: PathBuf::from("request"), line }
+}
+
+fn set(written: &mut [Written], line: u64, what: Written) {
+    if let Some(slot) = usize::try_from(line).ok().and_then(|l| written.get_mut(l.checked_sub(1)?)) {
+        *slot = what;
+    }
+}
+
+fn modified(path: &std::path::Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|m| m.modified()).ok()
+}
