@@ -3,14 +3,17 @@
 //!
 //! - [`ceremony`]: keys of a new domain, rosters, enrolment.
 //! - [`owner`]: a wallet of owners, their profiles, grants and revocations.
-//! - [`session`]: a user's connection; [`session::Session::ask`] answers a query document.
+//! - [`session`]: a user's connection; [`session::Session::ask`] answers a query document,
+//!   [`session::Session::search`] a FHIR search.
 
 pub mod ceremony;
 pub mod compile;
 pub mod opening;
 pub mod owner;
+pub mod search;
 pub mod session;
 
 pub use ceremony::{AuthorityKeys, Ceremony};
 pub use owner::{GrantRequest, Owner, OwnerEntry, WALLET_KIND, Wallet};
+pub use search::Found;
 pub use session::{Answer, AskError, Session};

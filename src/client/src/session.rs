@@ -24,6 +24,8 @@ use crate::{
 
 /// Purpose of use when a query names none.
 pub const DEFAULT_PURPOSE: &str = "treatment";
+/// Records that one FHIR search may open, unless told otherwise.
+pub const MOST_OPENED: u64 = 500_000;
 /// Times a page is asked for when consent or the store changes in between.
 const ATTEMPTS: u32 = 5;
 /// Identities asked for in one search when joining on patients.
@@ -53,6 +55,11 @@ pub enum AskError {
     /// The key file is of no use.
     #[error("the member key file holds an invalid token key")]
     Keys,
+    /// It would open more records than this session may for one question.
+    #[error(
+        "more than {0} records would have to be opened to answer this: add a parameter that narrows the search, or raise the limit"
+    )]
+    TooCostly(u64),
     /// A worker died.
     #[error("the query stopped unexpectedly: {0}")]
     Died(String),
@@ -94,15 +101,25 @@ pub struct Session {
     gate: Peer,
     cloud: Peer,
     names: HashMap<PrincipalId, String>,
-    purpose: String,
+    pub(crate) purpose: String,
+    pub(crate) most: u64,
 }
 
 /// One question under way.
-struct Asking {
+pub(crate) struct Asking {
     purpose: String,
-    covered: BTreeSet<String>,
-    notes: Vec<String>,
-    cost: Cost,
+    pub(crate) covered: BTreeSet<String>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) cost: Cost,
+    /// Most records it may open.
+    most: u64,
+}
+
+impl Asking {
+    pub(crate) fn new(purpose: &str, most: u64) -> Self {
+        let (covered, notes) = (BTreeSet::new(), Vec::new());
+        Self { purpose: purpose.into(), covered, notes, cost: Cost::default(), most }
+    }
 }
 
 impl Session {
@@ -120,6 +137,7 @@ impl Session {
             names,
             trusted,
             purpose: DEFAULT_PURPOSE.into(),
+            most: MOST_OPENED,
         })
     }
 
@@ -127,6 +145,13 @@ impl Session {
     #[must_use]
     pub fn for_purpose(mut self, purpose: &str) -> Self {
         self.purpose = purpose.into();
+        self
+    }
+
+    /// Another limit of records that one FHIR search may open.
+    #[must_use]
+    pub fn opening_at_most(mut self, records: u64) -> Self {
+        self.most = records;
         self
     }
 
@@ -140,7 +165,7 @@ impl Session {
         let started = Instant::now();
         let question = resolve(doc, &self.trusted.schema)?;
         let purpose = doc.purpose.clone().unwrap_or_else(|| self.purpose.clone());
-        let mut asking = Asking { purpose, covered: BTreeSet::new(), notes: Vec::new(), cost: Cost::default() };
+        let mut asking = Asking::new(&purpose, u64::MAX);
         let hits = self.find(&question, &mut asking).await?;
         let hits = question.arrange(hits);
         let figures = question.figures(&hits);
@@ -168,7 +193,10 @@ impl Session {
         }
         let plan = plan(q);
         asking.notes.extend(plan.notes);
-        let mut hits = Hits::new(q, &barred);
+        let keep = |record: &Record, sources: &BTreeSet<String>| {
+            !barred.contains(&record.identity()) && q.holds(&record.json, sources)
+        };
+        let mut hits = Hits::new(&keep);
         match (&wanted, &plan.sort) {
             (Some(ids), _) => {
                 let ids: Vec<&String> = ids.difference(&barred).collect();
@@ -194,7 +222,12 @@ impl Session {
     }
 
     /// All matches of a clause.
-    async fn collect(&self, clause: &IndexClause, hits: &mut Hits<'_>, asking: &mut Asking) -> Result<(), AskError> {
+    pub(crate) async fn collect(
+        &self,
+        clause: &IndexClause,
+        hits: &mut Hits<'_>,
+        asking: &mut Asking,
+    ) -> Result<(), AskError> {
         let clause = self.compile(clause)?;
         let mut cursor = None;
         loop {
@@ -243,7 +276,7 @@ impl Session {
             if cursor.is_none() {
                 return Ok(());
             }
-            if let Some(last) = hits.rank_of(k) {
+            if let Some(last) = hits.rank_of(q, k) {
                 let place = last.bound(&sort.quantiser);
                 let tied = IndexClause::Order {
                     field: sort.field.clone(),
@@ -301,6 +334,9 @@ impl Session {
     ) -> Result<Option<serde_bytes::ByteBuf>, AskError> {
         let (opened, cursor) = self.search_and_open(request, asking).await?;
         asking.cost.opened += opened.len() as u64;
+        if asking.cost.opened > asking.most {
+            return Err(AskError::TooCostly(asking.most));
+        }
         let parsed = tokio::task::spawn_blocking(move || {
             opened.into_par_iter().map(parse).collect::<Result<Vec<_>, RecordError>>()
         });
@@ -351,24 +387,26 @@ fn parse(opened: Opened) -> Result<(Record, PrincipalId), RecordError> {
     Ok((Record::from_bytes(opened.bytes)?, opened.provider))
 }
 
+/// Decides on a record from these providers.
+pub(crate) type Keep<'q> = dyn Fn(&Record, &BTreeSet<String>) -> bool + Sync + 'q;
+
 /// What holds, each resource once.
-struct Hits<'q> {
-    question: &'q Resolved,
-    barred: &'q BTreeSet<String>,
+pub(crate) struct Hits<'q> {
+    keep: &'q Keep<'q>,
     found: BTreeMap<String, Hit>,
 }
 
 impl<'q> Hits<'q> {
-    fn new(question: &'q Resolved, barred: &'q BTreeSet<String>) -> Self {
-        Self { question, barred, found: BTreeMap::new() }
+    pub(crate) fn new(keep: &'q Keep<'q>) -> Self {
+        Self { keep, found: BTreeMap::new() }
     }
 
     fn add(&mut self, record: Record, source: String) {
-        let identity = record.identity();
         let sources = BTreeSet::from([source]);
-        if self.barred.contains(&identity) || !self.question.holds(&record.json, &sources) {
+        if !(self.keep)(&record, &sources) {
             return;
         }
+        let identity = record.identity();
         match self.found.get_mut(&identity) {
             Some(hit) => hit.sources.extend(sources),
             None => {
@@ -379,13 +417,13 @@ impl<'q> Hits<'q> {
     }
 
     /// Rank of the `k`-th largest, if there are that many.
-    fn rank_of(&self, k: usize) -> Option<sealdex_schema::Value> {
-        let hits = self.question.arrange(self.found.values().cloned().collect());
+    fn rank_of(&self, question: &Resolved, k: usize) -> Option<sealdex_schema::Value> {
+        let hits = question.arrange(self.found.values().cloned().collect());
         let last = hits.get(k.checked_sub(1)?)?;
-        self.question.rank(&last.json)
+        question.rank(&last.json)
     }
 
-    fn into_vec(self) -> Vec<Hit> {
+    pub(crate) fn into_vec(self) -> Vec<Hit> {
         self.found.into_values().collect()
     }
 }

@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sealdex_schema::Schema;
 
-use crate::{Figures, Hit, QueryDoc, QueryError, Record, Resolved, resolve, subjects};
+use crate::{
+    Figures, Hit, QueryDoc, QueryError, Record, Resolved, resolve,
+    search::{Condition, Joined, Search, references},
+    subjects,
+};
 
 /// Records of several sources.
 #[derive(Default)]
@@ -36,18 +40,47 @@ impl Corpus {
         Ok((hits, figures))
     }
 
+    /// Answers a FHIR search, in its order, with what its conditions on other resources come to.
+    pub fn search(&self, search: &Search) -> (Vec<Hit>, Vec<Joined>) {
+        let joined: Vec<Joined> = search.conditions.iter().map(|c| self.join(c, search.resource)).collect();
+        let holds = |record: &Record, _: &BTreeSet<String>| search.holds(&record.json, &joined);
+        (search.arrange(self.collect(holds)), joined)
+    }
+
+    fn join(&self, condition: &Condition, resource: &str) -> Joined {
+        match condition {
+            Condition::Own(_) => Joined::Own,
+            Condition::Chain { targets, .. } => {
+                let found = targets.iter().flat_map(|t| self.search(t).0);
+                Joined::RefersTo(found.map(|h| h.identity).collect())
+            }
+            Condition::Has { reference, search } => {
+                let found = self.search(search).0;
+                let all = found.iter().flat_map(|h| references(reference, &h.json));
+                Joined::Is(all.filter(|r| r.split_once('/').is_some_and(|(of, _)| of == resource)).collect())
+            }
+        }
+    }
+
     fn find(&self, q: &Resolved, schema: &Schema) -> Vec<Hit> {
         let patients = |inner: &Resolved| -> BTreeSet<String> {
             let Some(field) = schema.field(&inner.resource, "subject") else { return BTreeSet::new() };
             self.find(inner, schema).iter().flat_map(|h| subjects(field, &h.json)).collect()
         };
         let joins: Vec<(bool, BTreeSet<String>)> = q.has.iter().map(|h| (h.negated, patients(&h.inner))).collect();
+        self.collect(|record, sources| {
+            let identity = record.identity();
+            q.holds(&record.json, sources) && joins.iter().all(|(negated, ids)| ids.contains(&identity) != *negated)
+        })
+    }
+
+    /// What satisfies a test, each resource once.
+    fn collect(&self, holds: impl Fn(&Record, &BTreeSet<String>) -> bool) -> Vec<Hit> {
         let mut found: BTreeMap<String, Hit> = BTreeMap::new();
         for (record, source) in &self.records {
             let identity = record.identity();
             let sources = BTreeSet::from([source.clone()]);
-            if q.holds(&record.json, &sources) && joins.iter().all(|(negated, ids)| ids.contains(&identity) != *negated)
-            {
+            if holds(record, &sources) {
                 let hit = || Hit {
                     identity: identity.clone(),
                     json: record.json.clone(),

@@ -12,6 +12,7 @@ mod plan;
 mod query;
 mod record;
 mod resolve;
+pub mod search;
 mod source;
 
 pub use corpus::Corpus;

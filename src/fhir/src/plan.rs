@@ -110,7 +110,7 @@ pub fn plan(q: &Resolved) -> Plan {
     Plan { clause: IndexClause::And(clauses), sort, notes }
 }
 
-fn implies_type(clause: &IndexClause, of_type: &str) -> bool {
+pub(crate) fn implies_type(clause: &IndexClause, of_type: &str) -> bool {
     match clause {
         IndexClause::Token { field, .. }
         | IndexClause::Bridged { field, .. }
@@ -260,7 +260,7 @@ fn under(field: &Field, name: &Arc<str>, op: Op, values: &[Value]) -> IndexClaus
     })
 }
 
-fn any(mut clauses: Vec<IndexClause>) -> IndexClause {
+pub(crate) fn any(mut clauses: Vec<IndexClause>) -> IndexClause {
     if clauses.len() == 1 { clauses.swap_remove(0) } else { IndexClause::Or(clauses) }
 }
 

@@ -176,6 +176,9 @@ fn target(resource: &str, field: &FieldRef, schema: &Schema, place: &str) -> Res
             format!("{resource} has no indexed field \"{}\"{}", field.name, suggest(&field.name, &known)),
         );
     };
+    if found.normaliser == Normaliser::Until {
+        return err(place, format!("{} serves FHIR searches; ask for \"date\" or \"end\"", found.full));
+    }
     if field.code.is_some() && found.qualified_by.is_none() {
         return err(place, format!("{} is not qualified by a code: write \"{}\"", found.full, found.name));
     }

@@ -7,6 +7,7 @@ mod index_model;
 use std::path::{Path, PathBuf};
 
 use index_model::finds;
+use sealdex_fhir::search::{Handling, narrow, parse};
 use sealdex_fhir::{Corpus, DIABETES130_MAPPING, Hit, Mapping, Record, Source, SourceItem, Suite, plan, resolve};
 use sealdex_schema::{DIABETES130, Schema};
 use serde_json::Value as Json;
@@ -121,4 +122,94 @@ fn everything_in_the_samples_is_indexed() {
         counted += 1;
     }
     assert!(counted > 10_000, "{counted}");
+}
+
+/// Pairs of a search string that is written without escapes.
+fn pairs(query: &str) -> Vec<(String, String)> {
+    query.split('&').filter_map(|p| p.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+}
+
+/// Searches whose answers are not published, but which must be narrowed without loss all the same.
+const NARROWED: [&str; 38] = [
+    "Observation?date=gt2018-06&code=4548-4",
+    "Observation?date=ap2018-06-11&category=vital-signs",
+    "Observation?status=final&value-quantity=ap6.5&code=4548-4",
+    "Observation?status=http://hl7.org/fhir/observation-status|final&code=2339-0",
+    "Observation?combo-code-value-quantity=8480-6$gt150",
+    "Observation?combo-code=8480-6&_sort=-date",
+    "Observation?component-code=http://loinc.org|8462-4&date=lt2012",
+    "Observation?code-value-quantity=http://loinc.org|4548-4$sa7",
+    "Observation?code-value-quantity=4548-4$lt6||%,33914-3$lt50",
+    "Observation?code=33914-3&value-quantity=lt60||mL/min/{1.73_m2}",
+    "Observation?value-quantity=ge300||mg/dL",
+    "Observation?value-concept=http://snomed.info/sct|266919005",
+    "Observation?code:text=body",
+    "Observation?category:not=vital-signs&code=2339-0",
+    "Observation?encounter.class=EMER&code=4548-4",
+    "Observation?patient.birthdate=lt1950&code=4548-4&_sort=value-quantity",
+    "Observation?patient:Patient.address-city=boston&code=4548-4",
+    "Encounter?date=ap2018-03",
+    "Encounter?date=eb2010&class=AMB",
+    "Encounter?date=gt2018-01-15T10:00:00Z&class=IMP",
+    "Encounter?type:text=emergency",
+    "Encounter?service-provider.name=hospital&date=2018",
+    "Encounter?_has:Condition:encounter:code=44054006",
+    "Condition?onset-date=2015&clinical-status=active",
+    "Condition?recorded-date=ge2017&code:text=viral",
+    "Condition?patient.name=abb",
+    "Condition?subject:Patient.gender=female&code:text=diab",
+    "Patient?name:contains=an&gender=female",
+    "Patient?family=o'&birthdate=ge1960",
+    "Patient?address=massachusetts&birthdate=ap1960",
+    "Patient?given=an&death-date:missing=false",
+    "Patient?deceased=true",
+    "Patient?_has:Observation:patient:_has:DiagnosticReport:result:status=final&gender=male",
+    "Patient?birthdate=sa1990-06-15",
+    "Procedure?date=2016-05&status=completed",
+    "CarePlan?date=gt2018&status=active",
+    "Immunization?date=lt2012-06&vaccine-code=140",
+    "MedicationRequest?status=active,stopped&authoredon=ge2017",
+];
+
+#[test]
+fn fhir_searches() {
+    let Some(data) = sample_data() else { return };
+    let (schema, mut corpus) = (Schema::fhir_r4(), Corpus::default());
+    for n in 1..=5 {
+        let source = format!("source-{n}");
+        load(&mut corpus, &data.join("fhir").join(&source), &source, None);
+    }
+    let ask = |text: &str| {
+        let (resource, query) = text.split_once('?').unwrap();
+        let search = parse(resource, &pairs(query), Handling::Strict).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let (hits, joined) = corpus.search(&search);
+        let plan = narrow(&search, &joined, &schema);
+        for hit in &hits {
+            let (kind, id) = hit.identity.split_once('/').unwrap();
+            let entries = schema.index(kind, id, &hit.json).unwrap();
+            assert!(
+                hit.sources.iter().any(|s| finds(&plan.clause, &entries, s)),
+                "{text}: the plan misses {}: {:?}",
+                hit.identity,
+                plan.clause
+            );
+        }
+        println!("{text}: {} {:?}", hits.len(), plan.notes);
+        hits
+    };
+    let suite = std::fs::read_to_string(data.join("queries/fhir-edge.json")).unwrap();
+    let suite: Json = serde_json::from_str(&suite).unwrap();
+    let queries = suite["queries"].as_array().unwrap();
+    let mut wrong = Vec::new();
+    for q in queries {
+        let text = q["fhir"].as_str().unwrap();
+        let hits = ask(text);
+        if Some(ids_sha256(&hits, false).as_str()) != q["expect"]["ids_sha256"].as_str() {
+            wrong.push(format!("{text}: {} instead of {}", hits.len(), q["expect"]["count"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(queries.len(), 43);
+    let found = NARROWED.iter().filter(|text| !ask(text).is_empty()).count();
+    assert!(found > 30, "only {found} of the searches find anything here");
 }

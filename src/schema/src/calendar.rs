@@ -71,6 +71,55 @@ impl Instant {
     }
 }
 
+/// The stretch of time that a full or partial dateTime names: as long as its last part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its first instant.
+    pub from: Instant,
+    /// The first instant after it.
+    pub until: Instant,
+}
+
+/// Attoseconds in a second.
+const SECOND: u64 = 1_000_000_000_000_000_000;
+
+impl Span {
+    /// Of `2018`, `2018-06`, `2018-06-11`, `2018-06-11T10:00`, with seconds, with a fraction. A text without
+    /// an offset is taken as UTC.
+    pub fn parse(text: &str) -> Result<Self, CalendarError> {
+        let from = Instant::parse(text)?;
+        let after = |seconds: i64| Instant { seconds: from.seconds + seconds, atto: 0 };
+        let until = match text.split_once('T') {
+            None => after(i64::from(days_in(text)) * 86_400),
+            Some((_, time)) => {
+                let clock = split_offset(time).ok_or(CalendarError::Instant)?.0;
+                match clock.split_once('.') {
+                    None => after(if clock.matches(':').count() < 2 { 60 } else { 1 }),
+                    Some((_, fraction)) => {
+                        let unit = 10_u64.pow(18 - u32::try_from(fraction.len().min(18)).unwrap_or(18));
+                        match from.atto + unit {
+                            SECOND => after(1),
+                            atto => Instant { seconds: from.seconds, atto },
+                        }
+                    }
+                }
+            }
+        };
+        Ok(Self { from, until })
+    }
+}
+
+/// Days of a valid full or partial date.
+fn days_in(date: &str) -> u32 {
+    let next = match (date.len(), date.get(..4).and_then(|y| y.parse::<u32>().ok()), date.get(5..7)) {
+        (4, Some(year), _) => day_of_date(year + 1, 1, 1).or_else(|| day_of_date(year, 12, 31).map(|d| d + 1)),
+        (7, Some(year), Some("12")) => day_of_date(year, 12, 31).map(|d| d + 1),
+        (7, Some(year), Some(month)) => month.parse().ok().and_then(|m: u32| day_of_date(year, m + 1, 1)),
+        _ => None,
+    };
+    next.zip(date_to_day(date).ok()).map_or(1, |(next, first)| next - first)
+}
+
 fn two(text: &str, below: i64) -> Option<i64> {
     if text.len() != 2 || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -129,6 +178,25 @@ mod tests {
         assert_eq!(at("2020-03-27T00:14:49+00:00").0, 1_585_268_089);
         assert_eq!(at("2018-06-11T24:00:00Z"), at("2018-06-12"));
         assert!(at("1889-12-31").0 < 0);
+    }
+
+    #[test]
+    fn a_span_is_as_long_as_its_last_part() {
+        for (text, until) in [
+            ("2018", "2019"),
+            ("9999", "9999-12-31T24:00:00Z"),
+            ("2018-12", "2019-01"),
+            ("2020-02", "2020-03-01"),
+            ("2018-06-11", "2018-06-12"),
+            ("2018-06-11T10:00Z", "2018-06-11T10:01:00Z"),
+            ("2018-06-11T10:00:59+02:00", "2018-06-11T08:01:00Z"),
+            ("2018-06-11T10:00:59.9Z", "2018-06-11T10:01:00Z"),
+            ("2018-06-11T10:00:59.25Z", "2018-06-11T10:00:59.26Z"),
+        ] {
+            let span = Span::parse(text).unwrap();
+            assert_eq!(span.from, Instant::parse(text).unwrap());
+            assert_eq!(span.until, Instant::parse(until).unwrap(), "{text}");
+        }
     }
 
     #[test]

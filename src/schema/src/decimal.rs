@@ -82,6 +82,21 @@ impl Decimal {
         Self { coefficient: self.at_scale(scale) + other.at_scale(scale), scale }
     }
 
+    /// The number less and plus half a unit of its last digit, `digits` further on: `5.40` is 5.395 and
+    /// 5.405; one digit further 5.3995 and 5.4005.
+    pub fn rounding_interval(&self, digits: u8) -> (Self, Self) {
+        let scale = self.scale + 1 + i32::from(digits);
+        let coefficient = self.at_scale(scale);
+        (Self { coefficient: &coefficient - 5, scale }, Self { coefficient: coefficient + 5, scale })
+    }
+
+    /// The number less and plus a tenth of its magnitude.
+    pub fn within_a_tenth(&self) -> (Self, Self) {
+        let scale = self.scale + 1;
+        let (ten, one) = (self.at_scale(scale), self.coefficient.abs());
+        (Self { coefficient: &ten - &one, scale }, Self { coefficient: ten + one, scale })
+    }
+
     /// One form for equal numbers: no trailing zeros, no exponent.
     pub(crate) fn canonical(&self) -> String {
         let text = self.to_string();

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::{Field, IndexKind, NormaliseError, Quantiser, Schema, Scope, Value, quantise, words};
+use crate::{
+    Field, IndexKind, NormaliseError, Normaliser, Quantiser, Schema, Scope, Value, normalise::until, quantise, words,
+};
 
 /// One value's place in the index.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -147,6 +149,16 @@ impl Field {
                     kind: EntryKind::Token(word.into_bytes()),
                 });
             }
+            return Ok(());
+        }
+        if let (Normaliser::Until, IndexKind::Order(quantiser)) = (self.normaliser, &self.index) {
+            let minutes = until(json).map_err(|e| self.error(json, e.to_string()))?;
+            let entry = |q| Entry {
+                field: self.full.clone(),
+                scope: self.scope,
+                kind: EntryKind::Order { bits: quantiser.bits(), q },
+            };
+            out.extend(minutes.into_iter().map(entry));
             return Ok(());
         }
         let value = self.normaliser.stored(json).map_err(|e| self.error(json, e.to_string()))?;

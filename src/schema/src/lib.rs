@@ -17,11 +17,11 @@ mod schema;
 mod selftest;
 mod words;
 
-pub use calendar::{CalendarError, Instant, date_to_day, day_of_date};
+pub use calendar::{CalendarError, Instant, Span, date_to_day, day_of_date};
 pub use decimal::{Decimal, DecimalError};
 pub use index::{Entry, EntryKind, FieldError, ID_FIELD, SUBJECT_FIELD, TYPE_FIELD};
 pub use model::{IndexKind, Normaliser, SchemaError, Scope};
-pub use normalise::{NormaliseError, Value, local_reference};
+pub use normalise::{NormaliseError, Value, fold, local_reference};
 pub use path::Path;
 pub use quantise::{Quantiser, QuantiserError};
 pub use schema::{DIABETES130, FHIR_R4, Field, Owner, OwnerError, RecordType, Schema, Section};

@@ -134,6 +134,8 @@ pub enum Normaliser {
     String,
     /// As `String`, in lower case.
     Folded,
+    /// Text without case, accents and surplus white space, as FHIR compares strings.
+    Unaccented,
     /// Text taken apart into words.
     Text,
     /// Exact decimal.
@@ -142,6 +144,10 @@ pub enum Normaliser {
     Instant,
     /// Full or partial date.
     Date,
+    /// How long a dateTime, Period or Timing lasts: its last minute where that is not its first, the
+    /// largest minute where it has no end, and also the smallest where it has no beginning. Beside a field
+    /// of the beginnings, so that intervals that overlap are found. Not for query documents.
+    Until,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,9 +1,9 @@
 //! Normalisers: one canonical form per kind of value, the same for stored and for asked values.
 
 use serde_json::Value as Json;
-use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
-use crate::{CalendarError, Decimal, DecimalError, Instant, Normaliser, calendar::date_to_day};
+use crate::{CalendarError, Decimal, DecimalError, Instant, Normaliser, Span, calendar::date_to_day, quantise::minute};
 
 /// A value in its canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,14 @@ impl Normaliser {
                 Json::String(s) => Decimal::parse(s.trim())?,
                 _ => return Err(NormaliseError::Type("a number")),
             })),
-            Self::Reference | Self::String | Self::Folded | Self::Text | Self::Instant | Self::Date => {
+            Self::Until => None,
+            Self::Reference
+            | Self::String
+            | Self::Folded
+            | Self::Unaccented
+            | Self::Text
+            | Self::Instant
+            | Self::Date => {
                 let text = scalar(json).ok_or(NormaliseError::Type("a text"))?;
                 Some(self.asked(&text)?)
             }
@@ -81,8 +88,9 @@ impl Normaliser {
             Self::Reference => Value::Text(local_reference(text).unwrap_or_else(|| text.to_owned())),
             Self::String | Self::Text => Value::Text(collapse(text)),
             Self::Folded => Value::Text(collapse(text).to_lowercase().nfc().collect()),
+            Self::Unaccented => Value::Text(fold(text)),
             Self::Decimal => Value::Number(Decimal::parse(text.trim())?),
-            Self::Instant => Value::Instant(Instant::parse(text.trim())?),
+            Self::Until | Self::Instant => Value::Instant(Instant::parse(text.trim())?),
             Self::Date => {
                 let text = text.trim();
                 Value::Date(text.to_owned(), date_to_day(text)?)
@@ -112,6 +120,55 @@ fn scalar(json: &Json) -> Option<String> {
 fn collapse(text: &str) -> String {
     let composed: String = text.nfc().collect();
     composed.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Text as FHIR compares strings: without case, accents and surplus white space.
+pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.split_ascii_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
+    }
+    let bare = |t: &str| t.nfkd().filter(|c| !is_combining_mark(*c)).collect::<String>();
+    bare(&bare(text).to_lowercase()).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The minutes of a [`Normaliser::Until`].
+pub(crate) fn until(json: &Json) -> Result<Vec<u64>, NormaliseError> {
+    let last = |text: &str| Span::parse(text.trim()).map(|s| (clamp(s.from, 0), clamp(s.until, 1)));
+    let end_of = |name: &str| match part(json, name, "a text as the end of a period")? {
+        None => Ok(None),
+        Some(text) => last(text).map(Some).map_err(NormaliseError::from),
+    };
+    match json {
+        Json::String(text) => {
+            let (first, last) = last(text)?;
+            Ok(if first == last { Vec::new() } else { vec![last] })
+        }
+        Json::Object(map) if map.contains_key("event") || map.contains_key("repeat") || map.contains_key("code") => {
+            Ok(vec![LAST_MINUTE, 0])
+        }
+        Json::Object(_) => {
+            let (start, end) = (end_of("start")?, end_of("end")?);
+            let mut out = vec![end.map_or(LAST_MINUTE, |(_, last)| last)];
+            if start.is_none() {
+                out.push(0);
+            }
+            Ok(out)
+        }
+        _ => Err(NormaliseError::Type("a dateTime, a period or a timing")),
+    }
+}
+
+/// Largest minute a field can hold.
+const LAST_MINUTE: u64 = u32::MAX as u64;
+
+/// The minute of an instant, or of the moment just before it; ends of time where there is none.
+fn clamp(at: Instant, before: u64) -> u64 {
+    let at = match (before, at.atto) {
+        (0, _) => at,
+        (_, 0) => Instant { seconds: at.seconds - 1, atto: 0 },
+        (_, atto) => Instant { seconds: at.seconds, atto: atto - 1 },
+    };
+    minute(at).unwrap_or(if at.seconds < 0 { 0 } else { LAST_MINUTE })
 }
 
 /// `Type/id` of a reference: without server, version or fragment. `None` for one that names no
@@ -159,6 +216,26 @@ mod tests {
         refused(Normaliser::Code, json!({"code": {"x": 1}}));
         refused(Normaliser::Identifier, json!({"system": "s", "value": 12}));
         assert_eq!(text(Normaliser::Identifier, json!({"system": "s", "value": null})), None);
+    }
+
+    #[test]
+    fn how_long_things_last() {
+        let at = |text: &str| clamp(Instant::parse(text).unwrap(), 0);
+        let of = |v: Json| until(&v).unwrap();
+        assert!(of(json!("2018-06-11T10:00:30Z")).is_empty());
+        assert_eq!(of(json!("2018")), [at("2018-12-31T23:59:00Z")]);
+        assert_eq!(of(json!({"start": "2018-06-11T10:00:00Z", "end": "2018-06-12"})), [at("2018-06-12T23:59:00Z")]);
+        assert_eq!(of(json!({"start": "2018"})), [LAST_MINUTE]);
+        assert_eq!(of(json!({"end": "2018-06-12T10:00:00Z"})), [at("2018-06-12T10:00:00Z"), 0]);
+        assert_eq!(of(json!({"repeat": {"frequency": 1}})), [LAST_MINUTE, 0]);
+        assert!(until(&json!("soon")).is_err() && until(&json!({"end": 5})).is_err() && until(&json!(5)).is_err());
+    }
+
+    #[test]
+    fn strings_are_compared_without_case_and_accents() {
+        assert_eq!(fold("  TREVIÑO\tÉtienne "), "trevino etienne");
+        assert_eq!(fold(" Ann  MARIE"), "ann marie");
+        assert_eq!(fold("İstanbul"), "istanbul");
     }
 
     #[test]

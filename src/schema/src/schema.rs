@@ -292,13 +292,16 @@ fn field(type_name: &str, f: &FieldModel) -> Result<Field, SchemaError> {
     {
         return fail("prefixes go with the index \"token\" or \"words\" and are 1 to 32 characters long");
     }
+    if f.normaliser == Normaliser::Until && (f.qualified_by.is_some() || index != IndexKind::Order(Quantiser::Minute)) {
+        return fail("the normaliser \"until\" goes with the index { order = \"minute\" }, without a code");
+    }
     if f.qualified_by.is_some() && (index == IndexKind::Words || f.prefixes.is_some()) {
         return fail("qualified_by does not go with \"words\" or prefixes: their tokens carry no code");
     }
     if let IndexKind::Order(q) | IndexKind::Cover(q) = &index {
         let fits = match q {
             Quantiser::Decimal7 | Quantiser::Linear { .. } => f.normaliser == Normaliser::Decimal,
-            Quantiser::Minute => f.normaliser == Normaliser::Instant,
+            Quantiser::Minute => matches!(f.normaliser, Normaliser::Instant | Normaliser::Until),
             Quantiser::Day => f.normaliser == Normaliser::Date,
         };
         if !fits {
