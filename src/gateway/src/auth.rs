@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD}};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use http::{HeaderValue, Method, StatusCode, header};
 use rand::Rng as _;
 use serde::Deserialize;
@@ -65,7 +68,8 @@ impl Scopes {
     }
 
     fn text(self) -> String {
-        let names: Vec<&str> = [self.read, self.write].into_iter().zip(SCOPES).filter(|(has, _)| *has).map(|(_, n)| n).collect();
+        let names: Vec<&str> =
+            [self.read, self.write].into_iter().zip(SCOPES).filter(|(has, _)| *has).map(|(_, n)| n).collect();
         names.join(" ")
     }
 }
@@ -104,8 +108,13 @@ struct FileModel {
 #[serde(deny_unknown_fields)]
 struct ClientModel {
     id: String,
+    #[serde(deserialize_with = "wiped")]
     secret: Zeroizing<String>,
     scopes: Vec<String>,
+}
+
+fn wiped<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(from).map(Zeroizing::new)
 }
 
 /// A client; of its secret only a hash is kept.
@@ -174,7 +183,8 @@ impl Clients {
                 return Err(format!("the secret of client {:?} is shorter than {SECRET} characters", c.id));
             }
             let scopes = Scopes::named(&c.scopes.join(" ")).filter(|s| *s != Scopes::default());
-            let scopes = scopes.ok_or_else(|| format!("the scopes of client {:?} must be among {}", c.id, SCOPES.join(", ")))?;
+            let scopes =
+                scopes.ok_or_else(|| format!("the scopes of client {:?} must be among {}", c.id, SCOPES.join(", ")))?;
             let client = Client { secret: sha256(c.secret.as_bytes()), scopes };
             if known.insert(c.id.clone(), client).is_some() {
                 return Err(format!("client {:?} is listed twice", c.id));
@@ -229,7 +239,10 @@ impl Access {
             refuse(r#"Bearer realm="sealdex""#, "a token is needed: POST auth/token with grant_type=client_credentials, then send Authorization: Bearer TOKEN")
         })?;
         clients.bearer(token).ok_or_else(|| {
-            refuse(r#"Bearer realm="sealdex", error="invalid_token""#, "the token is unknown or has expired: get a new one at auth/token")
+            refuse(
+                r#"Bearer realm="sealdex", error="invalid_token""#,
+                "the token is unknown or has expired: get a new one at auth/token",
+            )
         })
     }
 
@@ -287,12 +300,15 @@ fn grant(clients: &Clients, authorization: Option<&str>, form: &Pairs) -> Result
     let client = clients.client(&id, &secret).ok_or(unknown)?;
     let scopes = match last(form, "scope") {
         None => client.scopes,
-        Some(asked) => Scopes::named(asked).ok_or(bad("invalid_scope", "scopes are system/*.read and system/*.write"))?.common(client.scopes),
+        Some(asked) => Scopes::named(asked)
+            .ok_or(bad("invalid_scope", "scopes are system/*.read and system/*.write"))?
+            .common(client.scopes),
     };
     if scopes == Scopes::default() {
         return Err(bad("invalid_scope", "this client has none of the scopes it asks for"));
     }
-    let full = (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "too many tokens at once: use those you have");
+    let full =
+        (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "too many tokens at once: use those you have");
     Ok((clients.issue(scopes).ok_or(full)?, scopes))
 }
 
@@ -314,7 +330,8 @@ fn credentials(basic: &str) -> Option<(Secret, Secret)> {
 mod tests {
     use super::*;
 
-    const FILE: &str = "[[client]]\nid = \"app\"\nsecret = \"0123456789abcdefghijklmn\"\nscopes = [\"system/*.read\"]\n";
+    const FILE: &str =
+        "[[client]]\nid = \"app\"\nsecret = \"0123456789abcdefghijklmn\"\nscopes = [\"system/*.read\"]\n";
 
     fn form(text: &str) -> Pairs {
         crate::query::decode(text).unwrap()

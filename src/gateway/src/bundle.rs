@@ -103,9 +103,14 @@ mod tests {
     #[test]
     fn a_searchset_holds_resources_byte_for_byte() {
         let stored = br#"{ "resourceType":"Patient", "id":"1", "n": 1.50 }"#;
-        let entry = Entry { full_url: Some("http://h/fhir/Patient/1".into()), resource: stored.to_vec(), mode: Mode::Match };
+        let entry =
+            Entry { full_url: Some("http://h/fhir/Patient/1".into()), resource: stored.to_vec(), mode: Mode::Match };
         let outcome = Entry { full_url: None, resource: b"{}".to_vec(), mode: Mode::Outcome };
-        let set = SearchSet { total: Some(7), links: vec![("self", "http://h/fhir/Patient?a=\"".into())], entries: vec![entry, outcome] };
+        let set = SearchSet {
+            total: Some(7),
+            links: vec![("self", "http://h/fhir/Patient?a=\"".into())],
+            entries: vec![entry, outcome],
+        };
         let bytes = set.into_bytes();
         assert!(bytes.windows(stored.len()).any(|w| w == stored));
         let json: Json = serde_json::from_slice(&bytes).unwrap();
@@ -124,6 +129,9 @@ mod tests {
         let json: Json = serde_json::from_slice(&set.into_bytes()).unwrap();
         assert!(json.get("entry").is_none() && json.get("total").is_none());
         let batch: Json = serde_json::from_slice(&batch_response(vec![b"{\"a\":1}".to_vec(), b"{}".to_vec()])).unwrap();
-        assert_eq!((batch["type"].as_str(), batch["entry"].as_array().map(Vec::len)), (Some("batch-response"), Some(2)));
+        assert_eq!(
+            (batch["type"].as_str(), batch["entry"].as_array().map(Vec::len)),
+            (Some("batch-response"), Some(2))
+        );
     }
 }

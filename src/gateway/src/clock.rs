@@ -9,32 +9,31 @@ use time::{
 
 const INSTANT: &[FormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-const HTTP: &[FormatItem<'_>] = format_description!(
-    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-);
+const HTTP: &[FormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// A FHIR instant in UTC, to the millisecond.
-pub fn text(at: OffsetDateTime) -> String {
+pub(crate) fn text(at: OffsetDateTime) -> String {
     at.to_offset(time::UtcOffset::UTC).format(INSTANT).unwrap_or_default()
 }
 
 /// Now, as a FHIR instant.
-pub fn now_text() -> String {
+pub(crate) fn now_text() -> String {
     text(OffsetDateTime::now_utc())
 }
 
 /// A FHIR instant.
-pub fn parse(instant: &str) -> Option<OffsetDateTime> {
+pub(crate) fn parse(instant: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(instant, &Rfc3339).ok()
 }
 
 /// For `Last-Modified`.
-pub fn http_date(at: OffsetDateTime) -> Option<HeaderValue> {
+pub(crate) fn http_date(at: OffsetDateTime) -> Option<HeaderValue> {
     HeaderValue::from_str(&at.to_offset(time::UtcOffset::UTC).format(HTTP).ok()?).ok()
 }
 
 /// Of `If-Modified-Since`.
-pub fn parse_http_date(text: &str) -> Option<OffsetDateTime> {
+pub(crate) fn parse_http_date(text: &str) -> Option<OffsetDateTime> {
     time::PrimitiveDateTime::parse(text.trim(), HTTP).ok().map(time::PrimitiveDateTime::assume_utc)
 }
 

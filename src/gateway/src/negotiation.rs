@@ -25,7 +25,7 @@ impl Default for Wants {
     }
 }
 
-/// How unknown search parameters are treated.
+/// What a write is answered with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Return {
     /// No body.
@@ -42,6 +42,8 @@ pub enum Return {
 pub struct Prefer {
     /// `handling=strict`.
     pub strict: bool,
+    /// `handling=lenient`, said by the client.
+    pub lenient: bool,
     /// `respond-async`.
     pub asynchronous: bool,
     /// `return=…`.
@@ -61,8 +63,8 @@ impl Prefer {
         for preference in all.split([',', ';']) {
             let bare = preference.trim().replace(['"', ' '], "").to_ascii_lowercase();
             match bare.as_str() {
-                "handling=strict" => out.strict = true,
-                "handling=lenient" => out.strict = false,
+                "handling=strict" => (out.strict, out.lenient) = (true, false),
+                "handling=lenient" => (out.strict, out.lenient) = (false, true),
                 "respond-async" => out.asynchronous = true,
                 "return=minimal" => out.returned = Return::Minimal,
                 "return=representation" => out.returned = Return::Representation,
@@ -85,7 +87,8 @@ fn json_media(name: &str) -> Option<&'static str> {
 
 /// Whether the parameters of a media type ask for R4, or for nothing.
 fn version_fits(parameters: &[&str]) -> bool {
-    let version = parameters.iter().filter_map(|p| p.split_once('=')).find(|(n, _)| n.trim().eq_ignore_ascii_case("fhirversion"));
+    let version =
+        parameters.iter().filter_map(|p| p.split_once('=')).find(|(n, _)| n.trim().eq_ignore_ascii_case("fhirversion"));
     version.is_none_or(|(_, v)| matches!(v.trim().trim_matches('"'), "4.0" | "4.0.1"))
 }
 
@@ -95,7 +98,8 @@ fn range(text: &str) -> (String, Vec<&str>, u16) {
     let name = parts.next().unwrap_or_default().to_ascii_lowercase();
     let parameters: Vec<&str> = parts.collect();
     let weight = parameters.iter().find_map(|p| p.strip_prefix("q=").or(p.strip_prefix("Q=")));
-    let weight = weight.and_then(|q| q.trim().parse::<f32>().ok()).map_or(1000, |q| (q.clamp(0.0, 1.0) * 1000.0) as u16);
+    let weight =
+        weight.and_then(|q| q.trim().parse::<f32>().ok()).map_or(1000, |q| (q.clamp(0.0, 1.0) * 1000.0) as u16);
     (name, parameters, weight)
 }
 
@@ -117,7 +121,8 @@ fn best<T>(accept: &str, media: impl Fn(&str) -> Option<T>) -> Option<T> {
 /// 406 when no form this server has is wanted; 400 for a bad `_pretty`.
 pub fn wants(headers: &HeaderMap, pairs: &[(String, String)]) -> Result<Wants, Outcome> {
     let refuse = |asked: &str| {
-        let text = format!("{asked:?} cannot be served: this server answers in application/fhir+json, FHIR version 4.0");
+        let text =
+            format!("{asked:?} cannot be served: this server answers in application/fhir+json, FHIR version 4.0");
         Outcome::new(StatusCode::NOT_ACCEPTABLE, "not-supported", text)
     };
     let pretty = match last(pairs, "_pretty") {
@@ -142,7 +147,8 @@ pub fn wants(headers: &HeaderMap, pairs: &[(String, String)]) -> Result<Wants, O
 /// 406.
 pub fn wants_ndjson(headers: &HeaderMap) -> Result<(), Outcome> {
     let Some(asked) = text(headers, header::ACCEPT).filter(|a| !a.trim().is_empty()) else { return Ok(()) };
-    let known = ["application/fhir+ndjson", "application/ndjson", "ndjson", "*/*", "application/*", "application/fhir+json"];
+    let known =
+        ["application/fhir+ndjson", "application/ndjson", "ndjson", "*/*", "application/*", "application/fhir+json"];
     best(&asked, |name| known.contains(&name).then_some(())).ok_or_else(|| {
         let text = format!("{asked:?} cannot be served: bulk files are {NDJSON}");
         Outcome::new(StatusCode::NOT_ACCEPTABLE, "not-supported", text)
@@ -173,7 +179,9 @@ pub fn body_kind(headers: &HeaderMap) -> Result<Option<BodyKind>, Outcome> {
         _ => Err(Outcome::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "not-supported",
-            format!("a body of type {value:?} is not read: send application/fhir+json (UTF-8, FHIR version 4.0), or a form to _search"),
+            format!(
+                "a body of type {value:?} is not read: send application/fhir+json (UTF-8, FHIR version 4.0), or a form to _search"
+            ),
         )),
     }
 }
@@ -219,7 +227,9 @@ impl Address {
             None if self.tls => Scheme::HTTPS,
             None => Scheme::HTTP,
         };
-        let legal = !host.is_empty() && host.len() <= 255 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
+        let legal = !host.is_empty()
+            && host.len() <= 255
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
         if !legal {
             return Err(Outcome::invalid("the Host header is missing or is no host name"));
         }
@@ -257,12 +267,20 @@ mod tests {
 
     #[test]
     fn json_is_served_and_nothing_else() {
-        for accept in ["*/*", "application/fhir+json", "application/fhir+json; fhirVersion=4.0", "text/html, */*;q=0.1", ""] {
+        for accept in
+            ["*/*", "application/fhir+json", "application/fhir+json; fhirVersion=4.0", "text/html, */*;q=0.1", ""]
+        {
             assert_eq!(media(accept), Ok(FHIR_JSON), "{accept}");
         }
         assert_eq!(media("application/json"), Ok(JSON));
         assert_eq!(media("application/json;q=0.2, application/fhir+json"), Ok(FHIR_JSON));
-        for accept in ["application/fhir+xml", "text/turtle", "application/fhir+json;q=0", "application/fhir+json; fhirVersion=5.0", "nonsense"] {
+        for accept in [
+            "application/fhir+xml",
+            "text/turtle",
+            "application/fhir+json;q=0",
+            "application/fhir+json; fhirVersion=5.0",
+            "nonsense",
+        ] {
             assert_eq!(media(accept), Err(406), "{accept}");
         }
         assert_eq!(wants(&HeaderMap::new(), &[]).unwrap().media, FHIR_JSON);
@@ -271,12 +289,16 @@ mod tests {
     #[test]
     fn a_format_parameter_overrides_the_header() {
         let xml = headers(&[("accept", "application/fhir+xml")]);
-        let by = |format: &str| wants(&xml, &[("_format".into(), format.into())]).map(|w| w.media).map_err(|o| o.status.as_u16());
+        let by = |format: &str| {
+            wants(&xml, &[("_format".into(), format.into())]).map(|w| w.media).map_err(|o| o.status.as_u16())
+        };
         assert_eq!(by("json"), Ok(FHIR_JSON));
         assert_eq!(by("application/fhir json"), Ok(FHIR_JSON), "a plus that was not escaped");
         assert_eq!(by("application/json"), Ok(JSON));
         assert_eq!(by("xml"), Err(406));
-        let pretty = |v: &str| wants(&HeaderMap::new(), &[("_pretty".into(), v.into())]).map(|w| w.pretty).map_err(|o| o.status.as_u16());
+        let pretty = |v: &str| {
+            wants(&HeaderMap::new(), &[("_pretty".into(), v.into())]).map(|w| w.pretty).map_err(|o| o.status.as_u16())
+        };
         assert_eq!((pretty("true"), pretty("false"), pretty("yes")), (Ok(true), Ok(false), Err(400)));
     }
 
@@ -294,7 +316,7 @@ mod tests {
     #[test]
     fn preferences() {
         let p = Prefer::of(&headers(&[("prefer", "respond-async, handling=strict; return=minimal")]));
-        assert_eq!(p, Prefer { strict: true, asynchronous: true, returned: Return::Minimal });
+        assert_eq!(p, Prefer { strict: true, lenient: false, asynchronous: true, returned: Return::Minimal });
         assert_eq!(Prefer::of(&headers(&[("prefer", "wait=10")])), Prefer::default());
         assert_eq!(Prefer::of(&headers(&[("prefer", "return=OperationOutcome")])).returned, Return::OperationOutcome);
     }
@@ -317,7 +339,10 @@ mod tests {
         let proxied = Address { forwarded: true, ..at.clone() };
         let through = [("host", "inner"), ("x-forwarded-host", "outer.example"), ("x-forwarded-proto", "https")];
         assert_eq!(base(&proxied, &through).as_deref(), Ok("https://outer.example/fhir"));
-        assert_eq!(base(&at, &[("host", "localhost"), ("x-forwarded-host", "evil")]).as_deref(), Ok("http://localhost/fhir"));
+        assert_eq!(
+            base(&at, &[("host", "localhost"), ("x-forwarded-host", "evil")]).as_deref(),
+            Ok("http://localhost/fhir")
+        );
         let open = Address { loopback: false, tls: true, ..at };
         assert_eq!(base(&open, &[("host", "h.example:8443")]).as_deref(), Ok("https://h.example:8443/fhir"));
         assert_eq!(base(&open, &[("host", "a/b")]), Err(400));

@@ -131,9 +131,9 @@ impl From<CallError> for Outcome {
     fn from(e: CallError) -> Self {
         let text = e.to_string();
         match (&e, e.problem_type()) {
-            (_, Some(ProblemType::Forbidden | ProblemType::Unauthenticated | ProblemType::Stale)) => Self::forbidden(
-                format!("the domain refuses the key this gateway runs with: {text}; ask its authority"),
-            ),
+            (_, Some(ProblemType::Forbidden | ProblemType::Unauthenticated | ProblemType::Stale)) => {
+                Self::forbidden(format!("the domain refuses the key this gateway runs with: {text}; ask its authority"))
+            }
             (_, Some(ProblemType::Malformed | ProblemType::TooLarge)) => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "too-costly",
@@ -142,9 +142,11 @@ impl From<CallError> for Outcome {
             (_, Some(ProblemType::Overloaded)) => {
                 Self::later(StatusCode::SERVICE_UNAVAILABLE, "throttled", format!("{text}; try again"))
             }
-            (_, Some(ProblemType::Timeout)) => {
-                Self::later(StatusCode::SERVICE_UNAVAILABLE, "timeout", format!("{text}; narrow the search or try again"))
-            }
+            (_, Some(ProblemType::Timeout)) => Self::later(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "timeout",
+                format!("{text}; narrow the search or try again"),
+            ),
             (CallError::Unreachable { .. }, _) => Self::later(StatusCode::SERVICE_UNAVAILABLE, "transient", text),
             (CallError::Refused { .. }, Some(ProblemType::Upstream)) => {
                 Self::later(StatusCode::BAD_GATEWAY, "transient", format!("{text}; try again"))
@@ -159,6 +161,9 @@ impl From<AskError> for Outcome {
         match e {
             AskError::Call(call) | AskError::Opening(OpeningError::Call(call)) => call.into(),
             AskError::Query(_) | AskError::Compile(_) => Self::invalid(e.to_string()),
+            AskError::TooCostly(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too-costly", format!("{e}; narrow the search"))
+            }
             AskError::Opening(OpeningError::Gone(_)) => {
                 Self::later(StatusCode::SERVICE_UNAVAILABLE, "transient", e.to_string())
             }

@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{labels, outcome::Outcome, query::{Pairs, encode}, tokens::LinkKey};
+use crate::{
+    labels,
+    outcome::Outcome,
+    query::{Pairs, encode},
+    tokens::LinkKey,
+};
 
 /// Parameter of the place.
 pub const PAGE: &str = "_page";
@@ -56,7 +61,8 @@ impl Listing {
     pub fn start(&self, place: Option<&str>, keys: &LinkKey) -> Result<usize, Outcome> {
         let Some(place) = place else { return Ok(0) };
         let opened = keys.open(labels::PAGE, &self.context(), place).and_then(|v| v.try_into().ok());
-        let bad = || Outcome::invalid("_page is no place in this search: follow the links of its first page as they are");
+        let bad =
+            || Outcome::invalid("_page is no place in this search: follow the links of its first page as they are");
         opened.map(u64::from_be_bytes).and_then(|n| usize::try_from(n).ok()).ok_or_else(bad)
     }
 

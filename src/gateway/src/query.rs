@@ -40,7 +40,8 @@ pub fn unescape_component(text: &str) -> Option<String> {
 }
 
 fn unescape(text: &str, form: bool) -> Result<String, Outcome> {
-    let bad = || Outcome::invalid("the URL or form holds a % that is not followed by two hexadecimal digits, or is no UTF-8");
+    let bad =
+        || Outcome::invalid("the URL or form holds a % that is not followed by two hexadecimal digits, or is no UTF-8");
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(b) = bytes.next() {

@@ -83,7 +83,11 @@ mod tests {
         let (a, b) = (hit(json!({ "versionId": "7" })), hit(json!({ "versionId": "not / legal" })));
         assert_eq!(version(&a.json, &a.bytes), "7");
         assert_eq!(version(&b.json, &b.bytes).len(), 16);
-        let r = reply(&hit(json!({ "versionId": "7", "lastUpdated": "2024-02-03T03:05:06Z" })), &View::Whole, &HeaderMap::new());
+        let r = reply(
+            &hit(json!({ "versionId": "7", "lastUpdated": "2024-02-03T03:05:06Z" })),
+            &View::Whole,
+            &HeaderMap::new(),
+        );
         assert_eq!(r.headers[header::ETAG], "W/\"7\"");
         assert_eq!(r.headers[header::LAST_MODIFIED], "Sat, 03 Feb 2024 03:05:06 GMT");
     }
@@ -101,6 +105,10 @@ mod tests {
         assert_eq!(since("nonsense"), 200);
         let both = [(header::IF_NONE_MATCH, "W/\"8\""), (header::IF_MODIFIED_SINCE, "Sat, 03 Feb 2024 03:05:06 GMT")];
         assert_eq!(status(meta(), &both), 200, "the tag decides");
-        assert_eq!(status(json!({}), &[(header::IF_MODIFIED_SINCE, "Sat, 03 Feb 2034 03:05:06 GMT")]), 200, "no date stated");
+        assert_eq!(
+            status(json!({}), &[(header::IF_MODIFIED_SINCE, "Sat, 03 Feb 2034 03:05:06 GMT")]),
+            200,
+            "no date stated"
+        );
     }
 }

@@ -1,19 +1,21 @@
 //! Searching: one type, several, or a compartment; then a page of what was found.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use http::StatusCode;
-use sealdex_client::Session;
+use sealdex_client::{AskError, Session};
 use sealdex_fhir::{
     Hit,
-    search::{ErrorKind, Handling, Search, SearchError, Summary, Total, compartment, parse, resource_type},
+    search::{
+        ErrorKind, Handling, Search, SearchError, Summary, Total, compartment, parameter, parse, resource_type,
+        resource_types,
+    },
 };
 
 use crate::{
     bundle::{Entry, Mode, SearchSet},
     call::{Call, Reply},
-    engine,
     outcome::{Issue, Outcome, document},
     paging::{DEFAULT, Listing, MOST, PAGE},
     query::{Pairs, last, list},
@@ -85,12 +87,15 @@ impl Question {
         let (types, rest): (Pairs, Pairs) = call.criteria().into_iter().partition(|(n, _)| n == "_type");
         let names = list(&types, "_type");
         if names.is_empty() || names.len() > TYPES {
-            let text = format!("a search at the base needs _type with 1 to {TYPES} resource types, such as ?_type=Patient,Observation");
+            let text = format!(
+                "a search at the base needs _type with 1 to {TYPES} resource types, such as ?_type=Patient,Observation"
+            );
             return Err(Outcome::invalid(text));
         }
         let mut searches: Vec<Search> = Vec::new();
         for name in &names {
-            let kind = resource_type(name).ok_or_else(|| Outcome::invalid(format!("_type names {name:?}, which is no resource type of R4")))?;
+            let kind = resource_type(name)
+                .ok_or_else(|| Outcome::invalid(format!("_type names {name:?}, which is no resource type of R4")))?;
             searches.push(parse(kind, &rest, handling(call))?);
         }
         let first = &searches[0];
@@ -112,27 +117,25 @@ impl Question {
             return Err(Outcome::not_found(format!("{of} has no compartment; those that do are {}", known.join(", "))));
         }
         let path = format!("{of}/{id}/{}", kind.unwrap_or("*"));
-        let plain = match kind {
-            Some(kind) => {
-                if compartment(of, kind).is_none() {
-                    return Err(Outcome::not_found(format!("{kind} is not in the compartment of a {of}")));
-                }
-                parse(kind, &call.criteria(), handling(call))?
-            }
-            None => parse("Resource", &[], Handling::Lenient).or_else(|_| parse(of, &call.criteria(), handling(call)))?,
-        };
+        if kind.is_some_and(|k| k != of && compartment(of, k).is_none()) {
+            let text = format!("{} is not in the compartment of a {of}", kind.unwrap_or_default());
+            return Err(Outcome::not_found(text));
+        }
+        let own: Pairs = call.criteria().into_iter().filter(|(n, _)| kind.is_some() || n != "_type").collect();
         let kinds = match kind {
             Some(kind) => vec![kind.to_owned()],
             None => wanted_types(of, &list(&call.pairs, "_type"))?,
         };
-        let own: Pairs = call.criteria().into_iter().filter(|(n, _)| kind.is_some() || n != "_type").collect();
+        let plain = parse(kind.unwrap_or(of), &own, handling(call))?;
         let mut searches = Vec::new();
         for kind in &kinds {
             searches.extend(members(of, id, kind, &own, handling(call))?);
         }
+        if searches.iter().any(|s| s.ignored != plain.ignored) {
+            return Err(Outcome::invalid("a search over several types takes parameters that all of them have"));
+        }
         let types = call.pairs.iter().filter(|(n, _)| n == "_type" && kind.is_none()).cloned();
-        let applied = types.chain(plain.applied).collect();
-        let ignored = plain.ignored.into_iter().filter(|n| kind.is_some() || n != "_type").collect();
+        let (applied, ignored) = (types.chain(plain.applied).collect(), plain.ignored);
         Self::new(call, path, applied, ignored, searches)
     }
 }
@@ -142,7 +145,7 @@ pub(crate) fn wanted_types(of: &str, asked: &[String]) -> Result<Vec<String>, Ou
     if let Some(bad) = asked.iter().find(|t| resource_type(t).is_none()) {
         return Err(Outcome::invalid(format!("_type names {bad:?}, which is no resource type of R4")));
     }
-    let all = sealdex_fhir::search::resource_types().filter(|t| *t == of || compartment(of, t).is_some());
+    let all = resource_types().filter(|t| *t == of || compartment(of, t).is_some());
     Ok(all.filter(|t| asked.is_empty() || asked.iter().any(|a| a == t)).map(str::to_owned).collect())
 }
 
@@ -163,13 +166,9 @@ pub(crate) fn members(
     if kind == of {
         out.push(with("_id", id.to_owned())?);
     }
-    for name in compartment(of, kind).unwrap_or_default() {
-        match with(name, format!("{of}/{id}")) {
-            // A search that leaves the compartment's own parameter out would find other people's records.
-            Ok(search) if search.ignored.iter().any(|i| i == name) => {}
-            Ok(search) => out.push(search),
-            Err(e) => return Err(e),
-        }
+    // A parameter that is not known would be left out, and the search find other people's records.
+    for name in compartment(of, kind).unwrap_or_default().iter().filter(|n| parameter(kind, n).is_some()) {
+        out.push(with(name, format!("{of}/{id}"))?);
     }
     Ok(out)
 }
@@ -223,14 +222,12 @@ impl Gateway {
 }
 
 /// Everything the searches find, each resource once, in the order they ask for.
-pub(crate) async fn find(session: &Arc<Session>, searches: &[Search]) -> Result<Vec<Hit>, Outcome> {
-    let found: Vec<Vec<Hit>> = stream::iter(searches.iter().map(|s| {
-        let session = session.clone();
-        async move { engine::search(&session, s).await.map(|f| f.matches) }
-    }))
-    .buffered(PARALLEL)
-    .try_collect()
-    .await?;
+pub(crate) async fn find(session: &Session, searches: &[Search]) -> Result<Vec<Hit>, Outcome> {
+    let mut asking: Vec<BoxFuture<'_, Result<Vec<Hit>, AskError>>> = Vec::with_capacity(searches.len());
+    for search in searches {
+        asking.push(Box::pin(async move { session.search(search).await.map(|f| f.matches) }));
+    }
+    let found: Vec<Vec<Hit>> = stream::iter(asking).buffered(PARALLEL).try_collect().await?;
     let mut seen = HashSet::new();
     let single = found.len() == 1;
     let hits: Vec<Hit> = found.into_iter().flatten().filter(|h| seen.insert(h.identity.clone())).collect();
@@ -253,8 +250,9 @@ pub(crate) async fn read_page(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let mut hits = engine::read(session, wanted).await?;
-    let place: std::collections::HashMap<&str, usize> = wanted.iter().enumerate().map(|(n, i)| (i.as_str(), n)).collect();
+    let mut hits = session.read(wanted).await?;
+    let place: std::collections::HashMap<&str, usize> =
+        wanted.iter().enumerate().map(|(n, i)| (i.as_str(), n)).collect();
     hits.sort_by_key(|h| place.get(h.identity.as_str()).copied());
     Ok(hits)
 }
@@ -268,7 +266,7 @@ async fn include(session: &Session, searches: &[Search], page: &[Hit]) -> Result
         let of_type = |h: &&Hit| h.identity.split('/').next() == Some(search.resource);
         let part: Vec<Hit> = page.iter().filter(of_type).cloned().collect();
         if !part.is_empty() {
-            let found = engine::includes(session, search, &part).await?;
+            let found = session.includes(&search.shape, &part).await?;
             out.extend(found.into_iter().filter(|h| seen.insert(h.identity.clone())));
         }
     }

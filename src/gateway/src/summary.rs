@@ -107,7 +107,9 @@ impl View {
             Self::Data => key != "text",
             Self::Text => key == "text" || mandatory(key),
             Self::Summary => {
-                key == "implicitRules" || mandatory(key) || flags.is_none_or(|f| f.summary.iter().any(|e| is_of(key, e)))
+                key == "implicitRules"
+                    || mandatory(key)
+                    || flags.is_none_or(|f| f.summary.iter().any(|e| is_of(key, e)))
             }
             Self::Elements(names) => mandatory(key) || names.iter().any(|n| named(key, n, kind)),
         };
@@ -127,13 +129,16 @@ fn named(key: &str, name: &str, kind: &str) -> bool {
         None => name,
     };
     let choice = |stem: &str| {
-        table().get(kind).is_some_and(|f| f.summary.iter().any(|e| e.strip_suffix("[x]") == Some(stem) && is_of(key, e)))
+        table()
+            .get(kind)
+            .is_some_and(|f| f.summary.iter().any(|e| e.strip_suffix("[x]") == Some(stem) && is_of(key, e)))
     };
     is_of(key, name) || choice(name)
 }
 
 fn tag(part: &mut Map<String, Json>) {
-    let subsetted = json!({ "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED" });
+    let subsetted =
+        json!({ "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED" });
     if !part.get("meta").is_some_and(Json::is_object) {
         // After the id, where readers look for it.
         let at = part.keys().position(|k| k == "id").map_or(0, |i| i + 1);
@@ -175,19 +180,47 @@ mod tests {
     #[test]
     fn a_summary_is_what_the_definitions_say() {
         let part = seen("_summary=true", &observation());
-        let wanted = ["resourceType", "id", "meta", "status", "code", "subject", "effectiveDateTime", "_effectiveDateTime", "valueQuantity", "implicitRules"];
+        let wanted = [
+            "resourceType",
+            "id",
+            "meta",
+            "status",
+            "code",
+            "subject",
+            "effectiveDateTime",
+            "_effectiveDateTime",
+            "valueQuantity",
+            "implicitRules",
+        ];
         assert_eq!(keys(&part), wanted);
         assert_eq!(part["meta"]["tag"][0]["code"], "SUBSETTED");
-        assert_eq!(keys(&seen("_summary=text", &observation())), ["resourceType", "id", "meta", "text", "status", "code"]);
+        assert_eq!(
+            keys(&seen("_summary=text", &observation())),
+            ["resourceType", "id", "meta", "text", "status", "code"]
+        );
         let data = seen("_summary=data", &observation());
-        assert!(data.get("text").is_none() && data.get("note").is_some() && data["meta"]["tag"][0]["code"] == "SUBSETTED");
+        assert!(
+            data.get("text").is_none() && data.get("note").is_some() && data["meta"]["tag"][0]["code"] == "SUBSETTED"
+        );
     }
 
     #[test]
     fn elements_come_with_the_mandatory_ones() {
-        assert_eq!(keys(&seen("_elements=note", &observation())), ["resourceType", "id", "meta", "status", "code", "note"]);
+        assert_eq!(
+            keys(&seen("_elements=note", &observation())),
+            ["resourceType", "id", "meta", "status", "code", "note"]
+        );
         let named = seen("_elements=Observation.value,Patient.note,effectiveDateTime", &observation());
-        let wanted = ["resourceType", "id", "meta", "status", "code", "effectiveDateTime", "_effectiveDateTime", "valueQuantity"];
+        let wanted = [
+            "resourceType",
+            "id",
+            "meta",
+            "status",
+            "code",
+            "effectiveDateTime",
+            "_effectiveDateTime",
+            "valueQuantity",
+        ];
         assert_eq!(keys(&named), wanted);
     }
 
@@ -202,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_resource_is_tagged_once_and_keeps_its_tags() {
-        let tagged = json!({ "resourceType": "Patient", "id": "1", "meta": { "versionId": "3", "tag": [{ "code": "x" }] } });
+        let tagged =
+            json!({ "resourceType": "Patient", "id": "1", "meta": { "versionId": "3", "tag": [{ "code": "x" }] } });
         let once = seen("_summary=true", &tagged);
         assert_eq!(once["meta"]["tag"].as_array().unwrap().len(), 2);
         assert_eq!(once["meta"]["versionId"], "3");

@@ -166,11 +166,19 @@ mod tests {
         assert_eq!(parse("Patient/a.1-B"), Ok(Target::Instance { kind: kind.clone(), id: id.clone() }));
         let version = Target::Version { kind: kind.clone(), id: id.clone(), version: "2".into() };
         assert_eq!(parse("Patient/a.1-B/_history/2"), Ok(version));
-        let inside = |k: Option<&str>, search| Target::Compartment { of: kind.clone(), id: id.clone(), kind: k.map(str::to_owned), search };
+        let inside = |k: Option<&str>, search| Target::Compartment {
+            of: kind.clone(),
+            id: id.clone(),
+            kind: k.map(str::to_owned),
+            search,
+        };
         assert_eq!(parse("Patient/a.1-B/Observation"), Ok(inside(Some("Observation"), false)));
         assert_eq!(parse("Patient/a.1-B/Observation/_search"), Ok(inside(Some("Observation"), true)));
         assert_eq!(parse("Patient/a.1-B/*"), Ok(inside(None, false)));
-        let op = |on: &[&str], name: &str| Target::Operation { on: on.iter().map(|s| (*s).to_owned()).collect(), name: name.into() };
+        let op = |on: &[&str], name: &str| Target::Operation {
+            on: on.iter().map(|s| (*s).to_owned()).collect(),
+            name: name.into(),
+        };
         assert_eq!(parse("$export"), Ok(op(&[], "export")));
         assert_eq!(parse("Patient/$export"), Ok(op(&["Patient"], "export")));
         assert_eq!(parse("Patient/1/$everything"), Ok(op(&["Patient", "1"], "everything")));

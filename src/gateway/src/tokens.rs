@@ -62,7 +62,11 @@ mod tests {
     fn a_link_opens_where_and_as_it_was_made() {
         let key = LinkKey::derive(&[7; 32]);
         let link = key.seal("page", b"Patient?x=1", b"value");
-        assert_eq!(LinkKey::derive(&[7; 32]).open("page", b"Patient?x=1", &link).as_deref(), Some(&b"value"[..]), "after a restart");
+        assert_eq!(
+            LinkKey::derive(&[7; 32]).open("page", b"Patient?x=1", &link).as_deref(),
+            Some(&b"value"[..]),
+            "after a restart"
+        );
         assert_eq!(key.open("page", b"Patient?x=2", &link), None);
         assert_eq!(key.open("file", b"Patient?x=1", &link), None);
         assert_eq!(LinkKey::derive(&[8; 32]).open("page", b"Patient?x=1", &link), None);
