@@ -15,11 +15,14 @@ use crate::{
 
 #[derive(Args)]
 #[command(after_help = "Examples:
+  sealdex query --member users/ana 'Observation?code=4548-4&value-quantity=ge6.5&date=2018&_sort=-date'
+  sealdex query --member users/ana 'Patient?name=ma&_has:Condition:patient:code=44054006'
   sealdex query --member users/ana '{\"resource\":\"Observation\",\"filters\":[
       {\"field\":\"token\",\"op\":\"eq\",\"value\":\"http://loinc.org|4548-4\"},
       {\"field\":\"value\",\"op\":\"between\",\"value\":[\"6.5\",\"7.5\"]}]}'
   sealdex query --member users/ana --file queries/demo.json --format json
-Operators: eq ne lt le gt ge between in window word words_all prefix; has, not_has; topk, count_by, distinct, agg.")]
+Operators: eq ne lt le gt ge between in window word words_all prefix; has, not_has; topk, count_by, distinct, agg.
+FHIR searches have the parameters and modifiers of the specification; all matches are listed, whatever _count says.")]
 pub(crate) struct QueryOptions {
     /// The member's folder.
     #[arg(long)]
@@ -36,7 +39,7 @@ pub(crate) struct QueryOptions {
     /// Certificates to trust gate and cloud by, PEM.
     #[arg(long)]
     ca: Option<PathBuf>,
-    /// One question as JSON.
+    /// One question: a FHIR search, or a query document in JSON.
     question: Option<String>,
     #[command(flatten)]
     keys: KeyOptions,
@@ -54,16 +57,14 @@ pub(crate) async fn run(o: QueryOptions) -> Result<(), Failure> {
         (Some(path), _) => {
             std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?
         }
-        (None, Some(text)) if text.trim_start().starts_with(['{', '[']) => text.clone(),
-        (None, Some(_)) => {
-            return Err(Failure::new(
-                "a question is a JSON document (see --help); FHIR search strings are not understood yet",
-            ));
-        }
-        (None, None) => return Err(Failure::new("no question: give one as JSON, or --file")),
+        (None, Some(text)) => text.clone(),
+        (None, None) => return Err(Failure::new("no question: give one, or --file")),
     };
     let member = Member::open_dir(&o.member, &o.keys, o.ca.as_deref()).await?;
-    let suite = Suite::parse(&text, default_resource(&member.trusted.schema).as_deref())?;
+    let suite = match text.trim_start().starts_with(['{', '[']) {
+        true => Suite::parse(&text, default_resource(&member.trusted.schema).as_deref())?,
+        false => Suite::of_search(&text)?,
+    };
     let session = Session::new(&member.http, &member.keys, member.trusted.clone())?.for_purpose(&o.purpose);
     let mut out = std::io::stdout().lock();
     for doc in &suite.queries {

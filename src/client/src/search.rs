@@ -77,7 +77,7 @@ impl Session {
         Ok(out.into_values().collect())
     }
 
-    async fn matching(&self, search: &Search, asking: &mut Asking) -> Result<Vec<Hit>, AskError> {
+    pub(crate) async fn matching(&self, search: &Search, asking: &mut Asking) -> Result<Vec<Hit>, AskError> {
         let mut joined = Vec::with_capacity(search.conditions.len());
         for condition in &search.conditions {
             joined.push(Box::pin(self.join(condition, search.resource, asking)).await?);

@@ -166,8 +166,10 @@ impl Session {
         let question = resolve(doc, &self.trusted.schema)?;
         let purpose = doc.purpose.clone().unwrap_or_else(|| self.purpose.clone());
         let mut asking = Asking::new(&purpose, u64::MAX);
-        let hits = self.find(&question, &mut asking).await?;
-        let hits = question.arrange(hits);
+        let hits = match &question.search {
+            Some(search) => search.arrange(self.matching(search, &mut asking).await?),
+            None => question.arrange(self.find(&question, &mut asking).await?),
+        };
         let figures = question.figures(&hits);
         asking.cost.elapsed = started.elapsed();
         asking.notes.dedup();

@@ -277,3 +277,39 @@ fn a_rare_match_in_a_long_run_is_still_found_in_order() {
         assert_eq!(pages(&index, &search).len(), 10);
     }
 }
+
+/// A union of ranges beside a term: its scorers are of several kinds.
+#[test]
+fn ranges_side_by_side_are_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = MemoryStore::default();
+    let (index, brute) = (TantivyIndex::open(&dir.path().join("index")).unwrap(), BruteForce::default());
+    let record_of = |i: u64| {
+        let second = order_term(0xb0, i % 50);
+        let mut terms = vec![order_term(0xa0, i * 7919 % 10_007), term(i % 40), term(1000 + i % 3)];
+        if i % 17 == 0 {
+            terms.push(second);
+        }
+        record(i, i, &terms)
+    };
+    for b in 0..4 {
+        push(&store, batch(b, (0..8000).map(|i| record_of(u64::from(b) * 8000 + i)).collect()));
+        index.catch_up(store.snapshot().unwrap()).unwrap();
+    }
+    brute.catch_up(store.snapshot().unwrap()).unwrap();
+    for (lo, tag) in [(9000, 0xc0), (9990, 0xc0), (5000, 0xc0), (9000, 0xb0), (9990, 0xb0), (10_006, 0xb0)] {
+        let either = CloudClause::Or(vec![
+            CloudClause::Range { tag: [0xa0; 8], lo, hi: u64::MAX },
+            CloudClause::Range { tag: [tag; 8], lo: 40, hi: u64::MAX },
+        ]);
+        for beside in [term_clause(7), term_clause(1001), CloudClause::Or(vec![term_clause(7), term_clause(9)])] {
+            let search = IndexSearch {
+                clause: CloudClause::And(vec![beside, either.clone()]),
+                sort: None,
+                after: None,
+                limit: 100_000,
+            };
+            assert_eq!(index.find(&search).unwrap().len(), brute.find(&search).unwrap().len(), "{search:?}");
+        }
+    }
+}

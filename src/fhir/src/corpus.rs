@@ -35,7 +35,10 @@ impl Corpus {
     /// Answers a question.
     pub fn ask(&self, doc: &QueryDoc, schema: &Schema) -> Result<(Vec<Hit>, Figures), QueryError> {
         let question = resolve(doc, schema)?;
-        let hits = question.arrange(self.find(&question, schema));
+        let hits = match &question.search {
+            Some(search) => self.search(search).0,
+            None => question.arrange(self.find(&question, schema)),
+        };
         let figures = question.figures(&hits);
         Ok((hits, figures))
     }

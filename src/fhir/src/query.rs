@@ -20,6 +20,8 @@ pub struct QueryDoc {
     pub resource: String,
     /// All must hold.
     pub filters: Vec<Filter>,
+    /// A FHIR search in place of filters: what stands after the `?`.
+    pub fhir: Option<String>,
     /// Only the largest.
     pub topk: Option<TopK>,
     /// Count by the values of a field.
@@ -164,6 +166,12 @@ fn err<T>(place: &str, reason: impl Into<String>) -> Result<T, QueryError> {
 }
 
 impl Suite {
+    /// A suite of one FHIR search, `Type?query`.
+    pub fn of_search(text: &str) -> Result<Self, QueryError> {
+        let doc = QueryDoc::parse(&serde_json::json!({ "fhir": text.trim() }), "FHIR search", None)?;
+        Ok(Self { queries: vec![doc], id_column: None })
+    }
+
     /// Reads a suite, or a single document. `default_resource` is the record type of documents that name
     /// none (a table has one type only).
     pub fn parse(text: &str, default_resource: Option<&str>) -> Result<Self, QueryError> {
@@ -196,10 +204,22 @@ impl QueryDoc {
         if let Some(unknown) = object.keys().find(|k| !KNOWN.contains(&k.as_str()) || *k == "sort") {
             return err(
                 &place,
-                format!("unknown key \"{unknown}\"; known are filters, topk, count_by, distinct, agg, purpose"),
+                format!("unknown key \"{unknown}\"; known are filters, fhir, topk, count_by, distinct, agg, purpose"),
             );
         }
-        let Some(resource) = text("resource").or_else(|| default_resource.map(str::to_owned)) else {
+        let fhir = text("fhir");
+        let (searched, fhir) = match fhir.as_deref().map(|f| f.split_once('?').unwrap_or((f, ""))) {
+            None => (None, None),
+            Some((resource, query)) => (Some(resource.to_owned()), Some(query.to_owned())),
+        };
+        if searched.is_some() && text("resource").is_some_and(|r| Some(r) != searched) {
+            return err(&place, "\"resource\" and the FHIR search name different record types");
+        }
+        if searched.is_some() && (object.contains_key("filters") || object.contains_key("topk")) {
+            return err(&place, "a FHIR search stands in place of filters and topk: use _sort");
+        }
+        let named = text("resource").or(searched);
+        let Some(resource) = named.or_else(|| default_resource.map(str::to_owned)) else {
             return err(&place, "names no \"resource\" (the record type, such as \"Observation\")");
         };
         let filters = match object.get("filters") {
@@ -228,6 +248,7 @@ impl QueryDoc {
             title: text("title"),
             resource,
             filters,
+            fhir,
             topk,
             count_by: field("count_by")?,
             distinct: field("distinct")?,

@@ -7,6 +7,7 @@ use sealdex_schema::{Field, IndexKind, Normaliser, Schema, Value, query_word};
 use crate::{
     query::{FieldRef, Filter, Op, QueryDoc, QueryError},
     record::PATIENT_TYPES,
+    search::{Handling, Search, pairs, parse},
 };
 
 /// A checked question.
@@ -18,6 +19,8 @@ pub struct Resolved {
     pub filters: Vec<Condition>,
     /// Conditions on other records of the patient.
     pub has: Vec<HasCondition>,
+    /// A FHIR search in place of the two.
+    pub search: Option<Search>,
     /// Only the largest.
     pub topk: Option<(Target, usize)>,
     /// Count by.
@@ -118,7 +121,10 @@ pub fn resolve(doc: &QueryDoc, schema: &Schema) -> Result<Resolved, QueryError> 
             Some((target, t.k))
         }
     };
+    let search = doc.fhir.as_ref().map(|query| parse(&doc.resource, &pairs(query), Handling::Strict)).transpose();
+    let search = search.or_else(|e| err(&place, e.to_string()))?;
     Ok(Resolved {
+        search,
         topk,
         count_by: group(&doc.count_by)?,
         distinct: group(&doc.distinct)?,
@@ -155,6 +161,7 @@ fn conditions(resource: &str, filters: &[Filter], schema: &Schema, place: &str) 
                     resource: other.clone(),
                     filters,
                     has: inner_has,
+                    search: None,
                     topk: None,
                     count_by: None,
                     distinct: None,

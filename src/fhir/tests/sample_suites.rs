@@ -7,7 +7,7 @@ mod index_model;
 use std::path::{Path, PathBuf};
 
 use index_model::finds;
-use sealdex_fhir::search::{Handling, narrow, parse};
+use sealdex_fhir::search::{Handling, narrow, pairs, parse};
 use sealdex_fhir::{Corpus, DIABETES130_MAPPING, Hit, Mapping, Record, Source, SourceItem, Suite, plan, resolve};
 use sealdex_schema::{DIABETES130, Schema};
 use serde_json::Value as Json;
@@ -122,11 +122,6 @@ fn everything_in_the_samples_is_indexed() {
         counted += 1;
     }
     assert!(counted > 10_000, "{counted}");
-}
-
-/// Pairs of a search string that is written without escapes.
-fn pairs(query: &str) -> Vec<(String, String)> {
-    query.split('&').filter_map(|p| p.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }
 
 /// Searches whose answers are not published, but which must be narrowed without loss all the same.

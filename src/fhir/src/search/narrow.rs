@@ -351,6 +351,8 @@ impl Planner<'_> {
             let q = place(x)?;
             Some(match last {
                 Some(f) => IndexClause::Or(vec![from(q, max)?, range(f, &f.full, q, u64::from(u32::MAX))?]),
+                // An instant is never partial.
+                None if s.datatype == "instant" => from(q, max)?,
                 None if partial => from(q.saturating_sub(if *quantiser == Quantiser::Day { 366 } else { YEAR }), max)?,
                 None => return None,
             })

@@ -131,6 +131,11 @@ pub fn parse(resource: &str, pairs: &[(String, String)], handling: Handling) -> 
     Parser { handling, now }.search(resource, pairs, MAX_DEPTH)
 }
 
+/// Names and values of a query string, escapes taken off.
+pub fn pairs(query: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(query.as_bytes()).map(|(k, v)| (k.into_owned(), v.into_owned())).collect()
+}
+
 struct Parser {
     handling: Handling,
     now: i64,
