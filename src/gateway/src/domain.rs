@@ -22,6 +22,8 @@ pub struct Member {
     pub http: Http,
     /// Purpose of use of everything that is asked.
     pub purpose: String,
+    /// Most records one search may open.
+    pub most_opened: u64,
 }
 
 /// The current session.
@@ -32,7 +34,8 @@ pub(crate) struct Domain {
 
 impl Member {
     fn session(&self, trusted: Trusted) -> Result<Session, AskError> {
-        Ok(Session::new(&self.http, &self.keys, trusted)?.for_purpose(&self.purpose))
+        let session = Session::new(&self.http, &self.keys, trusted)?;
+        Ok(session.for_purpose(&self.purpose).opening_at_most(self.most_opened))
     }
 }
 
