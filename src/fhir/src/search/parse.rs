@@ -1,5 +1,6 @@
 //! From the pairs of a search to what must hold.
 
+use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::definitions::{ParamKind, Parameter, Targets, parameter, parameters, resource_type};
@@ -13,6 +14,8 @@ const MAX_PAIRS: usize = 64;
 const MAX_VALUES: usize = 1000;
 /// Longest value, bytes.
 const MAX_TEXT: usize = 64 << 10;
+/// Most searches that chains and `_has` may make of one.
+const MAX_SEARCHES: u32 = 256;
 /// Deepest chain or `_has`.
 const MAX_DEPTH: usize = 4;
 
@@ -128,7 +131,8 @@ const NOT_HERE: [(&str, &str); 6] = [
 /// that is not known. A modifier that is not supported is always refused, as the specification demands.
 pub fn parse(resource: &str, pairs: &[(String, String)], handling: Handling) -> Result<Search, SearchError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(0));
-    Parser { handling, now }.search(resource, pairs, MAX_DEPTH)
+    let searches = Cell::new(MAX_SEARCHES);
+    Parser { handling, now, searches: &searches }.search(resource, pairs, MAX_DEPTH)
 }
 
 /// Names and values of a query string, escapes taken off.
@@ -136,21 +140,29 @@ pub fn pairs(query: &str) -> Vec<(String, String)> {
     form_urlencoded::parse(query.as_bytes()).map(|(k, v)| (k.into_owned(), v.into_owned())).collect()
 }
 
-struct Parser {
+struct Parser<'p> {
     handling: Handling,
     now: i64,
+    /// Searches that may still be made of this one.
+    searches: &'p Cell<u32>,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn search(&self, resource: &str, pairs: &[(String, String)], depth: usize) -> Result<Search, SearchError> {
+        let Some(left) = self.searches.get().checked_sub(1) else {
+            return Err(costly(
+                "",
+                format!(
+                    "its chains lead to more than {MAX_SEARCHES} kinds of resources: name types, as in subject:Patient.name"
+                ),
+            ));
+        };
+        self.searches.set(left);
         let Some(resource) = resource_type(resource) else {
             return Err(SearchError::invalid("_type", format!("FHIR R4 has no resource type \"{resource}\"")));
         };
         if pairs.len() > MAX_PAIRS {
-            return Err(SearchError {
-                kind: ErrorKind::TooCostly,
-                ..SearchError::invalid("", format!("more than {MAX_PAIRS} parameters"))
-            });
+            return Err(costly("", format!("more than {MAX_PAIRS} parameters")));
         }
         let mut out = Search {
             resource,
@@ -209,10 +221,7 @@ impl Parser {
             };
         }
         if filled.len() > MAX_VALUES {
-            return Err(SearchError {
-                kind: ErrorKind::TooCostly,
-                ..SearchError::invalid(key, format!("more than {MAX_VALUES} values"))
-            });
+            return Err(costly(key, format!("more than {MAX_VALUES} values")));
         }
         let rule = self.rule(found, key, modifier, &filled)?;
         Ok(Some(Condition::Own(Criterion { parameter: found, rule })))
@@ -308,7 +317,7 @@ impl Parser {
                 ));
             }
         };
-        let strict = Self { handling: Handling::Strict, now: self.now };
+        let strict = Parser { handling: Handling::Strict, ..*self };
         let pair = [(rest.to_owned(), value.to_owned())];
         let mut refused = None;
         let mut targets = Vec::new();
@@ -319,6 +328,7 @@ impl Parser {
                     refused = Some(SearchError::invalid(key, "nothing can be chained so"))
                 }
                 Ok(search) => targets.push(search),
+                Err(e) if e.kind == ErrorKind::TooCostly => return Err(SearchError { parameter: key.into(), ..e }),
                 Err(e) => refused = Some(SearchError { parameter: key.into(), ..e }),
             }
         }
@@ -348,7 +358,7 @@ impl Parser {
         if !leads_to(reference, resource) {
             return Err(SearchError::invalid(key, format!("\"{name}\" of {kind} never refers to a {resource}")));
         }
-        let strict = Self { handling: Handling::Strict, now: self.now };
+        let strict = Parser { handling: Handling::Strict, ..*self };
         let search = strict
             .search(kind, &[(inner.to_owned(), value.to_owned())], depth)
             .map_err(|e| SearchError { parameter: key.into(), ..e })?;
@@ -369,11 +379,12 @@ pub(crate) fn leads_to(p: &Parameter, resource: &str) -> bool {
     }
 }
 
+fn costly(parameter: &str, reason: String) -> SearchError {
+    SearchError { kind: ErrorKind::TooCostly, parameter: parameter.into(), reason }
+}
+
 fn deeper(key: &str, depth: usize) -> Result<usize, SearchError> {
-    depth.checked_sub(1).ok_or_else(|| SearchError {
-        kind: ErrorKind::TooCostly,
-        ..SearchError::invalid(key, format!("chained deeper than {MAX_DEPTH}"))
-    })
+    depth.checked_sub(1).ok_or_else(|| costly(key, format!("chained deeper than {MAX_DEPTH}")))
 }
 
 /// How values are read under a modifier, and whether the parameter is negated.
