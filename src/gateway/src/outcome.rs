@@ -41,7 +41,8 @@ impl Issue {
     fn to_json(&self) -> Json {
         let mut text = self.diagnostics.clone();
         if text.len() > DIAGNOSTICS {
-            text.truncate(text.floor_char_boundary(DIAGNOSTICS));
+            let end = (0..=DIAGNOSTICS).rev().find(|n| text.is_char_boundary(*n));
+            text.truncate(end.unwrap_or(0));
             text.push('…');
         }
         let mut issue = json!({ "severity": self.severity, "code": self.code, "diagnostics": text });
