@@ -5,6 +5,7 @@ mod dataset;
 mod demo;
 mod domain;
 mod failure;
+mod gateway;
 mod output;
 mod owners;
 mod passphrase;
@@ -37,6 +38,7 @@ const EXAMPLES: &str = "Examples:
   sealdex serve gate --keys domain/gate.key --store gate.redb
   sealdex domain enrol --dir domain --name northgate --role provider --out providers/northgate
   sealdex push --provider providers/northgate records/
+  sealdex serve gateway --member users/ana --open       then: curl localhost:8080/fhir/Patient
   sealdex query --member users/ana --file question.json --format table
 
 See docs/DEVELOPMENT.md and README.md for the whole walk-through.";
@@ -51,7 +53,7 @@ enum Command {
     /// Found a domain, enrol and revoke members, look at the roster.
     #[command(subcommand)]
     Domain(domain::DomainCommand),
-    /// Run a cloud or a gate.
+    /// Run a cloud, a gate, or a FHIR gateway.
     #[command(subcommand)]
     Serve(serve::ServeCommand),
     /// Enrol patients: make their keys, publish their profiles, let a provider write.

@@ -8,7 +8,7 @@ use sealdex_gate::{GateConfig, GateSecrets};
 use sealdex_net::{Listen, guard::Bounds, tls};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{failure::Failure, passphrase::KeyOptions};
+use crate::{failure::Failure, gateway, passphrase::KeyOptions};
 
 #[derive(Subcommand)]
 pub(crate) enum ServeCommand {
@@ -47,6 +47,8 @@ pub(crate) enum ServeCommand {
         #[command(flatten)]
         key_options: KeyOptions,
     },
+    /// Run a FHIR R4 server for one member: any FHIR client searches and reads through it.
+    Gateway(Box<gateway::GatewayOptions>),
 }
 
 #[derive(Args)]
@@ -63,7 +65,7 @@ pub(crate) struct NetOptions {
 }
 
 impl NetOptions {
-    fn listen(&self, addr: SocketAddr) -> Result<Listen, Failure> {
+    pub(crate) fn listen(&self, addr: SocketAddr) -> Result<Listen, Failure> {
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => Some(tls::server(cert, key)?),
             _ => None,
@@ -104,6 +106,7 @@ pub(crate) async fn run(command: ServeCommand) -> Result<(), Failure> {
             });
             sealdex_gate::serve(config, ready, stop).await?;
         }
+        ServeCommand::Gateway(options) => gateway::run(*options, stop).await?,
     }
     Ok(())
 }

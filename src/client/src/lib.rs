@@ -4,7 +4,7 @@
 //! - [`ceremony`]: keys of a new domain, rosters, enrolment.
 //! - [`owner`]: a wallet of owners, their profiles, grants and revocations.
 //! - [`session`]: a user's connection; [`session::Session::ask`] answers a query document,
-//!   [`session::Session::search`] a FHIR search.
+//!   [`session::Session::search`] a FHIR search, [`session::Session::walk`] goes through all of a type.
 
 pub mod ceremony;
 pub mod compile;
@@ -12,8 +12,10 @@ pub mod opening;
 pub mod owner;
 pub mod search;
 pub mod session;
+pub mod stream;
 
 pub use ceremony::{AuthorityKeys, Ceremony};
 pub use owner::{GrantRequest, Owner, OwnerEntry, WALLET_KIND, Wallet};
 pub use search::Found;
 pub use session::{Answer, AskError, Session};
+pub use stream::{Stretch, Walk};

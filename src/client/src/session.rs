@@ -293,7 +293,7 @@ impl Session {
         }
     }
 
-    fn compile(&self, clause: &IndexClause) -> Result<InnerClause, CompileError> {
+    pub(crate) fn compile(&self, clause: &IndexClause) -> Result<InnerClause, CompileError> {
         compile(clause, &self.keys, &|name| self.provider(name))
     }
 
@@ -316,7 +316,7 @@ impl Session {
         member.map(|m| m.id).ok_or_else(|| CompileError::UnknownSource { name: name.into(), known: known() })
     }
 
-    fn name(&self, id: PrincipalId) -> String {
+    pub(crate) fn name(&self, id: PrincipalId) -> String {
         self.names.get(&id).cloned().unwrap_or_else(|| id.to_string())
     }
 
@@ -350,7 +350,7 @@ impl Session {
 
     /// Searches and opens. A ticket can be withdrawn between the two, because some owner whose record it
     /// covers has just revoked, and a record can be replaced: then the page is asked for again.
-    async fn search_and_open(&self, request: &SearchRequest, asking: &mut Asking) -> Result<Page, AskError> {
+    pub(crate) async fn search_and_open(&self, request: &SearchRequest, asking: &mut Asking) -> Result<Page, AskError> {
         let mut attempt = 1;
         loop {
             let mut response: SearchResponse = self.gate.post_cbor("/v1/search", request).await?;
@@ -374,7 +374,7 @@ impl Session {
 }
 
 /// Opened records and where the next page starts.
-type Page = (Vec<Opened>, Option<serde_bytes::ByteBuf>);
+pub(crate) type Page = (Vec<Opened>, Option<serde_bytes::ByteBuf>);
 
 /// Whether consent or the store changed between searching and fetching.
 fn overtaken(e: &OpeningError) -> bool {
@@ -385,7 +385,7 @@ fn overtaken(e: &OpeningError) -> bool {
     }
 }
 
-fn parse(opened: Opened) -> Result<(Record, PrincipalId), RecordError> {
+pub(crate) fn parse(opened: Opened) -> Result<(Record, PrincipalId), RecordError> {
     Ok((Record::from_bytes(opened.bytes)?, opened.provider))
 }
 

@@ -1,0 +1,197 @@
+//! Writing through a hospital's own ingestion: the records are sealed, pushed, and found again.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::future::BoxFuture;
+use http::Method;
+use sealdex_fhir::Record;
+use sealdex_gateway::{GatewayConfig, Ingest, Violation, Written};
+use sealdex_member::{MemberKeys, Trusted};
+use sealdex_net::peer::Http;
+use sealdex_provider::{Journal, OwnerMap, Progress, PushInput, PushSettings, push};
+use sealdex_tests::World;
+use serde_json::{Value as Json, json};
+
+use crate::support::{Answer, Running, all, identities, member, world};
+
+const FHIR: &str = "application/fhir+json";
+
+/// The hospital's push job, for one record at a time.
+struct Job {
+    dir: PathBuf,
+    keys: MemberKeys,
+    trusted: Trusted,
+    http: Http,
+    known: Mutex<BTreeSet<String>>,
+}
+
+impl Job {
+    fn of(world: &World) -> Self {
+        let h = &world.hospitals[0];
+        let keys = MemberKeys::new(h.keys.secrets.clone());
+        Self { dir: h.dir.clone(), keys, trusted: world.trusted(), http: world.http.clone(), known: Mutex::default() }
+    }
+
+    async fn push(&self, record: &Record) -> Written {
+        let file = self.dir.join("one.ndjson");
+        std::fs::write(&file, [record.bytes.as_slice(), b"\n"].concat()).unwrap();
+        let input = PushInput {
+            keys: &self.keys,
+            trusted: &self.trusted,
+            gate: self.trusted.gate(&self.http, &self.keys).unwrap(),
+            cloud: self.trusted.cloud(&self.http, Some(&self.keys)).unwrap(),
+            owners: OwnerMap::read(&self.dir.join("owners.ndjson")).unwrap(),
+            journal: Journal::open(&self.dir.join("push.state/journal.redb")).unwrap(),
+            sources: vec![file],
+            mapping: None,
+            settings: PushSettings::default(),
+            progress: Arc::new(Progress::default()),
+        };
+        let report = match push(input).await {
+            Ok(report) => report,
+            Err(e) => return Written::Unavailable(e.to_string()),
+        };
+        match report.first_rejects.first() {
+            Some(reject) => Written::Rejected(reject.reason.clone()),
+            None if report.pushed == 0 => Written::Unchanged,
+            None => Written::Stored { replaced: !self.known.lock().unwrap().insert(record.identity()) },
+        }
+    }
+}
+
+impl Ingest for Job {
+    fn validate(&self, resource: &Json) -> Result<(), Vec<Violation>> {
+        if resource["resourceType"] == "Observation" && !resource["status"].is_string() {
+            return Err(vec![Violation { path: "Observation.status".into(), reason: "a code is needed".into() }]);
+        }
+        Ok(())
+    }
+
+    fn write(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Written>> {
+        Box::pin(async move {
+            let mut out = Vec::new();
+            for record in &records {
+                out.push(self.push(record).await);
+            }
+            out
+        })
+    }
+}
+
+async fn put(g: &Running, path: &str, headers: &[(&str, &str)], body: &Json) -> Answer {
+    let mut all = vec![("content-type", FHIR)];
+    all.extend_from_slice(headers);
+    g.send(Method::PUT, path, &all, &body.to_string()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_is_found_again() {
+    let (_home, world) = world(2, 1).await;
+    let config =
+        GatewayConfig { ingest: Some(Arc::new(Job::of(&world))), ..GatewayConfig::loopback(member(&world), 0) };
+    let g = Running::start(config).await;
+    let patient = &all(&world, "Patient")[0];
+    let observation = |value: &str| {
+        json!({ "resourceType": "Observation", "status": "final", "subject": { "reference": patient },
+            "code": { "coding": [{ "system": "http://loinc.org", "code": "zz-1" }] }, "effectiveDateTime": "2024-05-06T07:08:09Z",
+            "valueQuantity": { "value": serde_json::from_str::<Json>(value).unwrap(), "unit": "mg" } })
+    };
+    assert_eq!(g.search("/Observation?code=zz-1").await["total"], 0);
+    let made = g.post("/Observation", FHIR, &observation("1.50").to_string()).await;
+    assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
+    let (json, tag) = (made.json(), made.header("etag").to_owned());
+    let id = json["id"].as_str().unwrap().to_owned();
+    assert!(made.body.windows(4).any(|w| w == b"1.50"), "numbers keep their text");
+    assert!(
+        made.header("location")
+            .ends_with(&format!("/Observation/{id}/_history/{}", json["meta"]["versionId"].as_str().unwrap()))
+    );
+    let path = format!("/Observation/{id}");
+    let read = g.get(&path).await;
+    assert_eq!((&read.body, read.header("etag")), (&made.body, tag.as_str()));
+    assert!(!read.header("last-modified").is_empty());
+    assert_eq!(g.get_with(&path, &[("if-modified-since", read.header("last-modified"))]).await.status, 304);
+    assert_eq!(
+        identities(&g.search("/Observation?code=zz-1").await, "match"),
+        [format!("Observation/{id}")],
+        "no list of before is shown"
+    );
+
+    // Once more the same is no write; a change is; a change of what is no longer there is refused.
+    let with_id = |value: &str| {
+        let mut o = observation(value);
+        o["id"] = id.as_str().into();
+        o
+    };
+    let same = put(&g, &path, &[], &with_id("1.50")).await;
+    assert_eq!((same.status, same.header("etag")), (200, tag.as_str()));
+    assert_eq!(put(&g, &path, &[("if-match", "W/\"0\"")], &with_id("2")).await.refusal(), (412, "conflict".into()));
+    assert_eq!(put(&g, &path, &[("if-none-match", "*")], &with_id("2")).await.refusal(), (412, "conflict".into()));
+    let changed = put(&g, &path, &[("if-match", &tag), ("prefer", "return=minimal")], &with_id("2")).await;
+    assert_eq!((changed.status, changed.body.len()), (200, 0), "{}", String::from_utf8_lossy(&changed.body));
+    assert_ne!(changed.header("etag"), tag);
+    assert_eq!(put(&g, &path, &[("if-match", &tag)], &with_id("3")).await.refusal(), (412, "conflict".into()));
+    assert_eq!(g.get(&path).await.json()["valueQuantity"]["value"].to_string(), "2");
+    assert_eq!(
+        put(
+            &g,
+            "/Observation/gone",
+            &[("if-match", &tag)],
+            &json!({ "resourceType": "Observation", "id": "gone", "status": "final" })
+        )
+        .await
+        .refusal()
+        .0,
+        412
+    );
+
+    // Created under its own id, with an outcome for an answer.
+    let own =
+        json!({ "resourceType": "Observation", "id": "own-1", "status": "final", "subject": { "reference": patient } });
+    let outcome = put(&g, "/Observation/own-1", &[("prefer", "return=OperationOutcome")], &own).await;
+    assert_eq!((outcome.status, &outcome.json()["issue"][0]["severity"]), (201, &"information".into()));
+
+    // Only if there is none yet.
+    let none = [("content-type", FHIR), ("if-none-exist", "code=zz-1")];
+    let body = observation("9").to_string();
+    let existing = g.send(Method::POST, "/Observation", &none, &body).await;
+    assert_eq!((existing.status, existing.header("etag")), (200, changed.header("etag")));
+    let many = [("content-type", FHIR), ("if-none-exist", "status=final")];
+    assert_eq!(g.send(Method::POST, "/Observation", &many, &body).await.refusal(), (412, "multiple-matches".into()));
+    let bad = [("content-type", FHIR), ("if-none-exist", "nonsense=1")];
+    assert_eq!(g.send(Method::POST, "/Observation", &bad, &body).await.refusal(), (400, "invalid".into()));
+
+    // What is no such resource, or nobody's.
+    assert_eq!(put(&g, &path, &[], &observation("1")).await.refusal(), (400, "invalid".into()));
+    assert_eq!(put(&g, "/Observation/other", &[], &with_id("1")).await.refusal(), (400, "invalid".into()));
+    assert_eq!(put(&g, "/Condition/x", &[], &with_id("1")).await.refusal(), (400, "invalid".into()));
+    let invalid = g.post("/Observation", FHIR, r#"{"resourceType":"Observation"}"#).await;
+    assert_eq!(invalid.refusal(), (422, "invalid".into()));
+    assert_eq!(invalid.json()["issue"][0]["expression"][0], "Observation.status");
+    let stranger =
+        json!({ "resourceType": "Observation", "status": "final", "subject": { "reference": "Patient/nobody" } });
+    assert_eq!(g.post("/Observation", FHIR, &stranger.to_string()).await.refusal(), (422, "processing".into()));
+
+    // In a batch, before what reads.
+    let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": [
+        { "request": { "method": "GET", "url": "Observation/b-1" } },
+        { "request": { "method": "PUT", "url": "Observation/b-1" }, "resource": { "resourceType": "Observation", "id": "b-1", "status": "final", "subject": { "reference": patient } } },
+    ] });
+    let done = g.post("", FHIR, &batch.to_string()).await.json();
+    let statuses: Vec<&str> =
+        done["entry"].as_array().unwrap().iter().map(|e| e["response"]["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["200 OK", "201 Created"]);
+    let patient_type = g.get("/metadata").await.json()["rest"][0]["resource"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|t| t["type"] == "Patient")
+        .unwrap()
+        .clone();
+    assert_eq!((&patient_type["versioning"], &patient_type["updateCreate"]), (&"versioned".into(), &true.into()));
+    g.stop().await;
+}
