@@ -4,7 +4,7 @@ mod report;
 mod servers;
 mod world;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use sealdex_dataset::{Settings, generate};
@@ -32,6 +32,7 @@ const REPEAT: usize = 31;
 #[command(after_help = "Examples:
   sealdex demo
   sealdex demo --data records/ --queries questions.json --report out.json
+  sealdex demo --gateway 127.0.0.1:8080
   sealdex demo --data parts/ --schema diabetes130 --mapping diabetes130 --queries table-questions.json")]
 pub(crate) struct DemoOptions {
     /// Records: one sub-folder per hospital. Generated when not given.
@@ -52,6 +53,9 @@ pub(crate) struct DemoOptions {
     /// CSV mapping: a file, or diabetes130.
     #[arg(long)]
     mapping: Option<PathBuf>,
+    /// Afterwards serve the clinician's FHIR gateway here, open to this machine, until interrupted.
+    #[arg(long)]
+    gateway: Option<SocketAddr>,
 }
 
 fn heading(number: &mut u32, text: &str) {
@@ -102,6 +106,10 @@ pub(crate) async fn run(o: DemoOptions) -> Result<ExitCode, Failure> {
     if let Some(path) = &o.report {
         report.write(path)?;
         println!("\nThe report is in {}.", path.display());
+    }
+    if let Some(addr) = o.gateway {
+        heading(&mut n, "Any FHIR client");
+        world.serve_gateway(addr).await?;
     }
     world.stop().await;
     go_on(home, o.keep);

@@ -2,20 +2,25 @@
 
 use std::{
     ffi::OsStr,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
 };
 
 use indicatif::MultiProgress;
-use sealdex_client::{GrantRequest, Session, Wallet, owner};
-use sealdex_crypto::PublicIdentity;
+use sealdex_client::{
+    GrantRequest, Session, Wallet, owner,
+    session::{DEFAULT_PURPOSE, MOST_OPENED},
+};
 use sealdex_dataset::Manifest as DataManifest;
 use sealdex_fhir::{Mapping, total_bytes};
-use sealdex_net::clock::now_s;
+use sealdex_gateway::GatewayConfig;
+use sealdex_net::{Listen, clock::now_s};
 use sealdex_provider::{Manifest, Progress, PushSettings};
 use sealdex_wire::{consent::ANY_PURPOSE, ingest::CloudStats, roster::Role};
 use serde_json::Value as Json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     report::Ingest,
@@ -56,6 +61,17 @@ pub(super) struct World {
     clinician: Member,
     /// The clinician's session.
     pub(super) session: Session,
+}
+
+/// When the program is asked to end.
+fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 /// One hospital per sub-folder.
@@ -319,6 +335,30 @@ impl World {
             text(self.gate.peak_mb()),
             text(peak_mb("self"))
         );
+    }
+
+    /// Serves FHIR with the clinician's key until interrupted.
+    pub(super) async fn serve_gateway(&self, addr: SocketAddr) -> Result<(), Failure> {
+        let Member { keys, trusted, http, .. } =
+            Member::open_dir(&self.home.join("users").join(CLINICIAN), &KeyOptions::plain(), None).await?;
+        let (purpose, most_opened) = (DEFAULT_PURPOSE.to_owned(), MOST_OPENED);
+        let member = sealdex_gateway::Member { keys, trusted, http, purpose, most_opened };
+        let config =
+            GatewayConfig { listen: Listen { addr, tls: None, insecure: false }, ..GatewayConfig::loopback(member, 0) };
+        let (ready, bound) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            if let Ok(addr) = bound.await {
+                println!(
+                    "{CLINICIAN}'s gateway is at http://{addr}/fhir; every program on this machine may ask it now. Try:"
+                );
+                println!("  curl 'http://{addr}/fhir/metadata'");
+                println!(
+                    "  curl 'http://{addr}/fhir/Observation?code=4548-4&value-quantity=ge6.5&_count=5&_pretty=true'"
+                );
+                println!("Interrupt (Ctrl-C) to end.");
+            }
+        });
+        Ok(sealdex_gateway::serve(config, ready, interrupted()?).await?)
     }
 
     /// Stops the servers.
