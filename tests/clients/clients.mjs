@@ -7,10 +7,12 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { createRequire } from "node:module";
-import { MedplumClient } from "@medplum/core";
 
 const require = createRequire(import.meta.url);
-const kit = require("fhir-kit-client");
+// @medplum/core takes a WebSocket for granted, which Node has from version 22 on; nothing here opens one.
+globalThis.WebSocket ??= class {};
+const { MedplumClient } = await import("@medplum/core");
+const kit = await import("fhir-kit-client");
 const smart = require("fhirclient");
 
 const base = process.argv[2].replace(/\/$/, "");

@@ -207,7 +207,8 @@ impl QueryDoc {
                 format!("unknown key \"{unknown}\"; known are filters, fhir, topk, count_by, distinct, agg, purpose"),
             );
         }
-        let fhir = text("fhir");
+        // Beside filters it is their translation, for people.
+        let fhir = text("fhir").filter(|_| !object.contains_key("filters"));
         let (searched, fhir) = match fhir.as_deref().map(|f| f.split_once('?').unwrap_or((f, ""))) {
             None => (None, None),
             Some((resource, query)) => (Some(resource.to_owned()), Some(query.to_owned())),
@@ -215,8 +216,8 @@ impl QueryDoc {
         if searched.is_some() && text("resource").is_some_and(|r| Some(r) != searched) {
             return err(&place, "\"resource\" and the FHIR search name different record types");
         }
-        if searched.is_some() && (object.contains_key("filters") || object.contains_key("topk")) {
-            return err(&place, "a FHIR search stands in place of filters and topk: use _sort");
+        if searched.is_some() && object.contains_key("topk") {
+            return err(&place, "a FHIR search has no topk: use _sort");
         }
         let named = text("resource").or(searched);
         let Some(resource) = named.or_else(|| default_resource.map(str::to_owned)) else {
@@ -350,6 +351,18 @@ mod tests {
         assert_eq!((field.name.as_str(), field.code.as_deref()), ("component.value", Some("8480-6")));
         assert_eq!(values[0], "140.50", "numbers keep their text");
         assert_eq!(field.to_string(), "component[8480-6].value");
+    }
+
+    #[test]
+    fn a_fhir_search_stands_in_place_of_filters() {
+        let q = one(r#"{"id":"a","fhir":"Patient?name=ma"}"#).unwrap();
+        assert_eq!((q.resource.as_str(), q.fhir.as_deref()), ("Patient", Some("name=ma")));
+        let both = one(r#"{"resource":"Patient","fhir":"Patient?name=ma","filters":[]}"#).unwrap();
+        assert_eq!(both.fhir, None, "beside filters it only says what they mean");
+        assert!(
+            one(r#"{"resource":"Observation","fhir":"Patient?name=ma"}"#).unwrap_err().reason.contains("different")
+        );
+        assert!(one(r#"{"fhir":"Patient","topk":{"field":"x","k":1}}"#).unwrap_err().reason.contains("_sort"));
     }
 
     #[test]
