@@ -1,9 +1,14 @@
 //! `sealdex serve gateway`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::{ArgGroup, Args};
-use sealdex_gateway::{Access, Clients, GatewayConfig, Member as Holder};
+use sealdex_gateway::{Access, Clients, GatewayConfig, Ingest, Member as Holder, Sealing};
+use sealdex_provider::{Journal, Manifest, Writer, WriterInput};
 
 use crate::{failure::Failure, passphrase::KeyOptions, places::Member, serve::NetOptions};
 
@@ -14,6 +19,7 @@ use crate::{failure::Failure, passphrase::KeyOptions, places::Member, serve::Net
     after_help = "Examples:
   sealdex serve gateway --member users/ana --open
   sealdex serve gateway --key ana.key --domain-pack domain.json --clients clients.toml --listen 127.0.0.1:8080
+  sealdex serve gateway --member users/ana --provider providers/northgate --open
   sealdex serve gateway --member users/ana --clients clients.toml --listen 0.0.0.0:8443 --tls-cert c.pem --tls-key k.pem
 Then, with any FHIR client:
   curl http://localhost:8080/fhir/metadata
@@ -56,6 +62,9 @@ pub(crate) struct GatewayOptions {
     /// Believe X-Forwarded-Host and X-Forwarded-Proto; only behind a proxy that sets them.
     #[arg(long)]
     trust_forwarded: bool,
+    /// A provider's folder: lets the gateway write, by POST and PUT, what passes as FHIR R4.
+    #[arg(long)]
+    provider: Option<PathBuf>,
     /// Purpose of use of everything that is asked.
     #[arg(long, default_value = "treatment")]
     purpose: String,
@@ -90,6 +99,20 @@ impl GatewayOptions {
         }
     }
 
+    /// The writer of a provider's folder.
+    async fn writer(&self, dir: &Path) -> Result<Writer, Failure> {
+        let manifest = Manifest::read(dir)?;
+        let member = Member::open(&manifest.key, &manifest.domain, &self.keys, self.ca.as_deref()).await?;
+        Ok(Writer::open(WriterInput {
+            keys: &member.keys,
+            trusted: &member.trusted,
+            gate: member.gate.clone(),
+            cloud: member.trusted.cloud(&member.http, Some(&member.keys))?,
+            owners: manifest.owners.clone(),
+            journal: Journal::open(&manifest.journal)?,
+        })?)
+    }
+
     async fn holder(&self) -> Result<Member, Failure> {
         match (&self.member, &self.key, &self.domain_pack) {
             (Some(dir), ..) => Member::open_dir(dir, &self.keys, self.ca.as_deref()).await,
@@ -103,8 +126,13 @@ pub(crate) async fn run(o: GatewayOptions, stop: impl Future<Output = ()>) -> Re
     let access = o.access()?;
     let Member { keys, trusted, http, .. } = o.holder().await?;
     let member = Holder { keys, trusted, http, purpose: o.purpose.clone(), most_opened: o.max_open };
+    let ingest = match &o.provider {
+        Some(dir) => Some(Arc::new(Sealing(o.writer(dir).await?)) as Arc<dyn Ingest>),
+        None => None,
+    };
     let config = GatewayConfig {
         listen: o.net.listen(o.listen)?,
+        ingest,
         base_path: o.base_path.trim_end_matches('/').to_owned(),
         base_url: o.base_url.as_ref().map(|u| u.trim_end_matches('/').to_owned()),
         forwarded: o.trust_forwarded,

@@ -33,6 +33,9 @@ pub(crate) struct PushOptions {
     /// Read, check, index and seal, but send nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Reject resources that do not have the structure of FHIR R4, with the path of what is wrong.
+    #[arg(long)]
+    validate: bool,
     /// Certificates to trust gate and cloud by, PEM.
     #[arg(long)]
     ca: Option<PathBuf>,
@@ -111,6 +114,7 @@ pub(crate) async fn run(o: PushOptions) -> Result<ExitCode, Failure> {
         batch_records: o.batch as usize,
         rejects: Some(manifest.rejects.clone()),
         dry_run: o.dry_run,
+        validate: o.validate,
         ..PushSettings::default()
     };
     let total = sources.iter().map(|p| total_bytes(p)).sum::<Result<u64, _>>()?;

@@ -68,7 +68,8 @@ impl Gateway {
         let start = listing.start(last(&pairs, PAGE), &self.keys)?;
         let key = listing.key(&self.keys);
         let session = self.domain.session();
-        let (total, page) = match self.memory.get(&key) {
+        let follows = last(&call.pairs, PAGE).is_some();
+        let (total, page) = match self.memory.get(&key).filter(|_| follows) {
             Some(found) => (found.len(), read_page(&session, &found, start, count).await?),
             None => {
                 let hits = self.gather(id, &wanted).await?;

@@ -200,7 +200,9 @@ impl Gateway {
         let session = self.domain.session();
         let start = listing.start(last(&call.pairs, PAGE), &self.keys)?;
         let key = listing.key(&self.keys);
-        let (total, page) = match self.memory.get(&key) {
+        // A first page is always searched for: what was found a minute ago may be out of date.
+        let follows = last(&call.pairs, PAGE).is_some();
+        let (total, page) = match self.memory.get(&key).filter(|_| follows) {
             Some(found) => (found.len(), read_page(&session, &found, start, listing.count).await?),
             None => {
                 let hits = find(&session, &searches).await?;

@@ -40,11 +40,13 @@ pub struct PushSettings {
     pub rejects: Option<PathBuf>,
     /// Parse, index and seal, but send nothing and note nothing.
     pub dry_run: bool,
+    /// Reject resources of FHIR types that do not have the structure of R4.
+    pub validate: bool,
 }
 
 impl Default for PushSettings {
     fn default() -> Self {
-        Self { batch_records: 4096, batch_bytes: 8 << 20, rejects: None, dry_run: false }
+        Self { batch_records: 4096, batch_bytes: 8 << 20, rejects: None, dry_run: false, validate: false }
     }
 }
 
@@ -321,7 +323,7 @@ impl Job {
 
     /// Parses a chunk and keeps, of each record, the last version in it that the journal lacks.
     fn parse_new(&self, chunk: Vec<RawRecord>) -> Result<Vec<Parsed>, PushError> {
-        let (parsed, rejects) = parse(chunk);
+        let (parsed, rejects) = parse(chunk, self.settings.validate);
         for reject in rejects {
             self.reject(reject)?;
         }

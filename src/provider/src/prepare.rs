@@ -43,13 +43,16 @@ pub(crate) struct Preparer {
 }
 
 /// Parses what was read; malformed records become rejects.
-pub(crate) fn parse(raw: Vec<RawRecord>) -> (Vec<Parsed>, Vec<Reject>) {
+pub(crate) fn parse(raw: Vec<RawRecord>, validate: bool) -> (Vec<Parsed>, Vec<Reject>) {
     let results: Vec<_> = raw
         .into_par_iter()
         .map(|raw| {
             let (file, line) = (raw.file().to_path_buf(), raw.line());
             match Record::parse(raw) {
                 Ok(record) => {
+                    if let Some(reason) = validate.then(|| violations(&record)).flatten() {
+                        return Err(Reject { file, line, record: Some(record.identity()), reason });
+                    }
                     let version = Version::of(&record.identity(), &record.bytes);
                     Ok(Parsed { record, version, file, line })
                 }
@@ -65,6 +68,16 @@ pub(crate) fn parse(raw: Vec<RawRecord>) -> (Vec<Parsed>, Vec<Reject>) {
         }
     }
     (parsed, rejects)
+}
+
+/// What keeps a record of a FHIR type from being R4, with its paths.
+fn violations(record: &Record) -> Option<String> {
+    if !sealdex_r4::is_resource(&record.resource_type) {
+        return None;
+    }
+    let violations = sealdex_r4::validate(&record.json).err()?;
+    let texts: Vec<String> = violations.iter().take(8).map(ToString::to_string).collect();
+    Some(format!("is not FHIR R4: {}", texts.join("; ")))
 }
 
 impl Preparer {

@@ -1,18 +1,10 @@
 //! Writing through a hospital's own ingestion: the records are sealed, pushed, and found again.
 
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use http::Method;
-use sealdex_fhir::Record;
-use sealdex_gateway::{GatewayConfig, Ingest, Violation, Written};
-use sealdex_member::{MemberKeys, Trusted};
-use sealdex_net::peer::Http;
-use sealdex_provider::{Journal, OwnerMap, Progress, PushInput, PushSettings, push};
+use sealdex_gateway::{GatewayConfig, Ingest, Sealing};
+use sealdex_provider::{Journal, Writer, WriterInput};
 use sealdex_tests::World;
 use serde_json::{Value as Json, json};
 
@@ -20,66 +12,18 @@ use crate::support::{Answer, Running, all, identities, member, world};
 
 const FHIR: &str = "application/fhir+json";
 
-/// The hospital's push job, for one record at a time.
-struct Job {
-    dir: PathBuf,
-    keys: MemberKeys,
-    trusted: Trusted,
-    http: Http,
-    known: Mutex<BTreeSet<String>>,
-}
-
-impl Job {
-    fn of(world: &World) -> Self {
-        let h = &world.hospitals[0];
-        let keys = MemberKeys::new(h.keys.secrets.clone());
-        Self { dir: h.dir.clone(), keys, trusted: world.trusted(), http: world.http.clone(), known: Mutex::default() }
-    }
-
-    async fn push(&self, record: &Record) -> Written {
-        let file = self.dir.join("one.ndjson");
-        std::fs::write(&file, [record.bytes.as_slice(), b"\n"].concat()).unwrap();
-        let input = PushInput {
-            keys: &self.keys,
-            trusted: &self.trusted,
-            gate: self.trusted.gate(&self.http, &self.keys).unwrap(),
-            cloud: self.trusted.cloud(&self.http, Some(&self.keys)).unwrap(),
-            owners: OwnerMap::read(&self.dir.join("owners.ndjson")).unwrap(),
-            journal: Journal::open(&self.dir.join("push.state/journal.redb")).unwrap(),
-            sources: vec![file],
-            mapping: None,
-            settings: PushSettings::default(),
-            progress: Arc::new(Progress::default()),
-        };
-        let report = match push(input).await {
-            Ok(report) => report,
-            Err(e) => return Written::Unavailable(e.to_string()),
-        };
-        match report.first_rejects.first() {
-            Some(reject) => Written::Rejected(reject.reason.clone()),
-            None if report.pushed == 0 => Written::Unchanged,
-            None => Written::Stored { replaced: !self.known.lock().unwrap().insert(record.identity()) },
-        }
-    }
-}
-
-impl Ingest for Job {
-    fn validate(&self, resource: &Json) -> Result<(), Vec<Violation>> {
-        if resource["resourceType"] == "Observation" && !resource["status"].is_string() {
-            return Err(vec![Violation { path: "Observation.status".into(), reason: "a code is needed".into() }]);
-        }
-        Ok(())
-    }
-
-    fn write(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Written>> {
-        Box::pin(async move {
-            let mut out = Vec::new();
-            for record in &records {
-                out.push(self.push(record).await);
-            }
-            out
-        })
-    }
+/// The first hospital's writer.
+fn writer(world: &World) -> Arc<dyn Ingest> {
+    let (h, trusted) = (&world.hospitals[0], world.trusted());
+    let input = WriterInput {
+        keys: &h.keys,
+        trusted: &trusted,
+        gate: world.gate(&h.keys),
+        cloud: trusted.cloud(&world.http, Some(&h.keys)).unwrap(),
+        owners: h.dir.join("owners.ndjson"),
+        journal: Journal::open(&h.dir.join("push.state/journal.redb")).unwrap(),
+    };
+    Arc::new(Sealing(Writer::open(input).unwrap()))
 }
 
 async fn put(g: &Running, path: &str, headers: &[(&str, &str)], body: &Json) -> Answer {
@@ -91,8 +35,7 @@ async fn put(g: &Running, path: &str, headers: &[(&str, &str)], body: &Json) -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_is_found_again() {
     let (_home, world) = world(2, 1).await;
-    let config =
-        GatewayConfig { ingest: Some(Arc::new(Job::of(&world))), ..GatewayConfig::loopback(member(&world), 0) };
+    let config = GatewayConfig { ingest: Some(writer(&world)), ..GatewayConfig::loopback(member(&world), 0) };
     let g = Running::start(config).await;
     let patient = &all(&world, "Patient")[0];
     let observation = |value: &str| {
@@ -136,12 +79,14 @@ async fn what_is_written_is_found_again() {
     assert_ne!(changed.header("etag"), tag);
     assert_eq!(put(&g, &path, &[("if-match", &tag)], &with_id("3")).await.refusal(), (412, "conflict".into()));
     assert_eq!(g.get(&path).await.json()["valueQuantity"]["value"].to_string(), "2");
+    assert_eq!(g.search("/Observation?code=zz-1&value-quantity=1.5").await["total"], 0, "the old value is gone");
+    assert_eq!(g.search("/Observation?code=zz-1&value-quantity=2").await["total"], 1);
     assert_eq!(
         put(
             &g,
             "/Observation/gone",
             &[("if-match", &tag)],
-            &json!({ "resourceType": "Observation", "id": "gone", "status": "final" })
+            &json!({ "resourceType": "Observation", "id": "gone", "status": "final", "code": {} })
         )
         .await
         .refusal()
@@ -150,8 +95,7 @@ async fn what_is_written_is_found_again() {
     );
 
     // Created under its own id, with an outcome for an answer.
-    let own =
-        json!({ "resourceType": "Observation", "id": "own-1", "status": "final", "subject": { "reference": patient } });
+    let own = json!({ "resourceType": "Observation", "id": "own-1", "status": "final", "code": { "text": "c" }, "subject": { "reference": patient } });
     let outcome = put(&g, "/Observation/own-1", &[("prefer", "return=OperationOutcome")], &own).await;
     assert_eq!((outcome.status, &outcome.json()["issue"][0]["severity"]), (201, &"information".into()));
 
@@ -172,14 +116,13 @@ async fn what_is_written_is_found_again() {
     let invalid = g.post("/Observation", FHIR, r#"{"resourceType":"Observation"}"#).await;
     assert_eq!(invalid.refusal(), (422, "invalid".into()));
     assert_eq!(invalid.json()["issue"][0]["expression"][0], "Observation.status");
-    let stranger =
-        json!({ "resourceType": "Observation", "status": "final", "subject": { "reference": "Patient/nobody" } });
+    let stranger = json!({ "resourceType": "Observation", "status": "final", "code": { "text": "c" }, "subject": { "reference": "Patient/nobody" } });
     assert_eq!(g.post("/Observation", FHIR, &stranger.to_string()).await.refusal(), (422, "processing".into()));
 
     // In a batch, before what reads.
     let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": [
         { "request": { "method": "GET", "url": "Observation/b-1" } },
-        { "request": { "method": "PUT", "url": "Observation/b-1" }, "resource": { "resourceType": "Observation", "id": "b-1", "status": "final", "subject": { "reference": patient } } },
+        { "request": { "method": "PUT", "url": "Observation/b-1" }, "resource": { "resourceType": "Observation", "id": "b-1", "status": "final", "code": { "text": "c" }, "subject": { "reference": patient } } },
     ] });
     let done = g.post("", FHIR, &batch.to_string()).await.json();
     let statuses: Vec<&str> =
