@@ -7,10 +7,10 @@ use std::{
 };
 
 use clap::{ArgGroup, Args};
-use sealdex_gateway::{Access, Clients, GatewayConfig, Ingest, Member as Holder, Sealing};
+use sealdex_gateway::{Access, Clients, GatewayConfig, Ingest, Member as Holder, PatientPortal, Sealing};
 use sealdex_provider::{Journal, Manifest, Writer, WriterInput};
 
-use crate::{failure::Failure, passphrase::KeyOptions, places::Member, serve::NetOptions};
+use crate::{failure::Failure, owners::patient, passphrase::KeyOptions, places::Member, serve::NetOptions};
 
 #[derive(Args)]
 #[command(
@@ -19,6 +19,7 @@ use crate::{failure::Failure, passphrase::KeyOptions, places::Member, serve::Net
     after_help = "Examples:
   sealdex serve gateway --member users/ana --open
   sealdex serve gateway --key ana.key --domain-pack domain.json --clients clients.toml --listen 127.0.0.1:8080
+  sealdex serve gateway --member users/ana --wallet patients.key --owner Patient/p1 --open
   sealdex serve gateway --member users/ana --provider providers/northgate --open
   sealdex serve gateway --member users/ana --clients clients.toml --listen 0.0.0.0:8443 --tls-cert c.pem --tls-key k.pem
 Then, with any FHIR client:
@@ -65,6 +66,12 @@ pub(crate) struct GatewayOptions {
     /// A provider's folder: lets the gateway write, by POST and PUT, what passes as FHIR R4.
     #[arg(long)]
     provider: Option<PathBuf>,
+    /// Wallet of a patient: their consents and accesses are served as Consent and AuditEvent.
+    #[arg(long, requires = "owner")]
+    wallet: Option<PathBuf>,
+    /// The patient in the wallet, by label.
+    #[arg(long, requires = "wallet")]
+    owner: Option<String>,
     /// Purpose of use of everything that is asked.
     #[arg(long, default_value = "treatment")]
     purpose: String,
@@ -125,6 +132,12 @@ impl GatewayOptions {
 pub(crate) async fn run(o: GatewayOptions, stop: impl Future<Output = ()>) -> Result<(), Failure> {
     let access = o.access()?;
     let Member { keys, trusted, http, .. } = o.holder().await?;
+    let portal = match (&o.wallet, &o.owner) {
+        (Some(wallet), Some(label)) => {
+            Some(Arc::new(patient(wallet, label, &trusted, &http, &o.keys)?) as Arc<dyn PatientPortal>)
+        }
+        _ => None,
+    };
     let member = Holder { keys, trusted, http, purpose: o.purpose.clone(), most_opened: o.max_open };
     let ingest = match &o.provider {
         Some(dir) => Some(Arc::new(Sealing(o.writer(dir).await?)) as Arc<dyn Ingest>),
@@ -133,6 +146,7 @@ pub(crate) async fn run(o: GatewayOptions, stop: impl Future<Output = ()>) -> Re
     let config = GatewayConfig {
         listen: o.net.listen(o.listen)?,
         ingest,
+        portal,
         base_path: o.base_path.trim_end_matches('/').to_owned(),
         base_url: o.base_url.as_ref().map(|u| u.trim_end_matches('/').to_owned()),
         forwarded: o.trust_forwarded,

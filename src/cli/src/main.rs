@@ -65,6 +65,8 @@ enum Command {
     Revoke(owners::RevokeOptions),
     /// List grants as the gate holds them.
     Grants(owners::ListOptions),
+    /// List who read a patient's records, granted and revoked, as the gate has it.
+    AccessLog(owners::ListOptions),
     /// Seal records and push them to the cloud.
     Push(push::PushOptions),
     /// Ask one encrypted question over all hospitals.
@@ -122,6 +124,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Grant(o) => owners::grant(o).await.map(done),
         Command::Revoke(o) => owners::revoke(o).await.map(done),
         Command::Grants(o) => owners::list(o).await.map(done),
+        Command::AccessLog(o) => owners::access_log(o).await.map(done),
         Command::Push(o) => push::run(o).await,
         Command::Query(o) => query::run(o).await.map(done),
         Command::Keygen(o) => owners::keygen(o).map(done),

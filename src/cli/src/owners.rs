@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Subcommand};
-use sealdex_client::{GrantRequest, Owner, OwnerEntry, WALLET_KIND, Wallet, owner};
+use clap::{Args, Subcommand, ValueEnum};
+use sealdex_client::{GrantRequest, Owner, OwnerEntry, Patient, WALLET_KIND, Wallet, owner};
 use sealdex_fhir::{Mapping, Record, Source, SourceItem};
 use sealdex_member::{
     DomainPack, MemberKeys, Trusted,
@@ -15,10 +16,7 @@ use sealdex_member::{
 use sealdex_net::{Peer, clock::now_s, peer::Http};
 use sealdex_provider::{Manifest, OwnerMap};
 use sealdex_schema::Owner as RecordOwner;
-use sealdex_wire::{
-    consent::{GrantList, ListGrants},
-    roster::PublicKeys,
-};
+use sealdex_wire::{consent::AccessKind, roster::PublicKeys};
 
 use crate::{failure::Failure, output::table, passphrase::KeyOptions, places::Member};
 
@@ -123,6 +121,18 @@ pub(crate) struct RevokeOptions {
     from: String,
 }
 
+/// How lists are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON document a line.
+    Json,
+    /// One FHIR resource a line.
+    Fhir,
+}
+
 #[derive(Args)]
 pub(crate) struct ListOptions {
     /// Wallet with the owner's keys.
@@ -137,6 +147,9 @@ pub(crate) struct ListOptions {
     /// Certificates to trust the gate by, PEM.
     #[arg(long)]
     ca: Option<PathBuf>,
+    /// Output; fhir is Consent for grants and AuditEvent for accesses, one a line.
+    #[arg(long, value_enum, default_value_t)]
+    format: ListFormat,
     #[command(flatten)]
     keys: KeyOptions,
 }
@@ -414,23 +427,90 @@ pub(crate) async fn revoke(o: RevokeOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) async fn list(o: ListOptions) -> Result<(), Failure> {
+/// A patient of a wallet, connected to the gate.
+pub(crate) fn patient(
+    wallet: &Path,
+    label: &str,
+    trusted: &Trusted,
+    http: &Http,
+    keys: &KeyOptions,
+) -> Result<Patient, Failure> {
+    let mut wallet = open_wallet(wallet, keys)?;
+    if wallet.domain != trusted.roster.domain || wallet.authority != trusted.roster.authority {
+        return Err(Failure::new(format!(
+            "the wallet is for the domain {}, not {}",
+            wallet.domain, trusted.roster.domain
+        )));
+    }
+    let unknown = || Failure::new(format!("the wallet has no owner \"{label}\": see `sealdex owners show`"));
+    let entry = wallet.owners.remove(label).ok_or_else(unknown)?;
+    Ok(Patient::new(label, entry, trusted.clone(), http)?)
+}
+
+fn patient_of(o: &ListOptions) -> Result<Patient, Failure> {
     let wallet = open_wallet(&o.wallet, &o.keys)?;
     let trusted = DomainPack::read(&o.domain)?.verify(&wallet.domain, &wallet.authority)?;
-    let entry =
-        wallet.owners.get(&o.owner).ok_or_else(|| Failure::new(format!("the wallet has no owner \"{}\"", o.owner)))?;
-    let owner = entry.owner();
-    let gate = gate_for(&owner, &trusted, &Http::new(o.ca.as_deref())?)?;
-    let request = ListGrants { owner: Some(owner.id()), limit: 10_000 };
-    let found: GrantList = gate.post_json("/v1/grants/list", &request).await?;
-    let mut t = table(&["reader", "section", "epoch", "purpose", "from", "until"]);
-    for signed in &found.grants {
-        let g = signed.verify(&owner.identity().public())?;
-        let id = g.reader.identity().map_err(|e| Failure::new(e.to_string()))?.id();
-        let name = trusted.roster.member(id).and_then(|m| m.name.clone()).unwrap_or_else(|| id.to_string());
-        t.add_row([name, g.section, g.epoch.to_string(), g.purpose, day(g.not_before), day(g.not_after)]);
+    patient(&o.wallet, &o.owner, &trusted, &Http::new(o.ca.as_deref())?, &o.keys)
+}
+
+pub(crate) async fn list(o: ListOptions) -> Result<(), Failure> {
+    let patient = patient_of(&o)?;
+    if o.format == ListFormat::Fhir {
+        return print_lines(patient.consents().await?.iter().map(|s| patient.consent_json(s)));
     }
-    println!("{t}\n{} grants{}", found.grants.len(), if found.more { ", and more" } else { "" });
+    let grants = patient.grants().await?;
+    if o.format == ListFormat::Json {
+        return print_lines(grants.iter().filter_map(|g| serde_json::to_value(g).ok()));
+    }
+    let mut t = table(&["reader", "section", "epoch", "purpose", "from", "until"]);
+    for g in &grants {
+        let id = g.reader.identity().map_err(|e| Failure::new(e.to_string()))?.id();
+        let (name, from, until) = (patient.name_of(id), day(g.not_before), day(g.not_after));
+        t.add_row([name, g.section.clone(), g.epoch.to_string(), g.purpose.clone(), from, until]);
+    }
+    println!("{t}\n{} grants", grants.len());
+    Ok(())
+}
+
+/// `sealdex access-log`.
+pub(crate) async fn access_log(o: ListOptions) -> Result<(), Failure> {
+    let patient = patient_of(&o)?;
+    let all = patient.accesses().await?;
+    match o.format {
+        ListFormat::Fhir => return print_lines(all.iter().map(|a| patient.audit_json(a))),
+        ListFormat::Json => return print_lines(all.iter().filter_map(|a| serde_json::to_value(a).ok())),
+        ListFormat::Table => {}
+    }
+    let mut t = table(&["when", "who", "what", "section", "records", "purpose"]);
+    for a in &all {
+        let reader = a.reader.map(|r| patient.name_of(r)).unwrap_or_default();
+        let what = match a.kind {
+            AccessKind::Search => "searched, and was given".into(),
+            AccessKind::Push => "pushed".into(),
+            AccessKind::Grant => format!("granted to {reader}"),
+            AccessKind::Revocation => format!("revoked from {reader}"),
+        };
+        let count = if a.reader.is_none() { a.count.to_string() } else { String::new() };
+        let section = a.section.clone().unwrap_or_else(|| "all".into());
+        t.add_row([
+            day(a.at / 1000),
+            patient.name_of(a.caller),
+            what,
+            section,
+            count,
+            a.purpose.clone().unwrap_or_default(),
+        ]);
+    }
+    println!("{t}\n{} entries, as the gate has them", all.len());
+    Ok(())
+}
+
+/// One JSON document a line.
+fn print_lines(all: impl Iterator<Item = serde_json::Value>) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    for json in all {
+        writeln!(out, "{json}")?;
+    }
     Ok(())
 }
 

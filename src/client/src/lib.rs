@@ -10,12 +10,14 @@ pub mod ceremony;
 pub mod compile;
 pub mod opening;
 pub mod owner;
+pub mod patient;
 pub mod search;
 pub mod session;
 pub mod stream;
 
 pub use ceremony::{AuthorityKeys, Ceremony};
 pub use owner::{GrantRequest, Owner, OwnerEntry, WALLET_KIND, Wallet};
+pub use patient::{Patient, PatientError};
 pub use search::Found;
 pub use session::{Answer, AskError, Session};
 pub use stream::{Stretch, Walk};

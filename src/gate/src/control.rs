@@ -21,7 +21,10 @@ use crate::{
         grants::{self, Against, GrantRefusal},
         owners,
     },
-    store::{AuditEntry, AuditKind, ConsentStore, GrantKey, ReadConsents as _, StoreError, Table, WriteConsents as _},
+    store::{
+        AccessRow, AuditEntry, AuditKind, ConsentStore, GrantKey, ReadConsents as _, StoreError, Table,
+        WriteConsents as _,
+    },
 };
 
 impl<S: ConsentStore> Gate<S> {
@@ -117,13 +120,25 @@ impl<S: ConsentStore> Gate<S> {
             let verified: Vec<_> = request.grants.par_iter().map(verify).collect::<Result<_, GrantRefusal>>()?;
             gate.store.write(|txn| {
                 let mut count = 0;
+                let mut accesses = Vec::new();
                 for new in &verified {
                     if grants::fits(new, txn)? {
                         txn.put_grant(&new.key, &new.row, &new.signed)?;
                         count += 1;
+                        let row = AccessRow {
+                            at: gate.now(),
+                            kind: AuditKind::Grants,
+                            caller,
+                            purpose: Some(new.row.purpose.clone()),
+                            section: Some(new.key.section.clone()),
+                            reader: Some(new.key.reader),
+                            count: 1,
+                        };
+                        accesses.push((new.key.owner, row));
                     }
                 }
-                txn.append_audit(&gate.entry(AuditKind::Grants, caller, count, verified.iter().map(|v| v.key.owner)))?;
+                let entry = gate.entry(AuditKind::Grants, caller, count, verified.iter().map(|v| v.key.owner));
+                txn.append_act(&entry, &accesses)?;
                 Ok::<_, GateError>(Accepted { count })
             })
         })

@@ -1,5 +1,6 @@
 //! The gate itself: its state, and who waits for whom.
 
+use std::collections::BTreeMap;
 use std::sync::{
     Arc, PoisonError,
     atomic::{AtomicU64, Ordering},
@@ -17,7 +18,7 @@ use crate::{
     members::Members,
     rules,
     secrets::GateSecrets,
-    store::{AuditEntry, AuditKind, ConsentStore, ReadConsents as _},
+    store::{AccessRow, AuditEntry, AuditKind, ConsentStore, ReadConsents as _},
     term_keys::TermKeys,
     tickets::Outstanding,
 };
@@ -126,8 +127,8 @@ impl<S: ConsentStore> Gate<S> {
         let members = self.members()?;
         members.active_provider(caller)?;
         let gate = self.clone();
-        let (response, entry) = blocking(move || gate.bridge_now(caller, &members, &request)).await?;
-        self.journal.record(entry, Vec::new()).await?;
+        let (response, entry, accesses) = blocking(move || gate.bridge_now(caller, &members, &request)).await?;
+        self.journal.record(entry, accesses, Vec::new()).await?;
         Ok(response)
     }
 
@@ -136,7 +137,7 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         members: &Members,
         request: &BridgeRequest,
-    ) -> Result<(BridgeResponse, AuditEntry), GateError> {
+    ) -> Result<(BridgeResponse, AuditEntry, Accesses), GateError> {
         bridge::check(request)?;
         let member = members.active_provider(caller)?;
         let (owners, delta) = self.store.read(|stored| {
@@ -146,9 +147,24 @@ impl<S: ConsentStore> Gate<S> {
         let bridging = Bridging { secrets: &self.secrets, keys: &self.keys, caller, hospital: member.root(), delta };
         let response = bridging.bridge(request)?;
         let (at, count) = (self.now(), request.records.len() as u64);
-        Ok((response, AuditEntry { at, kind: AuditKind::Bridge, caller, owner: None, purpose: None, count, owners }))
+        let kind = AuditKind::Bridge;
+        let mut written: BTreeMap<(PrincipalId, &str), u64> = BTreeMap::new();
+        for record in &request.records {
+            if let Some(c) = request.capsules.get(record.capsule as usize) {
+                *written.entry((c.owner, &c.section)).or_default() += 1;
+            }
+        }
+        let access = |((owner, section), count): ((PrincipalId, &str), u64)| {
+            let section = Some(section.to_owned());
+            (owner, AccessRow { at, kind, caller, purpose: None, section, reader: None, count })
+        };
+        let accesses = written.into_iter().map(access).collect();
+        Ok((response, AuditEntry { at, kind, caller, owner: None, purpose: None, count, owners }, accesses))
     }
 }
+
+/// What an act did, by owner.
+type Accesses = Vec<(PrincipalId, AccessRow)>;
 
 impl<S: ConsentStore> Directory for Gate<S> {
     fn keys(&self, id: PrincipalId) -> Option<PublicIdentity> {

@@ -20,7 +20,7 @@ use sealdex_net::{
 };
 use sealdex_wire::{
     Signed,
-    consent::{Accepted, GrantList, OwnersFound},
+    consent::{Accepted, AccessList, GrantList, OwnersFound},
     ingest::BridgeResponse,
     roster::Roster,
     search::SearchResponse,
@@ -140,6 +140,7 @@ pub fn router<S: ConsentStore>(gate: Arc<Gate<S>>) -> Router {
         .route("/v1/owners/lookup", post(lookup::<S>))
         .route("/v1/grants", post(grants::<S>))
         .route("/v1/grants/list", post(list::<S>))
+        .route("/v1/accesses", post(accesses::<S>))
         .route("/v1/revocations", post(revocations::<S>))
         .route("/v1/bridge", post(bridge::<S>))
         .route("/v1/search", post(search::<S>))
@@ -178,6 +179,10 @@ async fn grants<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answe
 
 async fn list<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<GrantList>> {
     Ok(Json(app.gate.list_grants(call.caller.id, call.json()?).await?))
+}
+
+async fn accesses<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<AccessList>> {
+    Ok(Json(app.gate.list_accesses(call.caller.id, call.json()?).await?))
 }
 
 async fn revocations<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {

@@ -6,12 +6,13 @@ use std::{
     thread::JoinHandle,
 };
 
+use sealdex_crypto::PrincipalId;
 use tokio::sync::oneshot;
 
 use crate::{
     error::GateError,
     gate::Clock,
-    store::{AuditEntry, ConsentStore, StoreError, TicketRow, WriteConsents as _},
+    store::{AccessRow, AuditEntry, ConsentStore, StoreError, TicketRow, WriteConsents as _},
     tickets::Outstanding,
 };
 
@@ -20,6 +21,7 @@ const GROUP: usize = 256;
 
 struct Act {
     entry: AuditEntry,
+    accesses: Vec<(PrincipalId, AccessRow)>,
     tickets: Vec<TicketRow>,
     done: oneshot::Sender<Result<(), StoreError>>,
 }
@@ -46,10 +48,15 @@ impl Journal {
     }
 
     /// Makes one act durable.
-    pub(crate) async fn record(&self, entry: AuditEntry, tickets: Vec<TicketRow>) -> Result<(), GateError> {
+    pub(crate) async fn record(
+        &self,
+        entry: AuditEntry,
+        accesses: Vec<(PrincipalId, AccessRow)>,
+        tickets: Vec<TicketRow>,
+    ) -> Result<(), GateError> {
         let (done, answer) = oneshot::channel();
         let acts = self.acts.as_ref().ok_or(GateError::Worker)?;
-        acts.send(Act { entry, tickets, done }).map_err(|_| GateError::Worker)?;
+        acts.send(Act { entry, accesses, tickets, done }).map_err(|_| GateError::Worker)?;
         Ok(answer.await.map_err(|_| GateError::Worker)??)
     }
 }
@@ -70,7 +77,7 @@ fn commit_all<S: ConsentStore>(store: &S, outstanding: &Outstanding, clock: &Clo
         let expired = outstanding.take_expired(clock());
         let result = store.write(|txn| {
             for act in &group {
-                txn.append_audit(&act.entry)?;
+                txn.append_act(&act.entry, &act.accesses)?;
                 act.tickets.iter().try_for_each(|t| txn.put_ticket(t))?;
             }
             expired.iter().try_for_each(|n| txn.remove_ticket(n))

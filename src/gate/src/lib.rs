@@ -17,6 +17,7 @@
 //! cloud has withdrawn the tickets that rest on it. If the cloud does not answer, the first two hold and
 //! the gate keeps trying until the tickets expire, [`sealdex_wire::limits::TICKET_MS`] at the latest.
 
+mod accesses;
 pub mod bridge;
 pub mod cloud;
 pub mod control;

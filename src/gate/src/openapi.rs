@@ -53,6 +53,7 @@ pub fn document() -> Value {
             "/v1/owners/lookup": { "post": operation("Owner profiles (provider)", Some("LookupOwners"), "OwnersFound") },
             "/v1/grants": { "post": operation("Grant (the owner, or an active member carrying signed grants)", Some("SubmitGrants"), "Accepted") },
             "/v1/grants/list": { "post": operation("The caller's grants, given or received", Some("ListGrants"), "GrantList") },
+            "/v1/accesses": { "post": operation("What was done with the caller's own records and consent, oldest first", Some("ListAccesses"), "AccessList") },
             "/v1/revocations": { "post": operation("Revoke, at once (the owner, or an active member carrying signed revocations)", Some("SubmitRevocations"), "Accepted") },
         },
         "components": {
@@ -106,6 +107,28 @@ fn schemas() -> Value {
         "ListGrants": object(&["limit"], json!({
             "owner": { "oneOf": [bytes(16), { "type": "null" }] },
             "limit": { "type": "integer", "minimum": 0 },
+        })),
+        "Place": object(&["act", "part"], json!({
+            "act": { "type": "integer", "minimum": 0 },
+            "part": { "type": "integer", "minimum": 0 },
+        })),
+        "ListAccesses": object(&["limit"], json!({
+            "after": { "oneOf": [schema("Place"), { "type": "null" }] },
+            "limit": { "type": "integer", "minimum": 0 },
+        })),
+        "Access": object(&["place", "at", "kind", "caller", "count"], json!({
+            "place": schema("Place"),
+            "at": { "type": "integer", "description": "Unix milliseconds" },
+            "kind": { "enum": ["search", "push", "grant", "revocation"] },
+            "caller": bytes(16),
+            "purpose": { "type": ["string", "null"] },
+            "section": { "type": ["string", "null"] },
+            "reader": { "oneOf": [bytes(16), { "type": "null" }] },
+            "count": { "type": "integer", "minimum": 0 },
+        })),
+        "AccessList": object(&["accesses"], json!({
+            "accesses": list(schema("Access")),
+            "next": { "oneOf": [schema("Place"), { "type": "null" }] },
         })),
         "GrantList": object(&["grants", "more"], json!({ "grants": list(signed()), "more": { "type": "boolean" } })),
         "Accepted": object(&["count"], json!({ "count": { "type": "integer", "minimum": 0 } })),

@@ -27,7 +27,7 @@ use crate::{
         revocations::{self, RevocationRefusal},
         roster,
     },
-    store::{AuditKind, ConsentStore, StoreError, TicketRow, Transaction, WriteConsents as _},
+    store::{AccessRow, AuditKind, ConsentStore, StoreError, TicketRow, Transaction, WriteConsents as _},
 };
 
 /// Pause between attempts to withdraw tickets from a cloud that does not answer.
@@ -136,12 +136,18 @@ impl<S: ConsentStore> Gate<S> {
                 count += revocations::apply(v, txn)?;
             }
             mark(txn, &ended)?;
-            txn.append_audit(&self.entry(
-                AuditKind::Revocations,
+            let entry = self.entry(AuditKind::Revocations, caller, count, verified.iter().map(|v| v.revocation.owner));
+            let row = |v: &revocations::Verified| AccessRow {
+                at: self.now(),
+                kind: AuditKind::Revocations,
                 caller,
-                count,
-                verified.iter().map(|v| v.revocation.owner),
-            ))?;
+                purpose: None,
+                section: v.revocation.section.clone(),
+                reader: Some(v.revocation.reader),
+                count: 1,
+            };
+            let accesses: Vec<_> = verified.iter().map(|v| (v.revocation.owner, row(v))).collect();
+            txn.append_act(&entry, &accesses)?;
             Ok::<_, GateError>(count)
         })?;
         self.permissions_changed();

@@ -22,6 +22,7 @@ mod labels;
 pub mod negotiation;
 pub mod outcome;
 pub mod paging;
+mod patient;
 pub mod portal;
 pub mod query;
 pub mod resource;

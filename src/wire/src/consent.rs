@@ -208,6 +208,72 @@ pub struct GrantList {
     pub more: bool,
 }
 
+/// `POST /v1/accesses`: what was done with the caller's own records and consent, oldest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListAccesses {
+    /// Only what came after this.
+    pub after: Option<Place>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// Place of an access: the act's in the gate's trail, and its own within the act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The act's.
+    pub act: u64,
+    /// Within the act.
+    pub part: u32,
+}
+
+/// What an act did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessKind {
+    /// Released records to a member.
+    Search,
+    /// Took records in from a provider.
+    Push,
+    /// Put a grant into force.
+    Grant,
+    /// Ended one.
+    Revocation,
+}
+
+/// What one act did with the owner's records or consent, in one section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// Its place.
+    pub place: Place,
+    /// When, Unix milliseconds.
+    pub at: u64,
+    /// What.
+    pub kind: AccessKind,
+    /// Who.
+    pub caller: PrincipalId,
+    /// Purpose stated for a search; purpose of a grant.
+    pub purpose: Option<String>,
+    /// Section; none when all are meant.
+    pub section: Option<String>,
+    /// Of a grant or revocation: whose reading it is about.
+    pub reader: Option<PrincipalId>,
+    /// Records released or taken in.
+    pub count: u64,
+}
+
+/// Answer to [`ListAccesses`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessList {
+    /// Oldest first.
+    pub accesses: Vec<Access>,
+    /// Where to go on, if there is more.
+    pub next: Option<Place>,
+}
+
 /// A member's bridge scalar on its way to the gate.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

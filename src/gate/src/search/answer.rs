@@ -1,7 +1,7 @@
 //! Building the answer under the barrier: matches by capsule, capsules re-encapsulated, tickets issued.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     cloud::CloudError,
     error::GateError,
     gate::{Gate, blocking},
-    store::{AuditEntry, AuditKind, ConsentStore, Cover, StoreError, Table, TicketRow},
+    store::{AccessRow, AuditEntry, AuditKind, ConsentStore, Cover, StoreError, Table, TicketRow},
 };
 
 /// An answer, and what the gate keeps of it.
@@ -30,6 +30,7 @@ struct Built {
     tickets: Vec<FetchTicket>,
     rows: Vec<TicketRow>,
     entry: AuditEntry,
+    accesses: Vec<(PrincipalId, AccessRow)>,
 }
 
 /// Matches that share a capsule, before it is re-encapsulated.
@@ -58,9 +59,9 @@ impl<S: ConsentStore> Gate<S> {
             let found = if gate.generation() == generation { found } else { gate.permit_again(&asker, found)? };
             gate.build(&asker, cloud, found)
         };
-        let Built { groups, tickets, rows, entry } = blocking(build).await?;
+        let Built { groups, tickets, rows, entry, accesses } = blocking(build).await?;
         self.outstanding.register(rows.clone());
-        self.journal.record(entry, rows).await?;
+        self.journal.record(entry, accesses, rows).await?;
         Ok(SearchResponse { groups, tickets, covered: Vec::new(), cursor: None })
     }
 
@@ -81,7 +82,23 @@ impl<S: ConsentStore> Gate<S> {
         let reencapsulated: Vec<Vec<[u8; 33]>> =
             groups.par_chunks(chunk).map(|c| self.reencapsulate(c)).collect::<Result<_, _>>()?;
         let (tickets, rows) = self.issue(&groups, asker.caller, cloud, now);
-        let owners: HashSet<_> = groups.iter().map(|g| g.permit.key.owner).collect();
+        let mut released: BTreeMap<(PrincipalId, &str), u64> = BTreeMap::new();
+        for g in &groups {
+            *released.entry((g.permit.key.owner, &g.permit.key.section)).or_default() += g.ids.len() as u64;
+        }
+        let owners: HashSet<_> = released.keys().map(|(owner, _)| *owner).collect();
+        let access = |((owner, section), count): ((PrincipalId, &str), u64)| {
+            let row = AccessRow {
+                at: now,
+                kind: AuditKind::Search,
+                caller: asker.caller,
+                purpose: Some(asker.purpose.clone()),
+                section: Some(section.to_owned()),
+                reader: None,
+                count,
+            };
+            (owner, row)
+        };
         let entry = AuditEntry {
             at: now,
             kind: AuditKind::Search,
@@ -91,9 +108,10 @@ impl<S: ConsentStore> Gate<S> {
             count: groups.iter().map(|g| g.ids.len() as u64).sum(),
             owners: owners.len() as u64,
         };
+        let accesses = released.into_iter().map(access).collect();
         let groups =
             groups.into_iter().zip(reencapsulated.into_iter().flatten()).map(|(g, e)| g.into_message(e)).collect();
-        Ok(Built { groups, tickets, rows, entry })
+        Ok(Built { groups, tickets, rows, entry, accesses })
     }
 
     /// One decoding (5 µs) and one multiplication (37 µs) a capsule; one inversion for all.

@@ -12,18 +12,19 @@
 //! | `tombstones` | owner(16) ‖ reader(16) ‖ 0, or 1 ‖ section | u64 revoked_at ‖ CBOR `Signed<Revocation>` |
 //! | `audit` | u64 sequence | CBOR [`AuditEntry`] |
 //! | `tickets` | nonce(16) | CBOR [`TicketRow`] |
+//! | `accesses` | owner(16) ‖ u64 sequence of the act in `audit` ‖ u32 | CBOR [`AccessRow`] |
 
 use sealdex_crypto::PrincipalId;
 use sealdex_wire::{
     Signed, codec,
-    consent::{GrantTerms, OwnerProfile, Revocation},
+    consent::{GrantTerms, OwnerProfile, Place, Revocation},
     roster::Roster,
 };
 use serde::de::DeserializeOwned;
 
 use super::{
     Snapshot, StoreError, Table, Transaction,
-    rows::{AuditEntry, GrantKey, GrantRow, TicketRow, grant_key, section_prefix},
+    rows::{AccessRow, AuditEntry, GrantKey, GrantRow, TicketRow, grant_key, section_prefix},
 };
 use crate::secrets::SealedScalar;
 
@@ -44,6 +45,10 @@ fn beyond(prefix: &[u8]) -> Option<Vec<u8>> {
 fn tombstone_key(owner: PrincipalId, reader: PrincipalId, section: Option<&str>) -> Vec<u8> {
     let section = section.map_or(vec![0], |s| [&[1], s.as_bytes()].concat());
     [&owner.0, &reader.0, section.as_slice()].concat()
+}
+
+fn access_key(owner: PrincipalId, place: Place) -> Vec<u8> {
+    [owner.0.as_slice(), &place.act.to_be_bytes(), &place.part.to_be_bytes()].concat()
 }
 
 /// Typed reads. Each fails with [`StoreError`] when the backend does or a row is damaged.
@@ -125,6 +130,29 @@ pub trait ReadConsents: Snapshot {
         rows.iter().map(|(_, v)| decode(Table::Audit, v)).collect()
     }
 
+    /// What was done with an owner's records and consent, oldest first, after a place.
+    fn accesses_of(
+        &self,
+        owner: PrincipalId,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<(Place, AccessRow)>, StoreError> {
+        // The shortest key beyond the place's own.
+        let from = after.map_or_else(|| owner.0.to_vec(), |p| [&access_key(owner, p)[..], &[0]].concat());
+        let rows = self.range(Table::Accesses, &from, beyond(&owner.0).as_deref(), limit)?;
+        let place = |k: &[u8]| {
+            let (act, part) = k.get(16..)?.split_at_checked(8)?;
+            Some(Place {
+                act: u64::from_be_bytes(act.try_into().ok()?),
+                part: u32::from_be_bytes(part.try_into().ok()?),
+            })
+        };
+        let row = |(k, v): &(Vec<u8>, Vec<u8>)| {
+            Ok((place(k).ok_or(StoreError::Row(Table::Accesses.name()))?, decode(Table::Accesses, v)?))
+        };
+        rows.iter().map(row).collect()
+    }
+
     /// All tickets on record.
     fn tickets(&self) -> Result<Vec<TicketRow>, StoreError> {
         let rows = self.range(Table::Tickets, &[], None, usize::MAX)?;
@@ -173,6 +201,15 @@ pub trait WriteConsents: Transaction {
         let key = tombstone_key(revocation.owner, revocation.reader, revocation.section.as_deref());
         let value = [revocation.revoked_at.to_be_bytes().as_slice(), &codec::to_cbor(signed)].concat();
         self.put(Table::Tombstones, &key, &value)
+    }
+
+    /// Appends to the audit trail, and to what each owner can see of it; its place in it.
+    fn append_act(&mut self, entry: &AuditEntry, accesses: &[(PrincipalId, AccessRow)]) -> Result<u64, StoreError> {
+        let seq = self.append_audit(entry)?;
+        for ((owner, row), part) in accesses.iter().zip(0_u32..) {
+            self.put(Table::Accesses, &access_key(*owner, Place { act: seq, part }), &codec::to_cbor(row))?;
+        }
+        Ok(seq)
     }
 
     /// Appends to the audit trail; its place in it.

@@ -15,7 +15,7 @@ pub mod rows;
 pub use consents::{ReadConsents, WriteConsents};
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
-pub use rows::{AuditEntry, AuditKind, Cover, GrantKey, GrantRow, TicketRow};
+pub use rows::{AccessRow, AuditEntry, AuditKind, Cover, GrantKey, GrantRow, TicketRow};
 
 /// Tables, with their names on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,11 +40,13 @@ pub enum Table {
     Audit,
     /// Ticket nonce → whom it lets fetch what until when.
     Tickets,
+    /// (owner, sequence number, running number) → what was done with the owner's records or consent.
+    Accesses,
 }
 
 impl Table {
     /// All tables, in the order of their discriminants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Meta,
         Self::Roster,
         Self::Bridges,
@@ -55,6 +57,7 @@ impl Table {
         Self::Tombstones,
         Self::Audit,
         Self::Tickets,
+        Self::Accesses,
     ];
 
     /// Name on disk, and first associated-data string of what is sealed in it.
@@ -70,6 +73,7 @@ impl Table {
             Self::Tombstones => "tombstones",
             Self::Audit => "audit",
             Self::Tickets => "tickets",
+            Self::Accesses => "accesses",
         }
     }
 }

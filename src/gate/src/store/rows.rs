@@ -160,6 +160,25 @@ pub struct AuditEntry {
     pub owners: u64,
 }
 
+/// What one act did with one owner's records or consent, in one section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessRow {
+    /// Unix milliseconds.
+    pub at: u64,
+    /// What.
+    pub kind: AuditKind,
+    /// Who.
+    pub caller: PrincipalId,
+    /// Declared purpose of a search; purpose of a grant.
+    pub purpose: Option<String>,
+    /// Section; none when all are meant.
+    pub section: Option<String>,
+    /// Of a grant or revocation: whose reading it is about.
+    pub reader: Option<PrincipalId>,
+    /// Records.
+    pub count: u64,
+}
+
 /// One grant a ticket rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cover {

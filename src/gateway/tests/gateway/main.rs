@@ -3,6 +3,7 @@
 
 mod exporting;
 mod hostile;
+mod patient;
 mod permission;
 mod portal;
 mod reading;

@@ -1,0 +1,47 @@
+//! Accesses as FHIR `AuditEvent`.
+
+use sealdex_wire::{
+    consent::{Access, AccessKind},
+    roster::Roster,
+};
+use serde_json::{Value as Json, json};
+
+use super::consent::{instant, party, purpose_coding, reference};
+
+/// An access in FHIR. Its id is its place in the gate's trail, so it stays the same.
+pub fn write(access: &Access, patient: &str, roster: &Roster) -> Json {
+    let (interaction, action, about) = match access.kind {
+        AccessKind::Search => ("search-type", "E", "records released"),
+        AccessKind::Push => ("create", "C", "records taken in"),
+        AccessKind::Grant => ("update", "U", "reading granted"),
+        AccessKind::Revocation => ("delete", "D", "reading revoked"),
+    };
+    let mut agent = json!({ "who": party(roster, access.caller), "requestor": true });
+    let purpose = access.purpose.as_deref().and_then(purpose_coding);
+    if let Some(purpose) = purpose {
+        agent["purposeOfUse"] = json!([{ "coding": [purpose] }]);
+    }
+    let detail = |name: &str, value: String| json!({ "type": name, "valueString": value });
+    let mut details = vec![detail("section", access.section.clone().unwrap_or_else(|| "all".into()))];
+    if matches!(access.kind, AccessKind::Search | AccessKind::Push) {
+        details.push(detail("records", access.count.to_string()));
+    }
+    if let Some(reader) = access.reader {
+        details.push(detail("reader", super::consent::name_of(roster, reader)));
+    }
+    let observer = match roster.gates.first() {
+        Some(gate) => party(roster, gate.id),
+        None => json!({ "display": "gate" }),
+    };
+    json!({ "resourceType": "AuditEvent",
+        "id": format!("{}-{}", access.place.act, access.place.part),
+        "type": { "system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest", "display": "RESTful Operation" },
+        "subtype": [{ "system": "http://hl7.org/fhir/restful-interaction", "code": interaction }],
+        "action": action,
+        "recorded": instant(access.at),
+        "outcome": "0",
+        "outcomeDesc": about,
+        "agent": [agent],
+        "source": { "observer": observer },
+        "entity": [{ "what": reference(patient), "detail": details }] })
+}
