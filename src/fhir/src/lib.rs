@@ -22,4 +22,6 @@ pub use plan::{IndexClause, Plan, SortField, plan};
 pub use query::{FieldRef, Filter, Op, QueryDoc, QueryError, Suite, TopK};
 pub use record::{RawRecord, Record, RecordError};
 pub use resolve::{Condition, Group, HasCondition, Resolved, Target, resolve};
-pub use source::{RejectReason, RejectedLine, Source, SourceError, SourceItem, total_bytes};
+pub use source::{
+    BulkError, BulkFile, BulkManifest, Input, RejectReason, RejectedLine, Source, SourceError, SourceItem, total_bytes,
+};

@@ -11,11 +11,17 @@ pub struct RawRecord {
     bytes: Vec<u8>,
     file: Arc<Path>,
     line: u64,
+    expected: Option<Arc<str>>,
 }
 
 impl RawRecord {
     pub(crate) fn new(bytes: Vec<u8>, file: Arc<Path>, line: u64) -> Self {
-        Self { bytes, file, line }
+        Self { bytes, file, line, expected: None }
+    }
+
+    /// The record is one only if it is of this type.
+    pub(crate) fn expecting(self, resource_type: Arc<str>) -> Self {
+        Self { expected: Some(resource_type), ..self }
     }
 
     /// File it was read from.
@@ -65,6 +71,14 @@ pub enum RecordError {
     /// No usable resource type.
     #[error("\"resourceType\" is missing or not a type name")]
     ResourceType,
+    /// Another type than its file's.
+    #[error("it is a {found}; the manifest says that every line of this file is a {expected}")]
+    OtherType {
+        /// In the record.
+        found: String,
+        /// In the manifest.
+        expected: String,
+    },
     /// No usable id.
     #[error("\"id\" is missing or not a FHIR id (1 to 64 letters, digits, '-', '.')")]
     Id,
@@ -125,7 +139,7 @@ pub(crate) fn legal_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
 }
 
-fn legal_type(name: &str) -> bool {
+pub(crate) fn legal_type(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_uppercase())
         && name.bytes().all(|b| b.is_ascii_alphanumeric())
@@ -134,7 +148,13 @@ fn legal_type(name: &str) -> bool {
 impl Record {
     /// Parses a record.
     pub fn parse(raw: RawRecord) -> Result<Self, RecordError> {
-        Self::from_bytes(raw.bytes)
+        let record = Self::from_bytes(raw.bytes)?;
+        match raw.expected {
+            Some(expected) if *expected != *record.resource_type => {
+                Err(RecordError::OtherType { found: record.resource_type, expected: expected.to_string() })
+            }
+            _ => Ok(record),
+        }
     }
 
     /// Parses a record from its bytes.

@@ -1,6 +1,7 @@
 //! Files and folders of records, as a stream of raw records. Whatever is not a record is said, never
 //! dropped.
 
+mod bulk;
 mod bundle;
 mod ndjson;
 mod table;
@@ -10,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+pub use bulk::{BulkError, BulkFile, BulkManifest};
 
 use crate::{Mapping, RawRecord};
 
@@ -125,6 +128,35 @@ impl SourceError {
     }
 }
 
+/// What to read records from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A file of a known kind, or a folder of them.
+    Path(PathBuf),
+    /// An NDJSON file whose lines are all of one type.
+    OfType {
+        /// File.
+        path: PathBuf,
+        /// Resource type.
+        resource_type: Arc<str>,
+    },
+}
+
+impl Input {
+    /// File or folder.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Path(path) | Self::OfType { path, .. } => path,
+        }
+    }
+}
+
+impl From<PathBuf> for Input {
+    fn from(path: PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
 type Items = Box<dyn Iterator<Item = SourceItem> + Send>;
 
 /// Records of a file or folder, in order: folders sorted by name, depth first.
@@ -157,6 +189,18 @@ fn kind(path: &Path) -> Option<Kind> {
 }
 
 impl Source {
+    /// Opens an input.
+    pub fn of(input: &Input, mapping: Option<&Mapping>) -> Result<Self, SourceError> {
+        let Input::OfType { path, resource_type } = input else { return Self::open(input.path(), mapping) };
+        let file = fs::File::open(path).map_err(|e| SourceError::io(path, e))?;
+        let expected = resource_type.clone();
+        let items = ndjson::Lines::new(file, path.as_path().into()).map(move |item| match item {
+            SourceItem::Record(raw) => SourceItem::Record(raw.expecting(expected.clone())),
+            other => other,
+        });
+        Ok(Self { items: Box::new(items) })
+    }
+
     /// Opens a file, or a folder with everything in it.
     pub fn open(path: &Path, mapping: Option<&Mapping>) -> Result<Self, SourceError> {
         let meta = fs::metadata(path).map_err(|e| SourceError::io(path, e))?;
