@@ -81,7 +81,7 @@ fn a_newer_version_replaces(store: &impl SealedStore) {
     push(store, batch(1, vec![record(1, 1, &[]), record(2, 2, &[])]));
     // Of three versions of origin 1 the last in the batch wins, whatever its id.
     let receipt = push(store, batch(2, vec![record(9, 1, &[]), record(8, 1, &[]), record(7, 1, &[term(1)])]));
-    assert_eq!((receipt.records, receipt.replaced), (3, 3));
+    assert_eq!((receipt.records, receipt.replaced, receipt.replacing), (3, 3, vec![2]));
     let s = store.snapshot().unwrap();
     assert_eq!(s.change(2).unwrap(), Some(Change { added: vec![record_id(7)], replaced: vec![record_id(1)] }));
     assert_eq!(s.ids(None, 9).unwrap(), [record_id(2), record_id(7)]);
@@ -91,8 +91,13 @@ fn a_newer_version_replaces(store: &impl SealedStore) {
     assert_eq!((t.records, t.sealed_bytes, t.providers), (2, 34, vec![(provider(1), 2)]));
     // Another department of the hospital may bring the next version.
     let ward = NewBatch { provider: provider(2), ..batch(3, vec![record(10, 1, &[]), record(11, 2, &[])]) };
-    assert_eq!(push(store, ward).replaced, 2);
-    assert_eq!(store.totals().unwrap().providers, [(provider(2), 2)]);
+    let receipt = push(store, ward.clone());
+    assert_eq!((receipt.replaced, &receipt.replacing[..]), (2, &[0, 1][..]));
+    assert_eq!(push(store, ward).replacing, [0, 1], "the same when the answer was lost");
+    let mixed =
+        push(store, NewBatch { provider: provider(2), ..batch(4, vec![record(12, 12, &[]), record(13, 2, &[])]) });
+    assert_eq!((mixed.replaced, &mixed.replacing[..]), (1, &[1][..]));
+    assert_eq!(store.totals().unwrap().providers, [(provider(2), 3)]);
 }
 
 fn hospitals_cannot_replace_each_other(store: &impl SealedStore) {

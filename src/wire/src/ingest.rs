@@ -109,6 +109,8 @@ pub struct BatchReceipt {
     pub records: u32,
     /// How many of them replaced an older version.
     pub replaced: u32,
+    /// Places in the batch, from 0 and ascending, of the records that replaced one of an earlier batch.
+    pub replacing: Vec<u32>,
     /// Whether it had been accepted before.
     pub duplicate: bool,
 }

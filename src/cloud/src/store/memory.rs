@@ -6,7 +6,7 @@ use std::{
 };
 
 use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term};
-use sealdex_wire::ingest::BatchReceipt;
+use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
 
 use super::{Change, NewBatch, Refused, RosterStore, SealedStore, Snapshot, StoreError, StoredRecord, Totals};
 
@@ -52,6 +52,10 @@ impl State {
         }
         let seq = self.changes.len() as u64 + 1;
         let mut change = Change::default();
+        let replaces = |r: &UploadRecord| self.origins.contains_key(&r.index.origin);
+        let live = |r: &UploadRecord| last.get(&r.index.origin) == Some(&r.id);
+        let places = batch.records.iter().zip(0..).filter(|(r, _)| live(r) && replaces(r));
+        let replacing = places.map(|(_, at)| at).collect();
         for r in &by_id {
             if let Some(old) = self.origins.insert(r.index.origin, r.id) {
                 self.records.remove(&old);
@@ -74,6 +78,7 @@ impl State {
             seq,
             records: batch.records.len() as u32,
             replaced: (batch.records.len() - by_id.len() + change.replaced.len()) as u32,
+            replacing,
             duplicate: false,
         };
         self.changes.push(change);

@@ -168,11 +168,19 @@ impl<'t> Tables<'t> {
             Ok(replaced) => replaced,
             Err(refused) => return Ok(Err(refused)),
         };
+        let mut replacing = Vec::with_capacity(replaced.len());
+        for (at, record) in batch.records.iter().enumerate().filter(|_| !replaced.is_empty()) {
+            let wins = winners.binary_search_by_key(&record.id, |w| w.id).is_ok();
+            if wins && self.origins.get(&record.index.origin.0).map_err(failed)?.is_some() {
+                replacing.push(at as u32);
+            }
+        }
         let receipt = BatchReceipt {
             batch: batch.batch,
             seq: self.add(LAST_SEQ, 1)?,
             records: batch.records.len() as u32,
             replaced: (batch.records.len() - winners.len() + replaced.len()) as u32,
+            replacing,
             duplicate: false,
         };
         self.remove(&replaced)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! record  provider(16) hospital(16) origin(16) seq(8) u16(len tag) tag terms
-//! batch   provider(16) body_sha256(32) seq(8) records(4) replaced(4)
+//! batch   provider(16) body_sha256(32) seq(8) records(4) replaced(4) replacing(4 each)
 //! change  u32(len added) added ids(16 each) replaced ids(16 each)
 //! ```
 
@@ -51,13 +51,14 @@ pub(crate) fn owners(row: &[u8]) -> Result<(PrincipalId, PrincipalId), StoreErro
     }
 }
 
-pub(crate) fn batch_row(batch: &NewBatch, receipt: &BatchReceipt) -> [u8; 64] {
-    let mut out = [0; 64];
-    out[..16].copy_from_slice(&batch.provider.0);
-    out[16..48].copy_from_slice(&batch.body_sha256);
-    out[48..56].copy_from_slice(&receipt.seq.to_be_bytes());
-    out[56..60].copy_from_slice(&receipt.records.to_be_bytes());
-    out[60..].copy_from_slice(&receipt.replaced.to_be_bytes());
+pub(crate) fn batch_row(batch: &NewBatch, receipt: &BatchReceipt) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + 4 * receipt.replacing.len());
+    out.extend_from_slice(&batch.provider.0);
+    out.extend_from_slice(&batch.body_sha256);
+    out.extend_from_slice(&receipt.seq.to_be_bytes());
+    out.extend_from_slice(&receipt.records.to_be_bytes());
+    out.extend_from_slice(&receipt.replaced.to_be_bytes());
+    receipt.replacing.iter().for_each(|at| out.extend_from_slice(&at.to_be_bytes()));
     out
 }
 
@@ -70,7 +71,10 @@ pub(crate) fn receipt_again(row: &[u8], batch: &NewBatch) -> Result<Option<Batch
         let seq = u64::from_be_bytes(take(&mut rest)?);
         let records = u32::from_be_bytes(take(&mut rest)?);
         let replaced = u32::from_be_bytes(take(&mut rest)?);
-        Some((same, BatchReceipt { batch: BatchId(batch.batch.0), seq, records, replaced, duplicate: true }))
+        let (places, []) = rest.as_chunks::<4>() else { return None };
+        let replacing = places.iter().map(|at| u32::from_be_bytes(*at)).collect();
+        let batch = BatchId(batch.batch.0);
+        Some((same, BatchReceipt { batch, seq, records, replaced, replacing, duplicate: true }))
     };
     let (same, receipt) = parse().ok_or(StoreError::Damaged("batches"))?;
     Ok(same.then_some(receipt))
