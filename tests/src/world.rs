@@ -232,7 +232,7 @@ impl World {
             cloud: trusted.cloud(&self.http, Some(&hospital.keys)).unwrap(),
             owners: OwnerMap::read(&hospital.dir.join("owners.ndjson")).unwrap(),
             journal: Journal::open(&hospital.dir.join("push.state/journal.redb"))?,
-            sources: vec![hospital.records.clone()],
+            sources: vec![hospital.records.clone().into()],
             mapping: None,
             settings: PushSettings { rejects: Some(hospital.dir.join("rejects.ndjson")), ..PushSettings::default() },
             progress: Arc::new(Progress::default()),

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sealdex_fhir::{Mapping, total_bytes};
+use sealdex_fhir::{BulkManifest, Input, Mapping, total_bytes};
 use sealdex_provider::{Journal, Manifest, OwnerMap, Progress, PushInput, PushReport, PushSettings, push};
 
 use crate::{failure::Failure, output::table, passphrase::KeyOptions, places::Member};
@@ -18,7 +18,11 @@ use crate::{failure::Failure, output::table, passphrase::KeyOptions, places::Mem
 const SOME_REJECTED: u8 = 3;
 
 #[derive(Args)]
-#[command(after_help = "Killed at any point, run it again: what the cloud has is skipped, nothing is doubled.
+#[command(after_help = "Examples:
+  sealdex push --provider providers/northgate records/
+  sealdex push --provider providers/northgate --validate Observation.ndjson
+  sealdex push --provider providers/northgate --manifest export/manifest.json
+Killed at any point, run it again: what the cloud has is skipped, nothing is doubled.
 Exit code 3: pushed, but some records were rejected; the rejects file says which and why.")]
 pub(crate) struct PushOptions {
     /// The provider's folder, with provider.toml.
@@ -36,6 +40,10 @@ pub(crate) struct PushOptions {
     /// Reject resources that do not have the structure of FHIR R4, with the path of what is wrong.
     #[arg(long)]
     validate: bool,
+    /// Manifest of Bulk Data files, as $import takes or $export gives it, with the files beside it. What is not
+    /// FHIR R4, or of another type than the manifest says, is rejected.
+    #[arg(long)]
+    manifest: Option<PathBuf>,
     /// Certificates to trust gate and cloud by, PEM.
     #[arg(long)]
     ca: Option<PathBuf>,
@@ -74,7 +82,7 @@ pub(crate) fn follow(bar: ProgressBar, progress: Arc<Progress>) -> tokio::task::
 pub(crate) async fn push_provider(
     member: &Member,
     manifest: &Manifest,
-    sources: Vec<PathBuf>,
+    sources: Vec<Input>,
     mapping: Option<Mapping>,
     settings: PushSettings,
     progress: Arc<Progress>,
@@ -103,7 +111,16 @@ pub(crate) async fn push_provider(
 pub(crate) async fn run(o: PushOptions) -> Result<ExitCode, Failure> {
     let manifest = Manifest::read(&o.provider)?;
     let member = Member::open(&manifest.key, &manifest.domain, &o.keys, o.ca.as_deref()).await?;
-    let sources = if o.paths.is_empty() { manifest.sources.clone() } else { o.paths.clone() };
+    let mut sources: Vec<Input> = o.paths.iter().cloned().map(Input::from).collect();
+    let mut passed_over = Vec::new();
+    if let Some(path) = &o.manifest {
+        let bulk = BulkManifest::read(path)?;
+        passed_over.clone_from(&bulk.passed_over);
+        sources.extend(bulk.inputs());
+    }
+    if sources.is_empty() {
+        sources.extend(manifest.sources.iter().cloned().map(Input::from));
+    }
     if sources.is_empty() {
         return Err(Failure::new(
             "nothing to push: name files or folders, or list them under \"sources\" in provider.toml",
@@ -114,17 +131,18 @@ pub(crate) async fn run(o: PushOptions) -> Result<ExitCode, Failure> {
         batch_records: o.batch as usize,
         rejects: Some(manifest.rejects.clone()),
         dry_run: o.dry_run,
-        validate: o.validate,
+        validate: o.validate || o.manifest.is_some(),
         ..PushSettings::default()
     };
-    let total = sources.iter().map(|p| total_bytes(p)).sum::<Result<u64, _>>()?;
+    let total = sources.iter().map(|p| total_bytes(p.path())).sum::<Result<u64, _>>()?;
     let progress = Arc::new(Progress::default());
     let bar = bar(total, &manifest.name);
     let following = follow(bar.clone(), progress.clone());
     let report = push_provider(&member, &manifest, sources, mapping, settings, progress).await;
     following.abort();
     bar.finish_and_clear();
-    let report = report?;
+    let mut report = report?;
+    report.passed_over.extend(passed_over);
     print(&report, &manifest.rejects, o.dry_run);
     Ok(if report.rejected > 0 { ExitCode::from(SOME_REJECTED) } else { ExitCode::SUCCESS })
 }

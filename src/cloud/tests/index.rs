@@ -287,7 +287,7 @@ fn ranges_side_by_side_are_exact() {
     let record_of = |i: u64| {
         let second = order_term(0xb0, i % 50);
         let mut terms = vec![order_term(0xa0, i * 7919 % 10_007), term(i % 40), term(1000 + i % 3)];
-        if i % 17 == 0 {
+        if i.is_multiple_of(17) {
             terms.push(second);
         }
         record(i, i, &terms)

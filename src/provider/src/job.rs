@@ -12,7 +12,7 @@ use std::{
 };
 
 use sealdex_crypto::PrincipalId;
-use sealdex_fhir::{Mapping, RawRecord, Source, SourceItem};
+use sealdex_fhir::{Input, Mapping, RawRecord, Source, SourceItem};
 use sealdex_member::{IndexKeys, MemberKeys, Trusted};
 use sealdex_net::{CallError, Peer};
 use sealdex_wire::{
@@ -149,8 +149,8 @@ pub struct PushInput<'a> {
     pub owners: OwnerMap,
     /// Journal of this provider.
     pub journal: Journal,
-    /// Files and folders.
-    pub sources: Vec<PathBuf>,
+    /// Files, folders, and files of a manifest.
+    pub sources: Vec<Input>,
     /// CSV mapping.
     pub mapping: Option<Mapping>,
     /// Bounds.
@@ -207,7 +207,7 @@ impl Job {
         Ok(Self { preparer, domain, gate, cloud, gate_id, journal, owners, rejects, progress, settings })
     }
 
-    async fn run(self: Arc<Self>, sources: Vec<PathBuf>, mapping: Option<Mapping>) -> Result<PushReport, PushError> {
+    async fn run(self: Arc<Self>, sources: Vec<Input>, mapping: Option<Mapping>) -> Result<PushReport, PushError> {
         let (raw_out, raw_in) = mpsc::channel::<Vec<RawRecord>>(1);
         let (ready_out, ready_in) = mpsc::channel::<Prepared>(1);
         let (bridged_out, bridged_in) = mpsc::channel::<Bridged>(1);
@@ -232,15 +232,15 @@ impl Job {
     /// Stage 1: reads raw records into chunks.
     fn read(
         &self,
-        sources: Vec<PathBuf>,
+        sources: Vec<Input>,
         mapping: Option<Mapping>,
         out: &mpsc::Sender<Vec<RawRecord>>,
     ) -> Result<PassedOver, PushError> {
         let mut passed_over = Vec::new();
         let (mut chunk, mut bytes) = (Vec::new(), 0);
-        for path in sources {
-            let source = Source::open(&path, mapping.as_ref())
-                .map_err(|e| PushError::Source { path: path.clone(), reason: e.to_string() })?;
+        for input in sources {
+            let source = Source::of(&input, mapping.as_ref())
+                .map_err(|e| PushError::Source { path: input.path().to_path_buf(), reason: e.to_string() })?;
             for item in source {
                 match item {
                     SourceItem::Record(raw) => {
@@ -328,7 +328,8 @@ impl Job {
             self.reject(reject)?;
         }
         let versions: Vec<Version> = parsed.iter().map(|p| p.version).collect();
-        let known = self.journal.known(&versions)?;
+        let known =
+            if self.settings.dry_run { self.journal.known(&versions)? } else { self.journal.begin(&versions)? };
         let last: HashMap<[u8; 16], usize> = versions.iter().enumerate().map(|(i, v)| (v.identity, i)).collect();
         let mut kept = Vec::with_capacity(parsed.len());
         for (i, p) in parsed.into_iter().enumerate() {

@@ -65,7 +65,9 @@ impl Journal {
             sealdex_dbfile::ensure(path).and_then(|()| Database::builder().set_cache_size(32 << 20).create(path));
         let db = made.map_err(|e| {
             fail(match e {
-                redb::DatabaseError::DatabaseAlreadyOpen => "another push of this provider is running".to_owned(),
+                redb::DatabaseError::DatabaseAlreadyOpen => {
+                    "another push, or a gateway, of this provider is running".to_owned()
+                }
                 other => other.to_string(),
             })
         })?;
@@ -96,6 +98,37 @@ impl Journal {
             })
         };
         versions.iter().map(state).collect()
+    }
+
+    /// Which of these versions the cloud has already; of the others, forgets the version it had. From here on
+    /// the cloud may have either, whatever happens to this process, so neither may count as known. Durable
+    /// on return.
+    pub fn begin(&self, versions: &[Version]) -> Result<Vec<bool>, JournalError> {
+        let known = self.known(versions)?;
+        let new: Vec<&Version> = versions.iter().zip(&known).filter(|(_, known)| !**known).map(|(v, _)| v).collect();
+        if !self.has_any(&new)? {
+            return Ok(known);
+        }
+        let write = self.db.begin_write().map_err(|e| self.fail(e))?;
+        {
+            let mut table = write.open_table(PUSHED).map_err(|e| self.fail(e))?;
+            for v in new {
+                table.remove(v.identity).map_err(|e| self.fail(e))?;
+            }
+        }
+        write.commit().map_err(|e| self.fail(e))?;
+        Ok(known)
+    }
+
+    fn has_any(&self, versions: &[&Version]) -> Result<bool, JournalError> {
+        let read = self.db.begin_read().map_err(|e| self.fail(e))?;
+        let table = read.open_table(PUSHED).map_err(|e| self.fail(e))?;
+        for v in versions {
+            if table.get(v.identity).map_err(|e| self.fail(e))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Notes versions the cloud has acknowledged. Durable on return.
@@ -147,5 +180,22 @@ mod tests {
         j.record(&[a, b]).unwrap();
         assert_eq!(j.known(&[a, b]).unwrap(), [false, true]);
         assert_eq!(j.len().unwrap(), 1);
+    }
+
+    #[test]
+    fn while_a_version_is_under_way_neither_it_nor_the_older_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("j.redb");
+        let (a, b, c) = (Version::of("A/1", b"one"), Version::of("A/1", b"two"), Version::of("A/2", b"x"));
+        {
+            let j = Journal::open(&path).unwrap();
+            j.record(&[a, c]).unwrap();
+            assert_eq!(j.begin(&[b, c]).unwrap(), [false, true]);
+        }
+        // Killed here: the cloud may have either.
+        let j = Journal::open(&path).unwrap();
+        assert_eq!(j.known(&[a, b, c]).unwrap(), [false, false, true]);
+        j.record(&[b]).unwrap();
+        assert_eq!(j.begin(&[b]).unwrap(), [true]);
     }
 }

@@ -95,12 +95,17 @@ impl Writer {
         let parsed: Vec<Parsed> = (1..).zip(records).map(|(line, record)| parsed(record, line)).collect();
         let versions: Vec<Version> = parsed.iter().map(|p| p.version).collect();
         let job = self.job.clone();
-        let states = blocking(move || job.journal.states(&versions)).await?.map_err(PushError::from)?;
+        let states = blocking(move || {
+            let states = job.journal.states(&versions)?;
+            job.journal.begin(&versions)?;
+            Ok::<_, PushError>(states)
+        });
+        let states = states.await??;
         let mut written: Vec<Written> = states
             .iter()
             .map(|s| match s {
                 State::Known => Written::Unchanged,
-                other => Written::Stored { replaced: *other == State::Changed },
+                _ => Written::Stored { replaced: false },
             })
             .collect();
         let mut twice = HashSet::new();
@@ -113,7 +118,12 @@ impl Writer {
                 todo.push(p);
             }
         }
-        for reject in self.push(todo).await? {
+        let lines: HashMap<[u8; 16], u64> = todo.iter().map(|p| (p.version.identity, p.line)).collect();
+        let (replaced, rejects) = self.push(todo).await?;
+        for line in replaced.iter().filter_map(|identity| lines.get(identity)) {
+            set(&mut written, *line, Written::Stored { replaced: true });
+        }
+        for reject in rejects {
             let line = reject.line;
             set(&mut written, line, Written::Rejected(reject));
         }
@@ -123,11 +133,12 @@ impl Writer {
         Ok(written)
     }
 
-    /// Pushes what can be pushed; what cannot comes back. An owner may have admitted this hospital since
+    /// Pushes what can be pushed; identities that replaced an older version, and what cannot be pushed. An owner may have admitted this hospital since
     /// its profile was fetched, so rejects are tried once more with what the gate has now.
-    async fn push(&self, todo: Vec<Parsed>) -> Result<Vec<Reject>, PushError> {
+    async fn push(&self, todo: Vec<Parsed>) -> Result<(Vec<[u8; 16]>, Vec<Reject>), PushError> {
+        let mut replaced = Vec::new();
         if todo.is_empty() {
-            return Ok(Vec::new());
+            return Ok((replaced, Vec::new()));
         }
         let again: HashMap<u64, Record> = todo.iter().map(|p| (p.line, p.record.clone())).collect();
         let (prepared, mut rejects) = self.job.prepare(todo).await?;
@@ -144,10 +155,12 @@ impl Writer {
             let (bridged, late) = self.job.bridge(batch).await?;
             rejects.extend(late);
             if let Some(bridged) = bridged {
-                self.job.upload(bridged).await?;
+                let identities: Vec<[u8; 16]> = bridged.versions.iter().map(|v| v.identity).collect();
+                let places = self.job.upload(bridged).await?.replacing;
+                replaced.extend(places.iter().filter_map(|at| identities.get(*at as usize)));
             }
         }
-        Ok(rejects)
+        Ok((replaced, rejects))
     }
 }
 

@@ -271,9 +271,15 @@ impl World {
         let bar = bars.add(bar(total_bytes(&h.records)?, &h.name));
         let following = follow(bar.clone(), progress.clone());
         let settings = PushSettings { rejects: Some(manifest.rejects.clone()), ..PushSettings::default() };
-        let report =
-            push_provider(&h.member, &manifest, vec![h.records.clone()], self.mapping.clone(), settings, progress)
-                .await;
+        let report = push_provider(
+            &h.member,
+            &manifest,
+            vec![h.records.clone().into()],
+            self.mapping.clone(),
+            settings,
+            progress,
+        )
+        .await;
         following.abort();
         bar.finish_and_clear();
         report
