@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use sealdex_client::{GrantRequest, Owner, OwnerEntry, Patient, WALLET_KIND, Wallet, owner};
-use sealdex_fhir::{Mapping, Record, Source, SourceItem};
+use sealdex_fhir::{Input, Mapping, Record, Source, SourceItem};
 use sealdex_member::{
     DomainPack, MemberKeys, Trusted,
     keys::{read_secrets, replace_secrets},
@@ -18,7 +18,7 @@ use sealdex_provider::{Manifest, OwnerMap};
 use sealdex_schema::Owner as RecordOwner;
 use sealdex_wire::{consent::AccessKind, roster::PublicKeys};
 
-use crate::{failure::Failure, output::table, passphrase::KeyOptions, places::Member};
+use crate::{failure::Failure, output::table, passphrase::KeyOptions, places::Member, push::inputs};
 
 #[derive(Subcommand)]
 pub(crate) enum OwnersCommand {
@@ -37,6 +37,9 @@ pub(crate) enum OwnersCommand {
         /// Certificates to trust gate and cloud by, PEM.
         #[arg(long)]
         ca: Option<PathBuf>,
+        /// Manifest of Bulk Data files, with the files beside it.
+        #[arg(long)]
+        manifest: Option<PathBuf>,
         /// Files and folders; else the manifest's sources.
         paths: Vec<PathBuf>,
         #[command(flatten)]
@@ -165,14 +168,14 @@ pub(crate) fn save_wallet(path: &Path, wallet: &Wallet, keys: &KeyOptions) -> Re
 
 /// Patients named in sources, as the schema sees ownership.
 pub(crate) fn patients_in(
-    paths: &[PathBuf],
+    inputs: &[Input],
     mapping: Option<&Mapping>,
     trusted: &Trusted,
 ) -> Result<BTreeSet<String>, Failure> {
     use rayon::prelude::*;
     let mut patients = BTreeSet::new();
-    for path in paths {
-        let mut source = Source::open(path, mapping)?.filter_map(|item| match item {
+    for input in inputs {
+        let mut source = Source::of(input, mapping)?.filter_map(|item| match item {
             SourceItem::Record(raw) => Some(raw),
             _ => None, // push reports what is no record
         });
@@ -231,15 +234,15 @@ pub(crate) async fn enrol_patients(
 
 pub(crate) async fn run(command: OwnersCommand) -> Result<(), Failure> {
     match command {
-        OwnersCommand::Enrol { provider, wallet, mapping, ca, paths, keys } => {
+        OwnersCommand::Enrol { provider, wallet, mapping, ca, manifest: bulk, paths, keys } => {
             let manifest = Manifest::read(&provider)?;
             let member = Member::open(&manifest.key, &manifest.domain, &keys, ca.as_deref()).await?;
-            let paths = if paths.is_empty() { manifest.sources.clone() } else { paths };
-            if paths.is_empty() {
+            let (inputs, _) = inputs(paths, bulk.as_deref(), &manifest)?;
+            if inputs.is_empty() {
                 return Err(Failure::new("no sources: name files or folders, or list them in provider.toml"));
             }
             let mapping = mapping.or(manifest.mapping.clone()).map(|m| Mapping::read(&m)).transpose()?;
-            let patients = patients_in(&paths, mapping.as_ref(), &member.trusted)?;
+            let patients = patients_in(&inputs, mapping.as_ref(), &member.trusted)?;
             let secrets = &member.keys.secrets;
             let mut held = if wallet.exists() {
                 open_wallet(&wallet, &keys)?

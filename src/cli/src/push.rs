@@ -53,6 +53,29 @@ pub(crate) struct PushOptions {
     keys: KeyOptions,
 }
 
+/// Files that are not read, with the reason.
+type PassedOver = Vec<(PathBuf, String)>;
+
+/// Paths given, files of a Bulk Data manifest, or else the provider's own sources; and what the manifest lists that is
+/// not read, with the reason.
+pub(crate) fn inputs(
+    paths: Vec<PathBuf>,
+    bulk: Option<&Path>,
+    manifest: &Manifest,
+) -> Result<(Vec<Input>, PassedOver), Failure> {
+    let mut inputs: Vec<Input> = paths.into_iter().map(Input::from).collect();
+    let mut passed_over = Vec::new();
+    if let Some(path) = bulk {
+        let bulk = BulkManifest::read(path)?;
+        passed_over.clone_from(&bulk.passed_over);
+        inputs.extend(bulk.inputs());
+    }
+    if inputs.is_empty() {
+        inputs.extend(manifest.sources.iter().cloned().map(Input::from));
+    }
+    Ok((inputs, passed_over))
+}
+
 /// A bar over bytes read, fed from the job's counters.
 pub(crate) fn bar(total: u64, name: &str) -> ProgressBar {
     let bar = ProgressBar::new(total);
@@ -111,16 +134,7 @@ pub(crate) async fn push_provider(
 pub(crate) async fn run(o: PushOptions) -> Result<ExitCode, Failure> {
     let manifest = Manifest::read(&o.provider)?;
     let member = Member::open(&manifest.key, &manifest.domain, &o.keys, o.ca.as_deref()).await?;
-    let mut sources: Vec<Input> = o.paths.iter().cloned().map(Input::from).collect();
-    let mut passed_over = Vec::new();
-    if let Some(path) = &o.manifest {
-        let bulk = BulkManifest::read(path)?;
-        passed_over.clone_from(&bulk.passed_over);
-        sources.extend(bulk.inputs());
-    }
-    if sources.is_empty() {
-        sources.extend(manifest.sources.iter().cloned().map(Input::from));
-    }
+    let (sources, passed_over) = inputs(o.paths.clone(), o.manifest.as_deref(), &manifest)?;
     if sources.is_empty() {
         return Err(Failure::new(
             "nothing to push: name files or folders, or list them under \"sources\" in provider.toml",
@@ -163,6 +177,12 @@ fn print(report: &PushReport, rejects: &Path, dry_run: bool) {
     println!("{t}");
     if dry_run {
         println!("Dry run: nothing was sent.");
+    }
+    if report.without_patient > 0 {
+        println!(
+            "{} of them name no patient, so this provider owns them and grants them: `sealdex grant --provider …`.",
+            report.without_patient
+        );
     }
     for (file, reason) in &report.passed_over {
         println!("passed over: {}: {reason}", file.display());

@@ -105,7 +105,10 @@ async fn mistakes_are_told_and_harm_nothing() {
         &["no provider is named \"nowhere\"", &h_name(&world)],
     );
     ask(r#"{"resource":"Observation","filters":[{"field":"text","op":"eq","value":"x"}]}"#, &["use word"]);
-    ask("Observation?code=1", &["JSON"]);
+    ask("Observation?nonsense=1", &["search parameter \"nonsense\"", "component-code-value-quantity"]);
+    ask("Observation?date=yesterday", &["search parameter \"date\"", "yesterday"]);
+    ask("Observation?code:in=x", &["terminology server"]);
+    ask("Observations", &["did you mean \"Observation\"?"]);
 
     // Keys that are missing, locked, of another kind; a pack that was changed.
     std::fs::rename(user.join("member.key"), user.join("away")).unwrap();

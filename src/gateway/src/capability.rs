@@ -106,8 +106,9 @@ impl Gateway {
         if portal && writes {
             codes.push("delete");
         }
+        let served = parameters(kind).filter(|p| p.kind != ParamKind::Special);
         let own: Vec<Json> =
-            parameters(kind).map(|p| json!({ "name": p.name, "definition": p.url(), "type": p.kind.code() })).collect();
+            served.map(|p| json!({ "name": p.name, "definition": p.url(), "type": p.kind.code() })).collect();
         let mut out = Map::new();
         out.insert("type".into(), kind.into());
         out.insert("profile".into(), format!("http://hl7.org/fhir/StructureDefinition/{kind}").into());

@@ -25,6 +25,8 @@ pub(crate) struct Prepared {
     pub(crate) batch: BatchId,
     pub(crate) capsules: Vec<BridgeCapsule>,
     pub(crate) records: Vec<PreparedRecord>,
+    /// Records of it that name no patient and are the provider's own, directories aside.
+    pub(crate) without_patient: u64,
     /// What it was made of, to make it anew when an owner's epoch has moved on.
     pub(crate) parsed: Vec<Parsed>,
 }
@@ -43,6 +45,7 @@ pub(crate) struct PreparedRecord {
 pub(crate) struct Bridged {
     pub(crate) body: Bytes,
     pub(crate) versions: Vec<Version>,
+    pub(crate) without_patient: u64,
 }
 
 impl Prepared {
@@ -70,6 +73,6 @@ impl Prepared {
             gate_signature: answer.signature,
             records: records.map(|(r, index)| UploadRecord { id: r.id, index, sealed: r.sealed }).collect(),
         };
-        Some(Bridged { body: codec::to_cbor(&upload).into(), versions })
+        Some(Bridged { body: codec::to_cbor(&upload).into(), versions, without_patient: self.without_patient })
     }
 }

@@ -70,6 +70,8 @@ pub struct PushReport {
     pub pushed: u64,
     /// Of these, records that replaced an older version.
     pub replaced: u64,
+    /// Of those pushed, records that name no patient, so that the provider owns them; directories aside.
+    pub without_patient: u64,
     /// Records the cloud had already.
     pub skipped: u64,
     /// Records or lines refused.
@@ -395,6 +397,7 @@ impl Job {
         while let Some(bridged) = batches.recv().await {
             report.bytes_sent += bridged.body.len() as u64;
             let count = bridged.versions.len() as u64;
+            report.without_patient += bridged.without_patient;
             let receipt = self.upload(bridged).await?;
             report.pushed += count;
             report.replaced += u64::from(receipt.replaced);
@@ -407,7 +410,7 @@ impl Job {
     /// Stores a batch at the cloud, durably, and notes it.
     pub(crate) async fn upload(
         self: &Arc<Self>,
-        Bridged { body, versions }: Bridged,
+        Bridged { body, versions, .. }: Bridged,
     ) -> Result<BatchReceipt, PushError> {
         let receipt: BatchReceipt = self.cloud.post_cbor_bytes("/v1/batches", body).await?;
         let job = self.clone();

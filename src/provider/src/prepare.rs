@@ -96,6 +96,10 @@ impl Preparer {
         }
     }
 
+    fn is_directory(&self, section: &str) -> bool {
+        self.schema.directory_sections().any(|s| s.name == section)
+    }
+
     fn schema_owner(&self, record: &Record) -> Result<RecordOwner, String> {
         self.schema.owner(&record.resource_type, &record.id, &record.json).map_err(|e| e.to_string())
     }
@@ -126,6 +130,8 @@ impl Preparer {
                 }
             }
         }
+        let own = |slot: &usize| slots[*slot].owner == self.path[0] && !self.is_directory(&slots[*slot].section);
+        let without_patient = kept.iter().filter(|(slot, ..)| own(slot)).count() as u64;
         let sealing: Vec<(BridgeCapsule, CapsuleKey)> = slots.par_iter().map(|s| self.encapsulate(s)).collect();
         let sealed: Vec<_> =
             kept.into_par_iter().map(|(slot, c, p)| (self.seal(slot, &c, &p, &sealing[slot]), p)).collect();
@@ -140,7 +146,10 @@ impl Preparer {
                 Err(reason) => rejects.push(Reject { reason, ..p.reject() }),
             }
         }
-        (Prepared { batch: BatchId(uuid::Uuid::now_v7().into_bytes()), capsules, records, parsed }, rejects)
+        (
+            Prepared { batch: BatchId(uuid::Uuid::now_v7().into_bytes()), capsules, records, without_patient, parsed },
+            rejects,
+        )
     }
 
     fn check<'s>(&'s self, p: &Parsed, owners: &Owners) -> Result<Checked<'s>, String> {

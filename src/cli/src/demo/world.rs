@@ -160,7 +160,7 @@ impl World {
         let started = Instant::now();
         let mut published = 0;
         for h in &self.hospitals {
-            let patients = patients_in(std::slice::from_ref(&h.records), self.mapping.as_ref(), &h.member.trusted)?;
+            let patients = patients_in(&[h.records.clone().into()], self.mapping.as_ref(), &h.member.trusted)?;
             published += enrol_patients(&mut self.wallet, &patients, &h.member, &h.dir.join("owners.ndjson")).await?;
         }
         save_wallet(&self.home.join("patients.key"), &self.wallet, &KeyOptions::plain())?;

@@ -1,0 +1,126 @@
+//! Ways in: a Bulk Data manifest, a folder of single resources; and a provider's own grants.
+#![allow(clippy::unwrap_used)] // a test stops where it cannot go on
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use sealdex_tests::{World, servers::Place};
+
+const EXE: &str = env!("CARGO_BIN_EXE_sealdex");
+
+fn sealdex(arguments: &[&str]) -> Output {
+    Command::new(EXE).args(arguments).env("SEALDEX_PASSPHRASE", "a phrase").output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn done(arguments: &[&str]) -> String {
+    let output = sealdex(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    stdout(&output)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The reader's folder, as `domain enrol` would have written it.
+fn reader_dir(world: &World) -> std::path::PathBuf {
+    let dir = world.home.join("users/reader");
+    let secrets = &world.readers["reader"].secrets;
+    sealdex_member::keys::write_secrets(&dir.join("member.key"), sealdex_member::MEMBER_KIND, secrets, None).unwrap();
+    std::fs::write(dir.join("domain.json"), serde_json::to_vec(&world.pack).unwrap()).unwrap();
+    dir
+}
+
+/// Lines of an answer, sorted.
+fn answer(user: &str, kind: &str) -> Vec<String> {
+    let question = format!(r#"{{"resource":"{kind}"}}"#);
+    let came = done(&["query", "--member", user, "--format", "ndjson", &question]);
+    let mut lines: Vec<String> = came.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_folders_of_resources_and_a_providers_grants() {
+    let home = tempfile::tempdir().unwrap();
+    let world = World::generated(home.path(), 2, 1, &["reader"], Place::Process).await;
+    let user = reader_dir(&world);
+    let (user, provider) = (text(&user), text(&world.hospitals[0].dir).to_owned());
+    let wallet = home.path().join("patients.key");
+    let pack = Path::new(user).join("domain.json");
+
+    let bulk = home.path().join("bulk");
+    std::fs::create_dir(&bulk).unwrap();
+    let patient = r#"{"resourceType":"Patient","id":"b1","birthDate":"1970-01-01"}"#;
+    let group = r#"{"resourceType":"Observation","id":"herd","status":"final","code":{"text":"c"},"subject":{"reference":"Group/herd"}}"#;
+    let weight = r#"{"resourceType":"Observation","id":"w","status":"final","code":{"text":"c"},"subject":{"reference":"Patient/b1"},"valueQuantity":{"value":7.10E+1}}"#;
+    std::fs::write(bulk.join("p.ndjson"), format!("{patient}\n")).unwrap();
+    std::fs::write(bulk.join("o.ndjson"), format!("{weight}\n{patient}\n{group}\n")).unwrap();
+    let manifest = bulk.join("import.json");
+    let manifest_of = |files: &str| {
+        std::fs::write(&manifest, format!(r#"{{"inputFormat":"application/fhir+ndjson","input":[{files}]}}"#)).unwrap();
+    };
+    let m = text(&manifest);
+    let both = r#"{"type":"Patient","url":"p.ndjson"},{"type":"Observation","url":"./o.ndjson"}"#;
+
+    // What leads out of the folder is refused before anything is read.
+    manifest_of(&format!(r#"{both},{{"type":"Patient","url":"../patients.key"}}"#));
+    std::fs::write(&wallet, "x").unwrap();
+    let refused = sealdex(&["push", "--provider", &provider, "--manifest", m]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("input[2]") && said.contains("outside"), "{said}");
+    std::fs::remove_file(&wallet).unwrap();
+
+    manifest_of(both);
+    done(&["owners", "enrol", "--provider", &provider, "--wallet", text(&wallet), "--manifest", m]);
+    let pushed = sealdex(&["push", "--provider", &provider, "--manifest", m]);
+    assert_eq!(pushed.status.code(), Some(3), "{}", String::from_utf8_lossy(&pushed.stderr));
+    assert!(stdout(&pushed).contains("1 of them name no patient"), "{}", stdout(&pushed));
+    let rejects = std::fs::read_to_string(Path::new(&provider).join("rejects.ndjson")).unwrap();
+    assert_eq!(rejects.lines().count(), 1, "{rejects}");
+    let other = ["o.ndjson", "\"line\":2", "it is a Patient", "is a Observation"];
+    assert!(other.iter().all(|part| rejects.contains(part)), "{rejects}");
+    std::fs::write(bulk.join("o.ndjson"), format!("{weight}\n{group}\n")).unwrap();
+    done(&["push", "--provider", &provider, "--manifest", m]);
+
+    // The patient's grant opens what is about the patient, the provider's what is about none.
+    let to = ["--to", "reader", "--purpose", "any"];
+    let w = ["--wallet", text(&wallet), "--domain", text(&pack)];
+    done(&[&["grant"], &w[..], &["--all-owners", "--all-sections"], &to].concat());
+    assert_eq!((answer(user, "Patient"), answer(user, "Observation")), (vec![patient.into()], vec![weight.into()]));
+    done(&[&["grant", "--provider", &provider, "--section", "observations"], &to[..]].concat());
+    assert_eq!(answer(user, "Observation"), [group, weight].map(str::to_owned));
+    done(&["revoke", "--provider", &provider, "--all-sections", "--from", "reader"]);
+    assert_eq!(answer(user, "Observation"), [weight.to_owned()]);
+    let unknown = sealdex(&[&["grant", "--provider", &provider, "--section", "demographics"], &to[..]].concat());
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no section \"demographics\""));
+    assert!(!sealdex(&[&["grant", "--section", "observations"], &to[..]].concat()).status.success(), "whose?");
+
+    // A folder of single resources, printed at length; one is not R4 and is refused when asked to be.
+    let folder = home.path().join("resources");
+    std::fs::create_dir(&folder).unwrap();
+    let wrong = r#"{"resourceType":"Procedure","id":"x","subject":{"reference":"Patient/b1"},"status":"done"}"#;
+    for (name, json) in [("Observation-w.json", weight.replace("7.10E+1", "72.0")), ("Procedure-x.json", wrong.into())]
+    {
+        std::fs::write(folder.join(name), json.replace(',', " ,\n  ").replace('{', "{\n ")).unwrap();
+    }
+    let pushed = sealdex(&["push", "--provider", &provider, "--validate", text(&folder)]);
+    assert_eq!(pushed.status.code(), Some(3));
+    assert!(stdout(&pushed).contains("Procedure.status: \"done\" is none of the codes"), "{}", stdout(&pushed));
+    assert_eq!(answer(user, "Observation"), [weight.replace("7.10E+1", "72.0")], "replaced, the old one gone");
+
+    // Who read, granted and pushed, by the gate's word.
+    let log = done(&[&["access-log", "--owner", "Patient/b1", "--format", "json"], &w[..]].concat());
+    for (kind, times) in [("search", 5), ("push", 3), ("grant", 12)] {
+        let found = log.lines().filter(|l| l.contains(&format!("\"kind\":\"{kind}\""))).count();
+        assert_eq!(found, times, "{kind}: {log}");
+    }
+    let fhir = done(&[&["grants", "--owner", "Patient/b1", "--format", "fhir"], &w[..]].concat());
+    assert!(fhir.lines().count() == 1 && fhir.contains("\"resourceType\":\"Consent\""), "{fhir}");
+}
