@@ -37,7 +37,7 @@ fn bundles_resolve_their_own_references() {
     let bundle = r#"{"resourceType":"Bundle","type":"transaction","entry":[
         {"fullUrl":"urn:uuid:p-1","resource":{"resourceType":"Patient","id":"p-1"}},
         {"fullUrl":"urn:uuid:o-1","resource":{"resourceType":"Observation","subject":{"reference":"urn:uuid:p-1"},
-            "valueQuantity":{"value":7.00},"note":[{"text":"urn:uuid:p-1"}],"hasMember":[{"reference":"urn:uuid:elsewhere"}]}},
+            "valueQuantity":{"value" : 7.00,"low":1.0E-22},"note":[{"text":"urn:uuid:p-1"}],"hasMember":[{"reference":"urn:uuid:elsewhere"}]}},
         {"fullUrl":"urn:uuid:x y","resource":{"resourceType":"Basic"}},
         {"request":{}}]}"#;
     fs::write(&path, bundle).unwrap();
@@ -47,7 +47,9 @@ fn bundles_resolve_their_own_references() {
     assert_eq!((records[1].id.as_str(), o["subject"]["reference"].as_str()), ("o-1", Some("Patient/p-1")));
     assert_eq!(o["note"][0]["text"], "urn:uuid:p-1", "only references are rewritten");
     assert_eq!(o["hasMember"][0]["reference"], "urn:uuid:elsewhere");
-    assert!(String::from_utf8_lossy(&records[1].bytes).contains("7.00"), "numbers keep their text");
+    let text = String::from_utf8_lossy(&records[1].bytes);
+    assert!(text.contains("{\"value\":7.00,\"low\":1.0E-22}"), "numbers keep their text: {text}");
+    assert!(text.ends_with(",\"id\":\"o-1\"}"), "{text}");
     assert_eq!(rejected.iter().map(|r| r.0).collect::<Vec<_>>(), [3, 4]);
 
     fs::write(&path, "{\"resourceType\":\n\"Bundle\",,}").unwrap();

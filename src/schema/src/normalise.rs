@@ -172,8 +172,11 @@ fn clamp(at: Instant, before: u64) -> u64 {
 }
 
 /// `Type/id` of a reference: without server, version or fragment. `None` for one that names no
-/// resource (a contained `#x`, a `urn:`).
+/// resource (a contained `#x`, a `urn:`, a search).
 pub fn local_reference(reference: &str) -> Option<String> {
+    if reference.contains('?') {
+        return None;
+    }
     let plain = reference.split("/_history/").next().unwrap_or_default();
     let mut parts = plain.rsplit('/');
     let (id, kind) = (parts.next()?, parts.next()?);
@@ -245,6 +248,7 @@ mod tests {
         assert_eq!(local_reference("https://h.example/fhir/Patient/p1/_history/3").as_deref(), Some("Patient/p1"));
         assert_eq!(local_reference("#contained"), None);
         assert_eq!(local_reference("urn:uuid:1"), None);
+        assert_eq!(local_reference("Patient?identifier=http://h/Group/1"), None);
     }
 
     #[test]

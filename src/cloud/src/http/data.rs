@@ -148,7 +148,12 @@ pub(super) async fn records(State(api): State<Api>, body: Body) -> Result<Respon
         let fetch: FetchTicket = codec::from_cbor(&body).map_err(Refusal::malformed)?;
         api.tickets.check(&fetch, &members, now_ms())?;
         let ids: Vec<_> = packed_ids(&fetch.ids).collect();
-        let snapshot = api.store.snapshot().map_err(Refusal::internal)?;
+        // What was found is read where it was found: a record that was replaced a moment ago would be gone from
+        // the store, and its next version not be searchable yet.
+        let snapshot = match api.index.snapshot() {
+            Some(searched) => searched,
+            None => api.store.snapshot().map_err(Refusal::internal)?,
+        };
         let sealed = snapshot.sealed(&ids, FETCH_BYTES).map_err(|e| match e {
             StoreError::TooLarge(_) => Refusal::new(ProblemType::TooLarge, e.to_string()),
             other => Refusal::internal(other),

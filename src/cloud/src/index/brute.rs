@@ -54,6 +54,10 @@ impl MergedIndex for BruteForce {
         Ok(found)
     }
 
+    fn snapshot(&self) -> Option<Arc<dyn Snapshot>> {
+        self.state()
+    }
+
     fn bytes(&self) -> u64 {
         0
     }

@@ -80,6 +80,10 @@ pub trait MergedIndex: Send + Sync + 'static {
     /// Live matches in the asked order, at most `limit`: exact for the state at [`MergedIndex::indexed`].
     fn find(&self, search: &IndexSearch) -> Result<Vec<Found>, IndexError>;
 
+    /// The store as it is searched: whatever a search finds is there, also what has been replaced since.
+    /// `None` before the first [`MergedIndex::catch_up`].
+    fn snapshot(&self) -> Option<Arc<dyn Snapshot>>;
+
     /// Bytes on disk.
     fn bytes(&self) -> u64;
 }

@@ -176,6 +176,10 @@ impl MergedIndex for TantivyIndex {
         }
     }
 
+    fn snapshot(&self) -> Option<Arc<dyn Snapshot>> {
+        self.state().map(|s| s.snapshot)
+    }
+
     fn bytes(&self) -> u64 {
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return 0 };
         entries.filter_map(|e| e.ok()?.metadata().ok()).map(|m| m.len()).sum()

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs::File, io::Read as _, path::Path, sync::Arc};
 
 use serde_json::Value as Json;
 
-use super::{Items, RejectReason, RejectedLine, SourceItem};
+use super::{Items, RejectReason, RejectedLine, SourceItem, text};
 use crate::{RawRecord, record::legal_id};
 
 /// Largest file, bytes: a Bundle is read whole, because its entries refer to each other.
@@ -22,16 +22,19 @@ pub(super) fn items(file: File, path: Arc<Path>) -> Items {
         Ok(n) if n as u64 > MAX_FILE => return rejected(0, RejectReason::FileTooLarge(MAX_FILE)),
         Ok(_) => {}
     }
-    let json: Json = match serde_json::from_slice(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes)) {
+    if bytes.starts_with(b"\xEF\xBB\xBF") {
+        bytes.drain(..3);
+    }
+    let json: Json = match serde_json::from_slice(&bytes) {
         Ok(json) => json,
         Err(e) => {
             return rejected(e.line() as u64, RejectReason::Json(format!("line {}, column {}", e.line(), e.column())));
         }
     };
     match json.get("resourceType").and_then(Json::as_str) {
-        Some("Bundle") => entries(json, path),
+        Some("Bundle") => entries(&json, bytes, path),
         Some(_) => {
-            let bytes = compact(&json);
+            let bytes = text::compact(&bytes, &HashMap::new());
             Box::new(std::iter::once(SourceItem::Record(RawRecord::new(bytes, path, 1))))
         }
         None => {
@@ -41,13 +44,14 @@ pub(super) fn items(file: File, path: Arc<Path>) -> Items {
     }
 }
 
-fn compact(json: &Json) -> Vec<u8> {
-    json.to_string().into_bytes()
+fn uuid(entry: &Json) -> Option<&str> {
+    entry.get("fullUrl").and_then(Json::as_str).and_then(|u| u.strip_prefix("urn:uuid:"))
 }
 
-fn entries(mut bundle: Json, path: Arc<Path>) -> Items {
+/// The Bundle's entries, each cut out of its text.
+fn entries(bundle: &Json, bytes: Vec<u8>, path: Arc<Path>) -> Items {
     let whole = |item| Box::new(std::iter::once(item)) as Items;
-    let list = match bundle.get_mut("entry").map(Json::take) {
+    let list = match bundle.get("entry") {
         Some(Json::Array(list)) if !list.is_empty() => list,
         None | Some(Json::Array(_)) => {
             let reason = "it is a Bundle without entries".to_owned();
@@ -59,49 +63,39 @@ fn entries(mut bundle: Json, path: Arc<Path>) -> Items {
         }
     };
     let mut names = HashMap::new();
-    let uuid =
-        |e: &Json| e.get("fullUrl").and_then(Json::as_str).and_then(|u| u.strip_prefix("urn:uuid:")).map(str::to_owned);
-    for entry in &list {
+    for entry in list {
         let resource = &entry["resource"];
-        let id = resource["id"].as_str().map(str::to_owned).or_else(|| uuid(entry));
+        let id = resource["id"].as_str().or_else(|| uuid(entry));
         if let (Some(kind), Some(id), Some(url)) = (resource["resourceType"].as_str(), id, entry["fullUrl"].as_str()) {
             names.insert(url.to_owned(), format!("{kind}/{id}"));
         }
     }
-    Box::new(list.into_iter().zip(1..).map(move |(mut entry, number)| {
-        let fail = |reason| SourceItem::Rejected(RejectedLine { file: path.to_path_buf(), line: number, reason });
-        let own_id = uuid(&entry);
-        let mut resource = entry.get_mut("resource").map(Json::take).unwrap_or_default();
-        let Some(object) = resource.as_object_mut() else {
-            return fail(RejectReason::Entry("the entry has no resource"));
-        };
-        if !object.contains_key("id") {
-            match own_id.filter(|id| legal_id(id)) {
-                Some(id) => object.insert("id".into(), id.into()),
-                None => return fail(RejectReason::Entry("the entry's resource has no id and its fullUrl gives none")),
-            };
+    let at = text::member(&bytes, "entry").unwrap_or_default();
+    let places = text::elements(bytes.get(at.clone()).unwrap_or_default());
+    Box::new(places.into_iter().zip(1..).map(move |(place, number)| {
+        let place = at.start + place.start..at.start + place.end;
+        match resource(bytes.get(place).unwrap_or_default(), &names) {
+            Ok(bytes) => SourceItem::Record(RawRecord::new(bytes, path.clone(), number)),
+            Err(reason) => {
+                let reason = RejectReason::Entry(reason);
+                SourceItem::Rejected(RejectedLine { file: path.to_path_buf(), line: number, reason })
+            }
         }
-        rewrite(&mut resource, &names);
-        SourceItem::Record(RawRecord::new(compact(&resource), path.clone(), number))
     }))
 }
 
-/// Replaces references to entries of the Bundle by `Type/id`. Depth is bounded by the parser's limit.
-fn rewrite(json: &mut Json, names: &HashMap<String, String>) {
-    match json {
-        Json::Array(items) => items.iter_mut().for_each(|i| rewrite(i, names)),
-        Json::Object(map) => {
-            for (key, value) in map {
-                match value {
-                    Json::String(s) if key == "reference" => {
-                        if let Some(name) = names.get(s) {
-                            s.clone_from(name);
-                        }
-                    }
-                    other => rewrite(other, names),
-                }
-            }
-        }
-        _ => {}
+/// The resource of an entry, its references to other entries resolved, its id from the entry if it has none.
+fn resource(entry: &[u8], names: &HashMap<String, String>) -> Result<Vec<u8>, &'static str> {
+    let json: Json = serde_json::from_slice(entry).map_err(|_| "the entry is not JSON")?;
+    let object = json.get("resource").and_then(Json::as_object).ok_or("the entry has no resource")?;
+    let place = text::member(entry, "resource").unwrap_or_default();
+    let mut bytes = text::compact(entry.get(place).unwrap_or_default(), names);
+    if !object.contains_key("id") {
+        let id = uuid(&json).filter(|id| legal_id(id));
+        let id = id.ok_or("the entry's resource has no id and its fullUrl gives none")?;
+        bytes.pop();
+        let comma = if object.is_empty() { "" } else { "," };
+        bytes.extend_from_slice(format!("{comma}\"id\":\"{id}\"}}").as_bytes());
     }
+    Ok(bytes)
 }

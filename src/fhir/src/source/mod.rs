@@ -5,6 +5,7 @@ mod bulk;
 mod bundle;
 mod ndjson;
 mod table;
+mod text;
 
 use std::{
     fs, io,

@@ -8,6 +8,7 @@ use sealdex_gate::{
     store::{AuditKind, ConsentStore, MemoryStore},
 };
 use sealdex_wire::{
+    consent::{Access, AccessKind, ListAccesses},
     ingest::InnerEntry,
     limits,
     roster::Status,
@@ -47,6 +48,53 @@ async fn only_granted_sections_are_found_and_their_reader_can_open_them() {
         assert!(!opens(&d.parties[OTHER].identity, &owner, group), "nobody else can");
     }
     assert_eq!(d.found(OTHER, InnerClause::All).await, [0_u8; 0], "the grant is for one reader");
+}
+
+async fn accesses(d: &Domain, caller: PrincipalId, limit: u32) -> Vec<Access> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = d.gate.list_accesses(caller, ListAccesses { after, limit }).await.unwrap();
+        assert!(page.accesses.len() <= limit as usize);
+        all.extend(page.accesses);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return all,
+        }
+    }
+}
+
+#[tokio::test]
+async fn owners_and_nobody_else_see_what_was_done_with_their_records() {
+    let (d, owner) = prepared().await;
+    let other = Owner::new(51);
+    d.admit(&other, NORTH).await;
+    let grants = ["labs", "notes"].map(|s| owner.grant(&d.public(CLINICIAN), s, START));
+    d.grant(owner.id(), grants.to_vec()).await.unwrap();
+    d.search(CLINICIAN, InnerClause::All).await.unwrap();
+    d.search(OTHER, InnerClause::All).await.unwrap();
+    let all = accesses(&d, owner.id(), 100).await;
+    let told: Vec<_> =
+        all.iter().map(|a| (a.kind, a.caller, a.section.as_deref().unwrap_or_default(), a.count)).collect();
+    let (north, south, reader) = (d.id(NORTH), d.id(SOUTH), d.id(CLINICIAN));
+    assert_eq!(
+        told,
+        [
+            (AccessKind::Push, north, "labs", 1),
+            (AccessKind::Push, north, "notes", 1),
+            (AccessKind::Push, south, "labs", 1),
+            (AccessKind::Grant, owner.id(), "labs", 1),
+            (AccessKind::Grant, owner.id(), "notes", 1),
+            (AccessKind::Search, reader, "labs", 2),
+            (AccessKind::Search, reader, "notes", 1),
+        ],
+        "a search that released nothing of the owner's is not the owner's business"
+    );
+    assert!(all.iter().skip(5).all(|a| a.purpose.is_some() && a.reader.is_none()));
+    assert_eq!(all[3].reader, Some(reader));
+    for limit in 1..4 {
+        assert_eq!(accesses(&d, owner.id(), limit).await, all, "in pages of {limit}");
+    }
+    assert!(accesses(&d, other.id(), 9).await.is_empty() && accesses(&d, reader, 9).await.is_empty());
 }
 
 #[tokio::test]
