@@ -65,7 +65,8 @@ async fn every_example_is_pushed_and_read_back_as_it_was() {
     for record in &all {
         let back = found.get(&record.identity()).unwrap_or_else(|| panic!("{} does not come back", record.identity()));
         let parsed: serde_json::Value = serde_json::from_slice(back).unwrap();
-        assert!(parsed.to_string() == record.json.to_string(), "{} came back changed", record.identity());
+        let (now, before) = (parsed.to_string(), record.json.to_string());
+        assert!(now == before, "{} came back changed", record.identity());
         let bare = |b: &[u8]| b.iter().filter(|b| !b.is_ascii_whitespace()).copied().collect::<Vec<u8>>();
         assert!(bare(back) == bare(&record.bytes), "{} is written otherwise", record.identity());
         *counts.entry(&record.resource_type).or_default() += 1;
