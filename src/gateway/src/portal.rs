@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use http::{StatusCode, header};
 use sealdex_fhir::{
     Hit,
-    search::{Condition, Handling, Joined, parse},
+    search::{Condition, Handling, Joined, Summary, parse},
 };
 use serde_json::Value as Json;
 
@@ -166,7 +166,8 @@ impl Gateway {
         let joined = vec![Joined::Own; search.conditions.len()];
         let found: Vec<Hit> = hits(all).into_iter().filter(|h| search.holds(&h.json, &joined)).collect();
         let found = if search.shape.sort.is_empty() { found } else { search.arrange(found) };
-        let count = search.shape.count.map_or(DEFAULT, |c| c as usize).min(MOST);
+        let counts = search.shape.summary == Summary::Count;
+        let count = if counts { 0 } else { search.shape.count.map_or(DEFAULT, |c| c as usize).min(MOST) };
         let mut pairs = search.applied.clone();
         pairs.retain(|(n, _)| n != "_format" && n != "_pretty");
         pairs.extend(call.form());

@@ -1,22 +1,24 @@
 //! Accesses as FHIR `AuditEvent`.
 
+use sealdex_crypto::PrincipalId;
 use sealdex_wire::{
     consent::{Access, AccessKind},
     roster::Roster,
 };
 use serde_json::{Value as Json, json};
 
-use super::consent::{instant, party, purpose_coding, reference};
+use super::consent::{PRINCIPALS, instant, party, purpose_coding, reference};
 
 /// An access in FHIR. Its id is its place in the gate's trail, so it stays the same.
-pub fn write(access: &Access, patient: &str, roster: &Roster) -> Json {
+pub fn write(access: &Access, patient: &str, owner: PrincipalId, roster: &Roster) -> Json {
     let (interaction, action, about) = match access.kind {
         AccessKind::Search => ("search-type", "E", "records released"),
         AccessKind::Push => ("create", "C", "records taken in"),
         AccessKind::Grant => ("update", "U", "reading granted"),
         AccessKind::Revocation => ("delete", "D", "reading revoked"),
     };
-    let mut agent = json!({ "who": party(roster, access.caller), "requestor": true });
+    let who = if access.caller == owner { reference(patient) } else { party(roster, access.caller) };
+    let mut agent = json!({ "who": who, "requestor": true });
     let purpose = access.purpose.as_deref().and_then(purpose_coding);
     if let Some(purpose) = purpose {
         agent["purposeOfUse"] = json!([{ "coding": [purpose] }]);
@@ -29,10 +31,11 @@ pub fn write(access: &Access, patient: &str, roster: &Roster) -> Json {
     if let Some(reader) = access.reader {
         details.push(detail("reader", super::consent::name_of(roster, reader)));
     }
-    let observer = match roster.gates.first() {
-        Some(gate) => party(roster, gate.id),
-        None => json!({ "display": "gate" }),
-    };
+    let id = roster.gates.first().map(|gate| json!({ "system": PRINCIPALS, "value": gate.id.to_string() }));
+    let mut observer = json!({ "display": format!("gate of the domain {}", roster.domain) });
+    if let Some(id) = id {
+        observer["identifier"] = id;
+    }
     json!({ "resourceType": "AuditEvent",
         "id": format!("{}-{}", access.place.act, access.place.part),
         "type": { "system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest", "display": "RESTful Operation" },

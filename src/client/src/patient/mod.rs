@@ -162,7 +162,7 @@ impl Patient {
 
     /// An access in FHIR.
     pub fn audit_json(&self, access: &Access) -> serde_json::Value {
-        audit::write(access, &self.label, &self.trusted.roster)
+        audit::write(access, &self.label, self.owner.id(), &self.trusted.roster)
     }
 
     /// Name of a member, or its id.

@@ -120,6 +120,10 @@ async fn a_patient_decides_and_sees_who_read() {
     assert!(searches.iter().all(|e| e["agent"][0]["purposeOfUse"][0]["coding"][0]["code"] == "TREAT"));
     assert!(!of("create").is_empty() && !of("update").is_empty() && !of("delete").is_empty());
     assert!(events.iter().all(|e| e["entity"][0]["what"]["reference"] == **mine));
+    let own = of("delete").iter().all(|e| e["agent"][0]["who"]["reference"] == **mine);
+    assert!(own, "the patient revoked in person");
+    let counted = g.search("/AuditEvent?_summary=count").await;
+    assert_eq!((counted["total"].as_u64(), &counted["entry"]), (Some(events.len() as u64), &Json::Null));
     let times: Vec<&str> = events.iter().map(|e| e["recorded"].as_str().unwrap()).collect();
     assert!(times.windows(2).all(|w| w[0] >= w[1]), "newest first");
     let one = events[0]["id"].as_str().unwrap();
