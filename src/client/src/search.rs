@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use sealdex_fhir::search::{Condition, Include, Joined, ParamKind, Search, Shape, narrow, parameters, references};
-use sealdex_fhir::{Hit, IndexClause, Record};
+use sealdex_fhir::{Hit, IndexClause, Plan, Record};
 use sealdex_schema::{ID_FIELD, Scope};
 
 use crate::session::{AskError, Asking, Cost, Hits, Session};
@@ -15,6 +15,20 @@ const CHUNK: usize = 1024;
 const ROUNDS: usize = 4;
 /// Most resources that come with one page of matches.
 const MOST_INCLUDED: usize = 10_000;
+
+/// Most matches that [`Session::list`] holds at a time.
+pub const WHOLE: usize = 1024;
+
+/// A page of what a search found.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Identities of everything that matches, in the asked order.
+    pub order: Vec<String>,
+    /// The page, in the asked order.
+    pub page: Vec<Hit>,
+    /// What the index could not narrow.
+    pub notes: Vec<String>,
+}
 
 /// What a search found.
 #[derive(Clone, Debug)]
@@ -39,6 +53,36 @@ impl Session {
         asking.cost.elapsed = started.elapsed();
         asking.notes.dedup();
         Ok(Found { matches: search.arrange(hits), notes: asking.notes, cost: asking.cost })
+    }
+
+    /// A page of what satisfies a FHIR search, and the identities of all of it. However much there is, no more
+    /// than [`WHOLE`] matches are held at a time.
+    ///
+    /// # Errors
+    /// Also when more records would have to be opened than [`Session::opening_at_most`] allows.
+    pub async fn list(&self, search: &Search, start: usize, count: usize) -> Result<Listed, AskError> {
+        let mut asking = Asking::new(&self.purpose, self.most);
+        let Some((joined, plan)) = self.plan(search, &mut asking).await? else {
+            return Ok(Listed { order: Vec::new(), page: Vec::new(), notes: asking.notes });
+        };
+        let keep = |record: &Record, _: &BTreeSet<String>| search.holds(&record.json, &joined);
+        let place = |json: &serde_json::Value| search.places(json);
+        let mut hits = Hits::slimming(&keep, &place, WHOLE);
+        self.collect(&plan.clause, &mut hits, &mut asking).await?;
+        let (order, page) = match hits.take_slim() {
+            None => {
+                let all = search.arrange(hits.into_vec());
+                let order = all.iter().map(|h| h.identity.clone()).collect();
+                (order, all.into_iter().skip(start).take(count).collect())
+            }
+            Some(placed) => {
+                let order = search.arrange_identities(placed);
+                let wanted: Vec<String> = order.iter().skip(start).take(count).cloned().collect();
+                let found = self.by_id(&wanted, &mut asking).await?;
+                (order, search.arrange(found))
+            }
+        };
+        Ok(Listed { order, page, notes: asking.notes })
     }
 
     /// Resources by `Type/id`; those that are not there, or not for this user, are left out.
@@ -78,20 +122,27 @@ impl Session {
     }
 
     pub(crate) async fn matching(&self, search: &Search, asking: &mut Asking) -> Result<Vec<Hit>, AskError> {
+        let Some((joined, plan)) = self.plan(search, asking).await? else { return Ok(Vec::new()) };
+        let keep = |record: &Record, _: &BTreeSet<String>| search.holds(&record.json, &joined);
+        let mut hits = Hits::new(&keep);
+        self.collect(&plan.clause, &mut hits, asking).await?;
+        Ok(hits.into_vec())
+    }
+
+    /// How a search is put to the index, after its conditions on other resources were searched. `None` when
+    /// one of them came to nothing.
+    async fn plan(&self, search: &Search, asking: &mut Asking) -> Result<Option<(Vec<Joined>, Plan)>, AskError> {
         let mut joined = Vec::with_capacity(search.conditions.len());
         for condition in &search.conditions {
             joined.push(Box::pin(self.join(condition, search.resource, asking)).await?);
         }
         let nobody = |j: &Joined| matches!(j, Joined::RefersTo(set) | Joined::Is(set) if set.is_empty());
         if joined.iter().any(nobody) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let plan = narrow(search, &joined, &self.trusted().schema);
-        asking.notes.extend(plan.notes);
-        let keep = |record: &Record, _: &BTreeSet<String>| search.holds(&record.json, &joined);
-        let mut hits = Hits::new(&keep);
-        self.collect(&plan.clause, &mut hits, asking).await?;
-        Ok(hits.into_vec())
+        asking.notes.extend(plan.notes.iter().cloned());
+        Ok(Some((joined, plan)))
     }
 
     async fn join(&self, condition: &Condition, resource: &str, asking: &mut Asking) -> Result<Joined, AskError> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use sealdex_crypto::PrincipalId;
+use sealdex_fhir::search::Places;
 use sealdex_fhir::{
     Figures, Hit, IndexClause, QueryDoc, QueryError, Record, RecordError, Resolved, SortField, plan, resolve, subjects,
 };
@@ -396,11 +397,27 @@ pub(crate) type Keep<'q> = dyn Fn(&Record, &BTreeSet<String>) -> bool + Sync + '
 pub(crate) struct Hits<'q> {
     keep: &'q Keep<'q>,
     found: BTreeMap<String, Hit>,
+    slim: Option<Slim<'q>>,
+}
+
+/// Where a record stands in an order.
+pub(crate) type Placing<'q> = dyn Fn(&serde_json::Value) -> Places + Sync + 'q;
+
+/// Beyond so many hits, only identities and places in the order are kept.
+struct Slim<'q> {
+    place: &'q Placing<'q>,
+    after: usize,
+    listed: BTreeMap<String, Places>,
 }
 
 impl<'q> Hits<'q> {
     pub(crate) fn new(keep: &'q Keep<'q>) -> Self {
-        Self { keep, found: BTreeMap::new() }
+        Self { keep, found: BTreeMap::new(), slim: None }
+    }
+
+    /// Keeps `whole` hits at most: when there are more, none whole, but all their identities and places.
+    pub(crate) fn slimming(keep: &'q Keep<'q>, place: &'q Placing<'q>, whole: usize) -> Self {
+        Self { keep, found: BTreeMap::new(), slim: Some(Slim { place, after: whole, listed: BTreeMap::new() }) }
     }
 
     fn add(&mut self, record: Record, source: String) {
@@ -409,6 +426,10 @@ impl<'q> Hits<'q> {
             return;
         }
         let identity = record.identity();
+        if let Some(slim) = self.slim.as_mut().filter(|s| !s.listed.is_empty()) {
+            slim.listed.entry(identity).or_insert_with(|| (slim.place)(&record.json));
+            return;
+        }
         match self.found.get_mut(&identity) {
             Some(hit) => hit.sources.extend(sources),
             None => {
@@ -416,6 +437,16 @@ impl<'q> Hits<'q> {
                 self.found.insert(identity, hit);
             }
         }
+        if let Some(slim) = self.slim.as_mut().filter(|s| self.found.len() > s.after) {
+            let listed = std::mem::take(&mut self.found).into_iter();
+            slim.listed = listed.map(|(identity, hit)| (identity, (slim.place)(&hit.json))).collect();
+        }
+    }
+
+    /// Identities and places, when there were too many to keep whole.
+    pub(crate) fn take_slim(&mut self) -> Option<Vec<(Places, String)>> {
+        let listed = std::mem::take(&mut self.slim.as_mut()?.listed);
+        (!listed.is_empty()).then(|| listed.into_iter().map(|(identity, places)| (places, identity)).collect())
     }
 
     /// Rank of the `k`-th largest, if there are that many.

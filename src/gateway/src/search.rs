@@ -204,6 +204,12 @@ impl Gateway {
         let follows = last(&call.pairs, PAGE).is_some();
         let (total, page) = match self.memory.get(&key).filter(|_| follows) {
             Some(found) => (found.len(), read_page(&session, &found, start, listing.count).await?),
+            None if searches.len() == 1 => {
+                let listed = session.list(&searches[0], start, listing.count).await?;
+                let total = listed.order.len();
+                self.memory.put(key, listed.order);
+                (total, listed.page)
+            }
             None => {
                 let hits = find(&session, &searches).await?;
                 self.memory.put(key, hits.iter().map(|h| h.identity.clone()).collect());

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::definitions::{Parameter, visit};
 use super::parse::{Condition, Criterion, Rule, Search};
-use super::result::arrange;
+use super::result::{Places, arrange};
 use super::test::{Test, is_of, reference_text};
 use crate::evaluate::Hit;
 
@@ -43,7 +43,18 @@ impl Search {
 
     /// Brings matches into the order asked for.
     pub fn arrange(&self, hits: Vec<Hit>) -> Vec<Hit> {
-        arrange(&self.shape.sort, hits)
+        let placed = hits.into_iter().map(|h| (self.places(&h.json), h)).collect();
+        arrange(&self.shape.sort, placed, |h| &h.identity)
+    }
+
+    /// Where a resource stands in the order asked for: all that need be kept of it to bring many in order.
+    pub fn places(&self, resource: &Json) -> Places {
+        Places::of(&self.shape.sort, resource)
+    }
+
+    /// Brings identities into the order asked for, by their places.
+    pub fn arrange_identities(&self, placed: Vec<(Places, String)>) -> Vec<String> {
+        arrange(&self.shape.sort, placed, String::as_str)
     }
 }
 

@@ -20,5 +20,5 @@ pub use definitions::{
 pub use holds::{Joined, references};
 pub use narrow::narrow;
 pub use parse::{Condition, Criterion, ErrorKind, Handling, Search, SearchError, pairs, parse};
-pub use result::{Include, Shape, SortKey, Summary, Total};
+pub use result::{Include, Places, Shape, SortKey, Summary, Total};
 pub use value::{DateTest, NumberTest, Prefix};

@@ -5,8 +5,6 @@ use std::cmp::Ordering;
 use sealdex_schema::{Decimal, Instant, fold};
 use serde_json::Value as Json;
 
-use crate::evaluate::Hit;
-
 use super::definitions::{ParamKind, Parameter, parameter};
 use super::parse::{SearchError, include};
 use super::test::{reference_text, span_of_numbers, texts, time};
@@ -199,13 +197,21 @@ impl SortKey {
     }
 }
 
+/// Where a match stands in the order asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places(Vec<Option<Place>>);
+
+impl Places {
+    pub(crate) fn of(keys: &[SortKey], resource: &Json) -> Self {
+        Self(keys.iter().map(|k| k.place(resource)).collect())
+    }
+}
+
 /// Brings matches into the order asked for; those that share a place, by type and id.
-pub(crate) fn arrange(keys: &[SortKey], hits: Vec<Hit>) -> Vec<Hit> {
-    let places = |hit: Hit| (keys.iter().map(|k| k.place(&hit.json)).collect::<Vec<_>>(), hit);
-    let mut placed: Vec<(Vec<Option<Place>>, Hit)> = hits.into_iter().map(places).collect();
+pub(crate) fn arrange<T>(keys: &[SortKey], mut placed: Vec<(Places, T)>, id: impl Fn(&T) -> &str) -> Vec<T> {
     placed.sort_by(|(a, x), (b, y)| {
-        let by_keys = keys.iter().zip(a.iter().zip(b)).map(|(k, (a, b))| k.compare(a.as_ref(), b.as_ref()));
-        by_keys.fold(Ordering::Equal, Ordering::then).then_with(|| x.identity.cmp(&y.identity))
+        let by_keys = keys.iter().zip(a.0.iter().zip(&b.0)).map(|(k, (a, b))| k.compare(a.as_ref(), b.as_ref()));
+        by_keys.fold(Ordering::Equal, Ordering::then).then_with(|| id(x).cmp(id(y)))
     });
     placed.into_iter().map(|(_, hit)| hit).collect()
 }
