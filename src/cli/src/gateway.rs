@@ -8,9 +8,11 @@ use std::{
 
 use clap::{ArgGroup, Args};
 use sealdex_gateway::{Access, Clients, GatewayConfig, Ingest, Member as Holder, PatientPortal, Sealing};
-use sealdex_provider::{Journal, Manifest, Writer, WriterInput};
+use sealdex_provider::{Journal, Manifest, OwnerMap, Writer, WriterInput};
 
-use crate::{failure::Failure, owners::patient, passphrase::KeyOptions, places::Member, serve::NetOptions};
+use crate::{
+    custodian::Custodian, failure::Failure, owners::patient, passphrase::KeyOptions, places::Member, serve::NetOptions,
+};
 
 #[derive(Args)]
 #[command(
@@ -21,6 +23,7 @@ use crate::{failure::Failure, owners::patient, passphrase::KeyOptions, places::M
   sealdex serve gateway --key ana.key --domain-pack domain.json --clients clients.toml --listen 127.0.0.1:8080
   sealdex serve gateway --member users/ana --wallet patients.key --owner Patient/p1 --open
   sealdex serve gateway --member users/ana --provider providers/northgate --open
+  sealdex serve gateway --member users/ana --provider providers/northgate --enrol patients.key --open
   sealdex serve gateway --member users/ana --clients clients.toml --listen 0.0.0.0:8443 --tls-cert c.pem --tls-key k.pem
 Then, with any FHIR client:
   curl http://localhost:8080/fhir/metadata
@@ -66,6 +69,10 @@ pub(crate) struct GatewayOptions {
     /// A provider's folder: lets the gateway write, by POST and PUT, what passes as FHIR R4.
     #[arg(long)]
     provider: Option<PathBuf>,
+    /// Wallet, made when there is none: a Patient written by POST or PUT who is new to this hospital is enrolled, with
+    /// keys in it. Its passphrase must come from --passphrase-file or SEALDEX_PASSPHRASE.
+    #[arg(long, requires = "provider")]
+    enrol: Option<PathBuf>,
     /// Wallet of a patient: their consents and accesses are served as Consent and AuditEvent.
     #[arg(long, requires = "owner")]
     wallet: Option<PathBuf>,
@@ -106,18 +113,27 @@ impl GatewayOptions {
         }
     }
 
-    /// The writer of a provider's folder.
-    async fn writer(&self, dir: &Path) -> Result<Writer, Failure> {
+    /// What takes records in for a provider.
+    async fn ingest(&self, dir: &Path) -> Result<Arc<dyn Ingest>, Failure> {
         let manifest = Manifest::read(dir)?;
         let member = Member::open(&manifest.key, &manifest.domain, &self.keys, self.ca.as_deref()).await?;
-        Ok(Writer::open(WriterInput {
+        if self.enrol.is_some() && !manifest.owners.exists() {
+            OwnerMap::default().write(&manifest.owners)?;
+        }
+        let writer = Writer::open(WriterInput {
             keys: &member.keys,
             trusted: &member.trusted,
             gate: member.gate.clone(),
             cloud: member.trusted.cloud(&member.http, Some(&member.keys))?,
             owners: manifest.owners.clone(),
             journal: Journal::open(&manifest.journal)?,
-        })?)
+        })?;
+        Ok(match &self.enrol {
+            None => Arc::new(Sealing(writer)),
+            Some(wallet) => {
+                Arc::new(Custodian::open(writer, member, manifest.owners, wallet.clone(), self.keys.clone())?)
+            }
+        })
     }
 
     async fn holder(&self) -> Result<Member, Failure> {
@@ -140,7 +156,7 @@ pub(crate) async fn run(o: GatewayOptions, stop: impl Future<Output = ()>) -> Re
     };
     let member = Holder { keys, trusted, http, purpose: o.purpose.clone(), most_opened: o.max_open };
     let ingest = match &o.provider {
-        Some(dir) => Some(Arc::new(Sealing(o.writer(dir).await?)) as Arc<dyn Ingest>),
+        Some(dir) => Some(o.ingest(dir).await?),
         None => None,
     };
     let config = GatewayConfig {

@@ -1,6 +1,7 @@
 //! `sealdex`: everything a person or a job runs.
 #![allow(clippy::print_stdout)] // this is the program whose business is to print
 
+mod custodian;
 mod dataset;
 mod demo;
 mod domain;

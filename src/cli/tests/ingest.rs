@@ -124,3 +124,87 @@ async fn manifests_folders_of_resources_and_a_providers_grants() {
     let fhir = done(&[&["grants", "--owner", "Patient/b1", "--format", "fhir"], &w[..]].concat());
     assert!(fhir.lines().count() == 1 && fhir.contains("\"resourceType\":\"Consent\""), "{fhir}");
 }
+
+/// A gateway of the command line, its address read off what it prints.
+struct Gateway(std::process::Child, String);
+
+impl Gateway {
+    fn start(arguments: &[&str]) -> Self {
+        use std::io::{BufRead as _, BufReader};
+        let mut child = Command::new(EXE)
+            .args(["serve", "gateway", "--listen", "127.0.0.1:0", "--open"])
+            .args(arguments)
+            .env("SEALDEX_PASSPHRASE", "a phrase")
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        Self(child, address)
+    }
+
+    /// Status and body.
+    fn send(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        use std::io::{Read as _, Write as _};
+        let mut socket = std::net::TcpStream::connect(&self.1).unwrap();
+        let head = format!(
+            "{method} /fhir/{path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/fhir+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.1,
+            body.len()
+        );
+        socket.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patient_registered_at_the_gateway_is_enrolled() {
+    let home = tempfile::tempdir().unwrap();
+    let mut world = World::generated(home.path(), 1, 1, &["reader"], Place::Process).await;
+    world.enrol_patients().await;
+    let user = reader_dir(&world);
+    let (user, provider) = (text(&user), text(&world.hospitals[0].dir).to_owned());
+    let wallet = home.path().join("patients.key");
+    let pack = Path::new(user).join("domain.json");
+    let patient = r#"{"resourceType":"Patient","id":"new-1","gender":"female"}"#;
+    let weight = r#"{"resourceType":"Observation","id":"w","status":"final","code":{"text":"c"},"subject":{"reference":"Patient/new-1"}}"#;
+
+    let plain = ["--member", user, "--provider", &provider];
+    let enrolling = [&plain[..], &["--enrol", text(&wallet)]].concat();
+    {
+        let g = Gateway::start(&plain);
+        let (status, said) = g.send("PUT", "Patient/new-1", patient);
+        assert!(status == 422 && said.contains("owner map"), "{said}");
+    }
+    let g = Gateway::start(&enrolling);
+    let (status, said) = g.send("PUT", "Observation/w", weight);
+    assert!(status == 422 && said.contains("Patient/new-1"), "a reference makes no patient: {said}");
+    assert_eq!(g.send("PUT", "Patient/new-1", patient).0, 201);
+    let (status, said) = g.send("PUT", "Observation/w", weight);
+    assert_eq!(status, 201, "{said}");
+    assert_eq!(g.send("GET", "Observation/w", "").0, 404, "the patient has granted nothing yet");
+    let w = ["--wallet", text(&wallet), "--domain", text(&pack)];
+    done(&[&["grant"], &w[..], &["--owner", "Patient/new-1", "--all-sections", "--to", "reader"]].concat());
+    let (status, read) = g.send("GET", "Observation/w", "");
+    assert!(status == 200 && read.contains("Patient/new-1"), "{read}");
+
+    // Killed and started anew, it knows the patient, and the older ones too.
+    drop(g);
+    let g = Gateway::start(&enrolling);
+    assert_eq!(g.send("PUT", "Observation/w", &weight.replace("final", "amended")).0, 200);
+    let (_, found) = g.send("GET", "Observation?patient=Patient/new-1&status=amended&_summary=count", "");
+    assert!(found.contains("\"total\":1"), "{found}");
+    let lines = std::fs::read_to_string(Path::new(&provider).join("owners.ndjson")).unwrap();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+}

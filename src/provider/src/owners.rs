@@ -60,18 +60,21 @@ impl OwnerMap {
         Ok(Self(map))
     }
 
-    /// Writes the map.
+    /// Writes the map, beside the old one first: whoever is killed here leaves one of the two.
     pub fn write(&self, path: &Path) -> Result<(), OwnerMapError> {
         let fail = |e: std::io::Error| OwnerMapError { path: path.into(), line: None, reason: e.to_string() };
         let mut rows: Vec<_> = self.0.iter().collect();
         rows.sort();
-        let mut out = std::io::BufWriter::new(std::fs::File::create(path).map_err(fail)?);
+        let beside = path.with_extension("new");
+        let mut out = std::io::BufWriter::new(std::fs::File::create(&beside).map_err(fail)?);
         for (patient, principal) in rows {
             let line = Line { patient: patient.clone(), principal: *principal };
             serde_json::to_writer(&mut out, &line).map_err(|e| fail(e.into()))?;
             out.write_all(b"\n").map_err(fail)?;
         }
-        out.flush().map_err(fail)
+        out.flush().map_err(fail)?;
+        out.get_ref().sync_all().map_err(fail)?;
+        std::fs::rename(&beside, path).map_err(fail)
     }
 
     /// Adds a patient.

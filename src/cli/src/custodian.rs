@@ -1,0 +1,92 @@
+//! A hospital that enrols patients as they are registered: keys in a wallet, until it hands them out.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use futures_util::future::BoxFuture;
+use sealdex_client::Wallet;
+use sealdex_fhir::Record;
+use sealdex_gateway::{Ingest, Sealing, Violation, Written};
+use sealdex_provider::{OwnerMap, Writer};
+use serde_json::Value as Json;
+use tokio::sync::Mutex;
+
+use crate::{
+    failure::Failure,
+    owners::{enrol_patients, open_wallet, save_wallet},
+    passphrase::KeyOptions,
+    places::Member,
+};
+
+/// Takes records in, and enrols the patients among them.
+pub(crate) struct Custodian {
+    sealing: Sealing,
+    member: Member,
+    owners: PathBuf,
+    path: PathBuf,
+    keys: KeyOptions,
+    wallet: Mutex<Wallet>,
+}
+
+impl Custodian {
+    /// Over a wallet, which is made when there is none.
+    pub(crate) fn open(
+        writer: Writer,
+        member: Member,
+        owners: PathBuf,
+        path: PathBuf,
+        keys: KeyOptions,
+    ) -> Result<Self, Failure> {
+        let wallet = if path.exists() {
+            open_wallet(&path, &keys)?
+        } else {
+            let new = Wallet::new(&member.keys.secrets.domain, member.keys.secrets.authority);
+            save_wallet(&path, &new, &keys)?;
+            new
+        };
+        if wallet.authority != member.trusted.roster.authority {
+            return Err(Failure::new(format!("{} is a wallet of another domain", path.display())));
+        }
+        Ok(Self { sealing: Sealing(writer), member, owners, path, keys, wallet: Mutex::new(wallet) })
+    }
+
+    /// Enrols the patients among these records who are new to this hospital. Only a Patient resource makes a
+    /// patient: a reference may be a mistake.
+    async fn enrol(&self, records: &[Record]) -> Result<(), Failure> {
+        let patients = records.iter().filter(|r| r.resource_type == "Patient").map(Record::identity);
+        let patients: BTreeSet<String> = patients.collect();
+        if patients.is_empty() {
+            return Ok(());
+        }
+        let mut wallet = self.wallet.lock().await;
+        let known = if self.owners.exists() { OwnerMap::read(&self.owners)? } else { OwnerMap::default() };
+        let new: BTreeSet<String> = patients.into_iter().filter(|p| known.get(p).is_none()).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for patient in &new {
+            wallet.owners.entry(patient.clone()).or_insert_with(sealdex_client::OwnerEntry::random);
+        }
+        // New keys are kept before anything is sealed to them.
+        save_wallet(&self.path, &wallet, &self.keys)?;
+        enrol_patients(&mut wallet, &new, &self.member, &self.owners).await?;
+        save_wallet(&self.path, &wallet, &self.keys)?;
+        tracing::info!(patients = new.len(), "enrolled");
+        Ok(())
+    }
+}
+
+impl Ingest for Custodian {
+    fn validate(&self, resource: &Json) -> Result<(), Vec<Violation>> {
+        self.sealing.validate(resource)
+    }
+
+    fn write(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Written>> {
+        Box::pin(async move {
+            if let Err(e) = self.enrol(&records).await {
+                tracing::warn!(error = %e, "a patient could not be enrolled");
+                return vec![Written::Unavailable("the patient could not be enrolled".into()); records.len()];
+            }
+            self.sealing.write(records).await
+        })
+    }
+}
