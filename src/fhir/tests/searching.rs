@@ -12,7 +12,7 @@ use sealdex_fhir::search::{
     Component, ErrorKind, Handling, Joined, ParamKind, Parameter, Search, Selector, narrow, pairs, parameters, parse,
     resource_types,
 };
-use sealdex_fhir::{Record, Source, SourceItem};
+use sealdex_fhir::{IndexClause, Record, Source, SourceItem};
 use sealdex_schema::Schema;
 use serde_json::{Value as Json, json};
 
@@ -359,6 +359,23 @@ fn what_cannot_be_answered_is_refused() {
     assert_eq!(lenient.conditions.len(), 1);
     let wrong = parse("Observation", &pairs("code:exact=1"), Handling::Lenient);
     assert!(wrong.is_err(), "a modifier that is not supported is refused, lenient or not");
+}
+
+#[test]
+fn no_plan_is_larger_than_a_gate_takes() {
+    fn leaves(c: &IndexClause) -> usize {
+        match c {
+            IndexClause::And(all) | IndexClause::Or(all) => all.iter().map(leaves).sum(),
+            _ => 1,
+        }
+    }
+    let schema = Schema::fhir_r4();
+    let codes: Vec<String> = (0..1000).map(|n| format!("c{n}")).collect();
+    let all: Vec<_> = (0..20).map(|_| ("code".to_owned(), codes.join(","))).collect();
+    let search = parse("Observation", &all, Handling::Strict).unwrap();
+    let plan = narrow(&search, &vec![Joined::Own; 20], &schema);
+    assert!((1000..=4097).contains(&leaves(&plan.clause)), "{}", leaves(&plan.clause));
+    assert_eq!(plan.notes.len(), 16, "what is left over is said");
 }
 
 fn fragment() -> impl Strategy<Value = String> {

@@ -18,6 +18,8 @@ use crate::plan::{IndexClause, Plan, any, implies_type};
 const JOIN: usize = 512;
 /// Most types a reference without a type is tried for.
 const KINDS: usize = 12;
+/// Most tokens and ranges of a plan: half of what a gate takes.
+const LEAVES: usize = 4096;
 /// Longest time a partial date lasts, minutes: a leap year.
 const YEAR: u64 = 366 * 24 * 60;
 
@@ -28,6 +30,7 @@ pub fn narrow(search: &Search, joined: &[Joined], schema: &Schema) -> Plan {
     let planner = Planner { resource: search.resource, fields: &schema.record_type(search.resource).fields, own };
     let mut notes = Vec::new();
     let mut clauses = Vec::new();
+    let mut room = LEAVES;
     for (condition, joined) in search.conditions.iter().zip(joined) {
         let (name, clause) = match (condition, joined) {
             (Condition::Own(c), _) => (c.parameter.name, planner.criterion(c)),
@@ -37,8 +40,16 @@ pub fn narrow(search: &Search, joined: &[Joined], schema: &Schema) -> Plan {
             (Condition::Has { .. }, Joined::Is(set)) => ("_has", (set.len() <= JOIN).then(|| ids(set))),
             _ => ("", None),
         };
+        let size = clause.as_ref().map_or(0, leaves);
         match clause {
-            Some(clause) => clauses.push(clause),
+            Some(clause) if size <= room => {
+                room -= size;
+                clauses.push(clause);
+            }
+            Some(_) => notes.push(format!(
+                "{}?{name} has too many values for the index: it is decided after opening",
+                search.resource
+            )),
             None => notes.push(format!(
                 "{}?{name} is decided after opening: the index has no field for all it could match",
                 search.resource
@@ -57,6 +68,16 @@ fn built_in(field: &str, value: String) -> IndexClause {
 
 fn ids<'i>(set: impl IntoIterator<Item = &'i String>) -> IndexClause {
     IndexClause::Or(set.into_iter().map(|id| built_in(ID_FIELD, id.clone())).collect())
+}
+
+/// Tokens and ranges of a clause; a cover is taken apart into two tokens a bit at most.
+fn leaves(clause: &IndexClause) -> usize {
+    match clause {
+        IndexClause::And(all) | IndexClause::Or(all) => all.iter().map(leaves).sum(),
+        IndexClause::Not(inner) => leaves(inner),
+        IndexClause::Cover { bits, .. } => 2 * usize::from(*bits),
+        _ => 1,
+    }
 }
 
 struct Planner<'s> {
