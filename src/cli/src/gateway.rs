@@ -11,7 +11,7 @@ use sealdex_gateway::{Access, Clients, GatewayConfig, Ingest, Member as Holder, 
 use sealdex_provider::{Journal, Manifest, OwnerMap, Writer, WriterInput};
 
 use crate::{
-    custodian::Custodian, failure::Failure, owners::patient, passphrase::KeyOptions, places::Member, serve::NetOptions,
+    consent::patient, custodian::Custodian, failure::Failure, passphrase::KeyOptions, places::Member, serve::NetOptions,
 };
 
 #[derive(Args)]

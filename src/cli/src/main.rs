@@ -1,6 +1,7 @@
 //! `sealdex`: everything a person or a job runs.
 #![allow(clippy::print_stdout)] // this is the program whose business is to print
 
+mod consent;
 mod custodian;
 mod dataset;
 mod demo;
@@ -61,13 +62,13 @@ enum Command {
     #[command(subcommand)]
     Owners(owners::OwnersCommand),
     /// Let a member read sections of owners in a wallet.
-    Grant(owners::GrantOptions),
+    Grant(consent::GrantOptions),
     /// Take back what was granted. In force when the command returns.
-    Revoke(owners::RevokeOptions),
+    Revoke(consent::RevokeOptions),
     /// List grants as the gate holds them.
-    Grants(owners::ListOptions),
+    Grants(consent::ListOptions),
     /// List who read a patient's records, granted and revoked, as the gate has it.
-    AccessLog(owners::ListOptions),
+    AccessLog(consent::ListOptions),
     /// Seal records and push them to the cloud.
     Push(push::PushOptions),
     /// Ask one encrypted question over all hospitals.
@@ -122,10 +123,10 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Domain(c) => domain::run(c).await.map(done),
         Command::Serve(c) => serve::run(c).await.map(done),
         Command::Owners(c) => owners::run(c).await.map(done),
-        Command::Grant(o) => owners::grant(o).await.map(done),
-        Command::Revoke(o) => owners::revoke(o).await.map(done),
-        Command::Grants(o) => owners::list(o).await.map(done),
-        Command::AccessLog(o) => owners::access_log(o).await.map(done),
+        Command::Grant(o) => consent::grant(o).await.map(done),
+        Command::Revoke(o) => consent::revoke(o).await.map(done),
+        Command::Grants(o) => consent::list(o).await.map(done),
+        Command::AccessLog(o) => consent::access_log(o).await.map(done),
         Command::Push(o) => push::run(o).await,
         Command::Query(o) => query::run(o).await.map(done),
         Command::Keygen(o) => owners::keygen(o).map(done),
