@@ -134,6 +134,14 @@ impl World {
         self.trusted().gate(&self.http, keys).unwrap()
     }
 
+    /// A reader's folder, as `domain enrol` would have written it.
+    pub fn reader_dir(&self, reader: &str) -> PathBuf {
+        let dir = self.home.join("users").join(reader);
+        write_secrets(&dir.join("member.key"), MEMBER_KIND, &self.readers[reader].secrets, None).unwrap();
+        std::fs::write(dir.join("domain.json"), serde_json::to_vec(&self.pack).unwrap()).unwrap();
+        dir
+    }
+
     /// A reader's session.
     pub fn session(&self, reader: &str) -> Session {
         Session::new(&self.http, &self.readers[reader], self.trusted()).unwrap()

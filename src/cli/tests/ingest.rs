@@ -28,15 +28,6 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// The reader's folder, as `domain enrol` would have written it.
-fn reader_dir(world: &World) -> std::path::PathBuf {
-    let dir = world.home.join("users/reader");
-    let secrets = &world.readers["reader"].secrets;
-    sealdex_member::keys::write_secrets(&dir.join("member.key"), sealdex_member::MEMBER_KIND, secrets, None).unwrap();
-    std::fs::write(dir.join("domain.json"), serde_json::to_vec(&world.pack).unwrap()).unwrap();
-    dir
-}
-
 /// Lines of an answer, sorted.
 fn answer(user: &str, kind: &str) -> Vec<String> {
     let question = format!(r#"{{"resource":"{kind}"}}"#);
@@ -50,7 +41,7 @@ fn answer(user: &str, kind: &str) -> Vec<String> {
 async fn manifests_folders_of_resources_and_a_providers_grants() {
     let home = tempfile::tempdir().unwrap();
     let world = World::generated(home.path(), 2, 1, &["reader"], Place::Process).await;
-    let user = reader_dir(&world);
+    let user = world.reader_dir("reader");
     let (user, provider) = (text(&user), text(&world.hospitals[0].dir).to_owned());
     let wallet = home.path().join("patients.key");
     let pack = Path::new(user).join("domain.json");
@@ -173,7 +164,7 @@ async fn a_patient_registered_at_the_gateway_is_enrolled() {
     let home = tempfile::tempdir().unwrap();
     let mut world = World::generated(home.path(), 1, 1, &["reader"], Place::Process).await;
     world.enrol_patients().await;
-    let user = reader_dir(&world);
+    let user = world.reader_dir("reader");
     let (user, provider) = (text(&user), text(&world.hospitals[0].dir).to_owned());
     let wallet = home.path().join("patients.key");
     let pack = Path::new(user).join("domain.json");

@@ -33,15 +33,6 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// The reader's folder, as `domain enrol` would have written it.
-fn reader_dir(world: &World) -> std::path::PathBuf {
-    let dir = world.home.join("users/reader");
-    let secrets = &world.readers["reader"].secrets;
-    sealdex_member::keys::write_secrets(&dir.join("member.key"), sealdex_member::MEMBER_KIND, secrets, None).unwrap();
-    std::fs::write(dir.join("domain.json"), serde_json::to_vec(&world.pack).unwrap()).unwrap();
-    dir
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_are_told_and_harm_nothing() {
     let home = tempfile::tempdir().unwrap();
@@ -55,7 +46,7 @@ async fn mistakes_are_told_and_harm_nothing() {
     refused(&["push", "--provider", text(home.path()), &r], &["provider.toml"]);
     world.enrol_patients().await;
     world.grant_everything("reader").await;
-    let user = reader_dir(&world);
+    let user = world.reader_dir("reader");
     let u = text(&user).to_owned();
 
     // One malformed line, one value that does not fit, one unknown patient: the rest goes on.
