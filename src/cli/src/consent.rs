@@ -7,12 +7,12 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use sealdex_client::{GrantRequest, Owner, Patient, owner};
-use sealdex_member::{DomainPack, MemberKeys, Trusted};
+use sealdex_member::{DomainPack, Trusted};
 use sealdex_net::{Peer, clock::now_s, peer::Http};
 use sealdex_provider::Manifest;
 use sealdex_wire::{consent::AccessKind, roster::PublicKeys};
 
-use crate::{failure::Failure, output::table, owners::open_wallet, passphrase::KeyOptions};
+use crate::{failure::Failure, output::table, owners::open_wallet, passphrase::KeyOptions, places::Member};
 
 #[derive(Args)]
 pub(crate) struct WhoOptions {
@@ -117,9 +117,9 @@ struct Consent {
 }
 
 impl Consent {
-    fn open(o: &WhoOptions) -> Result<Self, Failure> {
+    async fn open(o: &WhoOptions) -> Result<Self, Failure> {
         let (trusted, owners, known) = match (&o.provider, &o.wallet, &o.domain) {
-            (Some(dir), _, _) => Self::of_provider(dir, o)?,
+            (Some(dir), _, _) => Self::of_provider(dir, o).await?,
             (None, Some(wallet), Some(domain)) => Self::of_wallet(wallet, domain, o)?,
             _ => return Err(Failure::new("name --wallet and --domain, or --provider")),
         };
@@ -149,10 +149,11 @@ impl Consent {
         Ok((trusted, owners, known))
     }
 
-    fn of_provider(dir: &Path, o: &WhoOptions) -> Result<(Trusted, Vec<Speaker>, Vec<String>), Failure> {
+    async fn of_provider(dir: &Path, o: &WhoOptions) -> Result<(Trusted, Vec<Speaker>, Vec<String>), Failure> {
         let manifest = Manifest::read(dir)?;
-        let keys = MemberKeys::read(&manifest.key, o.keys.to_read(&manifest.key)?.as_ref())?;
-        let trusted = DomainPack::read(&manifest.domain)?.verify(&keys.secrets.domain, &keys.secrets.authority)?;
+        // With the gate's newest roster: the reader may have been enrolled after the provider.
+        let Member { keys, trusted, .. } =
+            Member::open(&manifest.key, &manifest.domain, &o.keys, o.ca.as_deref()).await?;
         let owner = Owner::from_seed(&keys.secrets.seed);
         let known = trusted.schema.provider_sections().map(|s| s.name.clone()).collect();
         Ok((trusted, vec![Speaker { owner, epochs: Default::default() }], known))
@@ -180,7 +181,7 @@ fn reader(trusted: &Trusted, name: &str) -> Result<PublicKeys, Failure> {
 }
 
 pub(crate) async fn grant(o: GrantOptions) -> Result<(), Failure> {
-    let consent = Consent::open(&o.who)?;
+    let consent = Consent::open(&o.who).await?;
     let keys = reader(&consent.trusted, &o.to)?.identity().map_err(|e| Failure::new(e.to_string()))?;
     let now = now_s();
     let mut count = 0;
@@ -211,7 +212,7 @@ pub(crate) async fn grant(o: GrantOptions) -> Result<(), Failure> {
 }
 
 pub(crate) async fn revoke(o: RevokeOptions) -> Result<(), Failure> {
-    let consent = Consent::open(&o.who)?;
+    let consent = Consent::open(&o.who).await?;
     let id = reader(&consent.trusted, &o.from)?.identity().map_err(|e| Failure::new(e.to_string()))?.id();
     let mut count = 0;
     for Speaker { owner, .. } in &consent.owners {
