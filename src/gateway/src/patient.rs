@@ -29,6 +29,11 @@ fn with_id(all: Vec<Standing>, id: &str) -> Result<Standing, PortalError> {
 
 /// Puts a consent into force, or ends it; the consent as it then stands.
 async fn put(patient: &Patient, json: &Json) -> Result<Json, PortalError> {
+    if let Err(violations) = sealdex_r4::validate(json)
+        && let Some(first) = violations.into_iter().next()
+    {
+        return Err(PortalError::Invalid { path: first.path, reason: first.reason });
+    }
     let wanted: Wanted = patient.wanted(json)?;
     let id = wanted.id().ok_or_else(|| PortalError::Conflict("the reader's keys are no keys".into()))?;
     if json["id"].as_str().is_some_and(|stated| stated != id) {

@@ -185,7 +185,8 @@ pub fn write(s: &Standing, patient: &str, roster: &Roster, now: u64) -> Json {
         "patient": reference(patient),
         "dateTime": instant(s.granted_at),
         "policyRule": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN" }] },
-        "provision": provision })
+        // R4 allows no type in the root rule and demands one in all others.
+        "provision": { "provision": [provision] } })
 }
 
 /// A patient by the label of a wallet: `Patient/id`, or `system|value`.
@@ -225,53 +226,129 @@ pub fn read(consent: &Json, context: &Context<'_>) -> Result<Wanted, ConsentErro
     {
         return err("patient", format!("this wallet speaks for {} only", context.patient));
     }
+    if let Some(other) = ["modifierExtension", "implicitRules"].into_iter().find(|n| consent.get(n).is_some()) {
+        return err(other, "may change what the consent means in ways that are not known here");
+    }
     let Some(provision) = consent.get("provision") else {
         return err("provision", "is needed: it says who may read, what, for what and until when");
     };
-    if text(provision, "type").as_deref() != Some("permit") {
-        return err("provision.type", "must be permit: what is not permitted is denied anyway");
+    let rule = Rule::of(provision)?;
+    if text(rule.json, "type").as_deref() != Some("permit") {
+        return rule.err("type", "must be permit: what is not permitted is denied anyway");
     }
     const READ: [&str; 7] = ["type", "period", "actor", "purpose", "class", "id", "action"];
-    if let Some(other) = provision.as_object().and_then(|p| p.keys().find(|k| !READ.contains(&k.as_str()))) {
-        return err(
-            &format!("provision.{other}"),
-            "cannot be enforced here: a consent is by reader, sections, purpose and time",
-        );
+    if let Some(other) = rule.json.as_object().and_then(|p| p.keys().find(|k| !READ.contains(&k.as_str()))) {
+        return rule.err(other, "cannot be enforced here: a consent is by reader, sections, purpose and time");
     }
-    if let Some(actions) = provision.get("action") {
+    if let Some(actions) = rule.json.get("action") {
         let codes = codings(actions);
         if codes.iter().any(|(_, code)| code != "access" && code != "use") {
-            return err("provision.action", "only access can be permitted here");
+            return rule.err("action", "only access can be permitted here");
         }
     }
-    let reader = reader(provision, context.roster)?;
-    let purpose = purpose(provision)?;
-    let (not_before, not_after) = period(provision, context.now)?;
-    let sections = if active { sections(provision, context.sections)? } else { Vec::new() };
+    let reader = rule.reader(context.roster)?;
+    let purpose = rule.purpose()?;
+    let (not_before, not_after) = rule.period(context.now)?;
+    let sections = if active { rule.sections(context.sections)? } else { Vec::new() };
     Ok(Wanted { reader, purpose, not_before, not_after, sections })
 }
 
-fn reader(provision: &Json, roster: &Roster) -> Result<PublicKeys, ConsentError> {
-    let none = Vec::new();
-    let [actor] = provision.get("actor").and_then(Json::as_array).unwrap_or(&none).as_slice() else {
-        return err("provision.actor", "must be exactly one: make one consent for each reader");
-    };
-    let who = &actor["reference"];
-    let id = who["identifier"]["value"].as_str().filter(|_| who["identifier"]["system"] == PRINCIPALS);
-    let member = match (id, who["display"].as_str()) {
-        (Some(id), _) => roster.members.iter().find(|m| m.id.to_string() == id),
-        (None, Some(name)) if who.get("reference").is_none() && who.get("identifier").is_none() => roster.named(name),
-        _ => None,
-    };
-    let at = "provision.actor[0].reference";
-    member.map(|m| m.keys).ok_or(()).or_else(|()| {
-        err(
-            at,
-            format!(
-                "must name a member of the domain, by identifier ({PRINCIPALS} and its id) or by display (its name)"
-            ),
-        )
-    })
+/// The one rule of a consent: nested in the root, as R4 has it, or the root itself, as many write it.
+struct Rule<'c> {
+    json: &'c Json,
+    path: &'static str,
+}
+
+impl<'c> Rule<'c> {
+    fn of(root: &'c Json) -> Result<Self, ConsentError> {
+        let Some(nested) = root.get("provision") else { return Ok(Self { json: root, path: "provision" }) };
+        if root.as_object().is_none_or(|r| r.keys().any(|k| k != "provision" && k != "id")) {
+            return err("provision", "has elements beside its nested rule: put all of them into that");
+        }
+        match nested.as_array().map(Vec::as_slice) {
+            Some([one]) => Ok(Self { json: one, path: "provision.provision[0]" }),
+            _ => err("provision.provision", "must be exactly one: make one consent for each rule"),
+        }
+    }
+
+    fn err<T>(&self, element: &str, reason: impl Into<String>) -> Result<T, ConsentError> {
+        err(&format!("{}.{element}", self.path), reason)
+    }
+
+    fn reader(&self, roster: &Roster) -> Result<PublicKeys, ConsentError> {
+        let none = Vec::new();
+        let [actor] = self.json.get("actor").and_then(Json::as_array).unwrap_or(&none).as_slice() else {
+            return self.err("actor", "must be exactly one: make one consent for each reader");
+        };
+        let who = &actor["reference"];
+        let id = who["identifier"]["value"].as_str().filter(|_| who["identifier"]["system"] == PRINCIPALS);
+        let member = match (id, who["display"].as_str()) {
+            (Some(id), _) => roster.members.iter().find(|m| m.id.to_string() == id),
+            (None, Some(name)) if who.get("reference").is_none() && who.get("identifier").is_none() => {
+                roster.named(name)
+            }
+            _ => None,
+        };
+        member.map(|m| m.keys).ok_or(()).or_else(|()| {
+            self.err(
+                "actor[0].reference",
+                format!(
+                    "must name a member of the domain, by identifier ({PRINCIPALS} and its id) or by display (its name)"
+                ),
+            )
+        })
+    }
+
+    fn purpose(&self) -> Result<String, ConsentError> {
+        let Some(given) = self.json.get("purpose") else { return Ok(ANY_PURPOSE.into()) };
+        let at = "purpose";
+        let [(system, code)] = codings(given).as_slice().to_owned().try_into().or_else(|_: Vec<_>| {
+            self.err::<[(String, String); 1]>(at, "must be one, or left out for any: make one consent for each purpose")
+        })?;
+        match system.as_str() {
+            PURPOSES if !code.is_empty() && code != ANY_PURPOSE => Ok(code),
+            ACT_REASON => match KNOWN_PURPOSES.iter().find(|(_, c)| *c == code) {
+                Some((own, _)) => Ok((*own).to_owned()),
+                None => {
+                    let known: Vec<&str> = KNOWN_PURPOSES.iter().map(|(_, c)| *c).collect();
+                    self.err(at, format!("is not known here; known are {}", known.join(", ")))
+                }
+            },
+            _ => self.err(at, format!("must be of {ACT_REASON} or {PURPOSES}")),
+        }
+    }
+
+    fn period(&self, now: u64) -> Result<(u64, u64), ConsentError> {
+        let end = |name: &str| match self.json["period"].get(name).map(|v| v.as_str().map(Span::parse)) {
+            None => Ok(None),
+            Some(Some(Ok(span))) => Ok(Some(span)),
+            Some(_) => self.err(&format!("period.{name}"), "is no dateTime"),
+        };
+        let seconds = |s: i64| u64::try_from(s).unwrap_or(0);
+        let not_before = end("start")?.map_or(now.saturating_sub(60), |s| seconds(s.from.seconds));
+        let not_after = end("end")?.map_or(now + WITHOUT_END, |s| seconds(s.until.seconds));
+        if not_after <= not_before {
+            return self.err("period", "ends before it begins");
+        }
+        Ok((not_before, not_after.min(u64::from(u32::MAX))))
+    }
+
+    fn sections(&self, known: &[String]) -> Result<Vec<String>, ConsentError> {
+        let Some(classes) = self.json.get("class") else { return Ok(known.to_vec()) };
+        let mut out = Vec::new();
+        for (system, code) in codings(classes) {
+            if system != SECTIONS || !known.contains(&code) {
+                return self.err("class", format!("must be of {SECTIONS}, one of: {}", known.join(", ")));
+            }
+            if !out.contains(&code) {
+                out.push(code);
+            }
+        }
+        if out.is_empty() {
+            return self.err("class", "names no section; left out, it means all");
+        }
+        Ok(out)
+    }
 }
 
 fn codings(v: &Json) -> Vec<(String, String)> {
@@ -282,55 +359,4 @@ fn codings(v: &Json) -> Vec<(String, String)> {
         None => vec![(text(c, "system"), text(c, "code"))],
     };
     list.iter().flat_map(one).collect()
-}
-
-fn purpose(provision: &Json) -> Result<String, ConsentError> {
-    let Some(given) = provision.get("purpose") else { return Ok(ANY_PURPOSE.into()) };
-    let at = "provision.purpose";
-    let [(system, code)] = codings(given).as_slice().to_owned().try_into().or_else(|_: Vec<_>| {
-        err::<[(String, String); 1]>(at, "must be one, or left out for any: make one consent for each purpose")
-    })?;
-    match system.as_str() {
-        PURPOSES if !code.is_empty() && code != ANY_PURPOSE => Ok(code),
-        ACT_REASON => match KNOWN_PURPOSES.iter().find(|(_, c)| *c == code) {
-            Some((own, _)) => Ok((*own).to_owned()),
-            None => {
-                let known: Vec<&str> = KNOWN_PURPOSES.iter().map(|(_, c)| *c).collect();
-                err(at, format!("is not known here; known are {}", known.join(", ")))
-            }
-        },
-        _ => err(at, format!("must be of {ACT_REASON} or {PURPOSES}")),
-    }
-}
-
-fn period(provision: &Json, now: u64) -> Result<(u64, u64), ConsentError> {
-    let end = |name: &str| match provision["period"].get(name).map(|v| v.as_str().map(Span::parse)) {
-        None => Ok(None),
-        Some(Some(Ok(span))) => Ok(Some(span)),
-        Some(_) => err(&format!("provision.period.{name}"), "is no dateTime"),
-    };
-    let seconds = |s: i64| u64::try_from(s).unwrap_or(0);
-    let not_before = end("start")?.map_or(now.saturating_sub(60), |s| seconds(s.from.seconds));
-    let not_after = end("end")?.map_or(now + WITHOUT_END, |s| seconds(s.until.seconds));
-    if not_after <= not_before {
-        return err("provision.period", "ends before it begins");
-    }
-    Ok((not_before, not_after.min(u64::from(u32::MAX))))
-}
-
-fn sections(provision: &Json, known: &[String]) -> Result<Vec<String>, ConsentError> {
-    let Some(classes) = provision.get("class") else { return Ok(known.to_vec()) };
-    let mut out = Vec::new();
-    for (system, code) in codings(classes) {
-        if system != SECTIONS || !known.contains(&code) {
-            return err("provision.class", format!("must be of {SECTIONS}, one of: {}", known.join(", ")));
-        }
-        if !out.contains(&code) {
-            out.push(code);
-        }
-    }
-    if out.is_empty() {
-        return err("provision.class", "names no section; left out, it means all");
-    }
-    Ok(out)
 }

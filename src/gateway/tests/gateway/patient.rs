@@ -39,16 +39,17 @@ async fn a_patient_decides_and_sees_who_read() {
     assert_eq!(consents.len(), 1);
     let consent = &consents[0];
     assert_eq!(sealdex_r4::validate(consent), Ok(()), "{consent}");
-    let classes = |c: &Json| c["provision"]["class"].as_array().unwrap().len();
+    let rule = |c: &Json| c["provision"]["provision"][0].clone();
+    let classes = |c: &Json| rule(c)["class"].as_array().unwrap().len();
     assert_eq!(classes(consent), world.schema.patient_sections().count());
-    assert_eq!(consent["provision"]["actor"][0]["reference"]["display"], READER);
+    assert_eq!(rule(consent)["actor"][0]["reference"]["display"], READER);
     assert!(g.search(&format!("/Consent?patient={other}")).await["total"] == 0);
 
     // Put back without a section: that section is closed, the others are not.
     let id = consent["id"].as_str().unwrap();
     let path = format!("/Consent/{id}");
     let mut less = consent.clone();
-    less["provision"]["class"].as_array_mut().unwrap().retain(|c| c["code"] != "observations");
+    less["provision"]["provision"][0]["class"].as_array_mut().unwrap().retain(|c| c["code"] != "observations");
     let put = g.send(Method::PUT, &path, &FHIR, &less.to_string()).await;
     assert_eq!(put.status, 200, "{}", String::from_utf8_lossy(&put.body));
     assert_eq!(classes(&put.json()), classes(consent) - 1);
@@ -71,7 +72,7 @@ async fn a_patient_decides_and_sees_who_read() {
     let made = g.post("/Consent", FHIR[0].1, &new.to_string()).await;
     assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
     let made = made.json();
-    assert_eq!(made["provision"]["period"]["end"], "2099-12-31T23:59:59Z");
+    assert_eq!(rule(&made)["period"]["end"], "2099-12-31T23:59:59Z");
     assert_eq!(g.search("/Consent").await["total"], 2);
     assert_eq!(g.search(&ask).await["total"], 0, "observations are for research now, and this is treatment");
     assert_eq!(
@@ -83,10 +84,21 @@ async fn a_patient_decides_and_sees_who_read() {
     // What cannot be kept is refused, with the element it stands in.
     for (pointer, value, element) in [
         ("/provision/type", json!("deny"), "Consent.provision.type"),
-        ("/provision/data", json!([{ "meaning": "instance" }]), "Consent.provision.data"),
+        (
+            "/provision/data",
+            json!([{ "meaning": "instance", "reference": { "display": "x" } }]),
+            "Consent.provision.data",
+        ),
+        ("/provision/purpose", json!(null), "Consent.provision.purpose"),
+        ("/modifierExtension", json!([{ "url": "u", "valueBoolean": true }]), "Consent.modifierExtension"),
         ("/provision/class", json!([{ "system": "urn:sealdex:section", "code": "gossip" }]), "Consent.provision.class"),
         ("/provision/actor", json!([]), "Consent.provision.actor"),
-        ("/provision/actor", json!([{ "reference": { "display": "nobody" } }]), "Consent.provision.actor[0].reference"),
+        ("/provision/provision", json!([{ "type": "deny" }]), "Consent.provision"),
+        (
+            "/provision/actor",
+            json!([{ "role": { "text": "r" }, "reference": { "display": "nobody" } }]),
+            "Consent.provision.actor[0].reference",
+        ),
         ("/provision/period", json!({ "end": "1999" }), "Consent.provision.period"),
         ("/status", json!("draft"), "Consent.status"),
         ("/patient", json!({ "reference": other }), "Consent.patient"),
