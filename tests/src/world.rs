@@ -172,6 +172,7 @@ impl World {
             purpose,
             not_before: 0,
             not_after: u64::from(u32::MAX),
+            limits: Default::default(),
         }
     }
 

@@ -195,6 +195,7 @@ pub(crate) async fn grant(o: GrantOptions) -> Result<(), Failure> {
                 purpose: &o.purpose,
                 not_before: now.saturating_sub(60),
                 not_after: now + o.days * 86_400,
+                limits: Default::default(),
             };
             (owner, request)
         });

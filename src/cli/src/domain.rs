@@ -292,6 +292,7 @@ async fn publish_directory(member: &MemberKeys, trusted: &Trusted, http: &Http) 
         purpose: sealdex_wire::consent::ANY_PURPOSE,
         not_before: 0,
         not_after: u64::from(u32::MAX),
+        limits: Default::default(),
     };
     let grants: Vec<_> = trusted.schema.directory_sections().map(|s| (&owner, grant(&s.name))).collect();
     owner::grant_all(&gate, &grants).await?;

@@ -185,6 +185,8 @@ impl Ceremony {
             clouds: vec![server(&cloud.seed, cloud_url)],
             everyone: (&identity_of(&keys.everyone_seed).public()).into(),
             members: Vec::new(),
+            revoked: Vec::new(),
+            budgets: Vec::new(),
         };
         Ok((Self::resume(keys, roster), cloud))
     }
@@ -225,6 +227,8 @@ impl Ceremony {
             name: Some(name.into()),
             parent: None,
             status: Status::Active,
+            counts_from: None,
+            succeeds: None,
         });
         self.roster.version += 1;
         Ok((secrets, Bridge { member: public.id(), scalar: SecretBytes(*delta.to_bytes()) }))

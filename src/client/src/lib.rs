@@ -2,22 +2,28 @@
 //! revoke, users ask and read.
 //!
 //! - [`ceremony`]: keys of a new domain, rosters, enrolment.
-//! - [`owner`]: a wallet of owners, their profiles, grants and revocations.
+//! - [`owner`]: a wallet of owners, their profiles, grants and revocations; [`patient`]: one owner at the gate, with
+//!   standing [`policy`]s, requests, emergencies, carers and section epochs.
+//! - [`group`]: founding a group, its members, rotating its key.
 //! - [`session`]: a user's connection; [`session::Session::ask`] answers a query document,
 //!   [`session::Session::search`] a FHIR search, [`session::Session::walk`] goes through all of a type.
 
 pub mod ceremony;
 pub mod compile;
+pub mod group;
 pub mod opening;
 pub mod owner;
 pub mod patient;
+pub mod policy;
 pub mod search;
 pub mod session;
 pub mod stream;
 
 pub use ceremony::{AuthorityKeys, Ceremony};
-pub use owner::{GrantRequest, Owner, OwnerEntry, WALLET_KIND, Wallet};
+pub use group::{Group, GroupError, Manager};
+pub use owner::{GrantLimits, GrantRequest, Newcomers, Owner, OwnerEntry, WALLET_KIND, Wallet};
 pub use patient::{Patient, PatientError};
+pub use policy::{NewcomersRule, Policy};
 pub use search::Found;
 pub use session::{Answer, AskError, Session};
 pub use stream::{Stretch, Walk};

@@ -2,7 +2,7 @@
 //! records opened on all cores.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rayon::prelude::*;
 use sealdex_crypto::{
@@ -38,8 +38,8 @@ pub enum OpeningError {
     #[error("the gate's answer is not usable: {0}")]
     Gate(&'static str),
     /// The gate named a reader whose key is not here.
-    #[error("the gate answered for reader {0}, whose key this member does not hold")]
-    Reader(PrincipalId),
+    #[error("the gate answered for reader {0}, generation {1}, whose key this member does not hold")]
+    Reader(PrincipalId, u32),
     /// The cloud does not have a record the gate matched.
     #[error("the cloud no longer has record {0} (replaced or erased while the query ran): ask again")]
     Gone(RecordId),
@@ -59,15 +59,15 @@ pub enum OpeningError {
     Died(String),
 }
 
-/// `A` and `X`: which grant of which section.
-type GrantKey = ([u8; 33], [u8; 33]);
+/// `A`, `X` and generation: which grant of which section, for which of the reader's keys.
+type GrantKey = ([u8; 33], [u8; 33], u32);
 
 /// Keys to open with, and what can be kept between queries.
 pub struct Opener {
     domain: String,
     schema: Arc<Schema>,
-    readers: Vec<(PrincipalId, ReaderKey)>,
-    /// Grant secret `d` by (A, X): one multiplication saved per owner and section.
+    readers: RwLock<HashMap<(PrincipalId, u32), ReaderKey>>,
+    /// Grant secret `d` by (A, X, generation): one multiplication saved per owner and section.
     cached: Mutex<HashMap<GrantKey, Arc<GrantSecret>>>,
 }
 
@@ -80,16 +80,23 @@ struct Place {
 impl Opener {
     /// For a reader and the groups whose keys it holds.
     pub fn new(domain: &str, schema: Arc<Schema>, readers: &[&Identity]) -> Self {
-        let readers = readers.iter().map(|i| (i.id(), ReaderKey::from_identity(i))).collect();
-        Self { domain: domain.into(), schema, readers, cached: Mutex::default() }
+        let readers = readers.iter().map(|i| ((i.id(), 0), ReaderKey::from_identity(i))).collect();
+        Self { domain: domain.into(), schema, readers: RwLock::new(readers), cached: Mutex::default() }
+    }
+
+    /// Takes in a group's keys.
+    pub fn learn(&self, group: PrincipalId, keys: Vec<(u32, ReaderKey)>) {
+        let mut readers = self.readers.write().unwrap_or_else(PoisonError::into_inner);
+        readers.extend(keys.into_iter().map(|(generation, key)| ((group, generation), key)));
     }
 
     fn grant_secret(&self, g: &MatchGroup, a: &Point) -> Result<Arc<GrantSecret>, OpeningError> {
-        let key = (g.a.0, g.x.0);
+        let key = (g.a.0, g.x.0, g.generation);
         if let Some(d) = self.cached.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(d.clone());
         }
-        let (_, reader) = self.readers.iter().find(|r| r.0 == g.reader).ok_or(OpeningError::Reader(g.reader))?;
+        let known = self.readers.read().unwrap_or_else(PoisonError::into_inner).get(&(g.reader, g.generation)).cloned();
+        let reader = known.ok_or(OpeningError::Reader(g.reader, g.generation))?;
         let x = Point::from_bytes(&g.x.0).map_err(|_| OpeningError::Gate("X is no point"))?;
         let d = Arc::new(reader.rekey_secret(&x, a));
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);

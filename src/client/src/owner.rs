@@ -8,13 +8,16 @@ use sealdex_net::{CallError, Peer, clock::now_ms};
 use sealdex_open::{SectionSecret, make_grant};
 use sealdex_wire::{
     RawPoint, Signed,
+    care::{Emergency, Mandate},
     consent::{
-        Accepted, GrantSubmission, GrantTerms, OwnerProfile, PublishOwners, Revocation, SecretBytes, SectionKey,
-        SubmitGrants, SubmitRevocations,
+        Accepted, ChangeConsent, GrantSubmission, GrantTerms, GroupKey, OwnerProfile, PublishOwners, Revocation,
+        SecretBytes, SectionKey, SubmitGrants, SubmitRevocations,
     },
     roster::PublicKeys,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::policy::Policy;
 
 /// Kind of a wallet file.
 pub const WALLET_KIND: &str = "wallet";
@@ -46,6 +49,12 @@ pub struct OwnerEntry {
     pub sections: BTreeMap<String, u32>,
     /// Providers that may write.
     pub writers: Vec<PrincipalId>,
+    /// Standing policies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Policy>,
+    /// When a section's epoch last advanced, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub advanced: BTreeMap<String, u64>,
 }
 
 impl OwnerEntry {
@@ -54,7 +63,14 @@ impl OwnerEntry {
         use rand::Rng as _;
         let mut seed = SecretBytes([0; 32]);
         rand::rng().fill_bytes(&mut seed.0);
-        Self { seed, version: 0, sections: BTreeMap::new(), writers: Vec::new() }
+        Self {
+            seed,
+            version: 0,
+            sections: BTreeMap::new(),
+            writers: Vec::new(),
+            policies: Vec::new(),
+            advanced: BTreeMap::new(),
+        }
     }
 
     /// The owner.
@@ -112,6 +128,54 @@ pub struct GrantRequest<'a> {
     pub not_before: u64,
     /// First second it no longer holds, Unix time.
     pub not_after: u64,
+    /// What narrows it.
+    pub limits: GrantLimits,
+}
+
+/// What narrows a grant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GrantLimits {
+    /// For a group: its key of now.
+    pub group_key: Option<GroupKey>,
+    /// For a group: who joined later, Unix milliseconds, is not meant.
+    pub newcomers: Newcomers,
+    /// Only what these pushed, or anyone below them.
+    pub providers: Vec<PrincipalId>,
+    /// Dormant until two people wake it.
+    pub emergency: Option<Emergency>,
+}
+
+/// Which members of a group a grant means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Newcomers {
+    /// Whoever is in it, whenever that is.
+    #[default]
+    All,
+    /// Whoever is in it when the grant is made. When the section's next epoch renews the grant, that is by then: who
+    /// joins sees what is written later, and nothing of before.
+    Later,
+    /// Whoever was in it by a time, Unix milliseconds; renewals keep it. Nobody who joins sees anything until the
+    /// owner grants anew (SeSPHR's rule).
+    JoinedBy(u64),
+}
+
+impl Newcomers {
+    /// What a grant's terms say.
+    pub fn of(terms: &GrantTerms) -> Self {
+        match terms.joined_by {
+            None => Self::All,
+            Some(at) if at == terms.granted_at => Self::Later,
+            Some(at) => Self::JoinedBy(at),
+        }
+    }
+
+    fn cutoff(self, granted_at: u64) -> Option<u64> {
+        match self {
+            Self::All => None,
+            Self::Later => Some(granted_at),
+            Self::JoinedBy(at) => Some(if at == granted_at { at - 1 } else { at }),
+        }
+    }
 }
 
 impl Owner {
@@ -167,7 +231,10 @@ impl Owner {
     pub fn grant(&self, g: &GrantRequest<'_>) -> GrantSubmission {
         let mut rng = rand::rng();
         let secret = SectionSecret::derive(&self.seed, g.section, g.epoch);
-        let keys = make_grant(&secret, &g.reader.enc(), &Scalar::random(&mut rng));
+        let group_key = g.limits.group_key.as_ref();
+        let to = group_key.and_then(|k| Point::from_bytes(&k.key.0).ok()).unwrap_or_else(|| g.reader.enc());
+        let keys = make_grant(&secret, &to, &Scalar::random(&mut rng));
+        let granted_at = now_ms();
         let terms = GrantTerms {
             domain: g.domain.into(),
             owner: self.id(),
@@ -180,7 +247,12 @@ impl Owner {
             purpose: g.purpose.into(),
             not_before: g.not_before,
             not_after: g.not_after,
-            granted_at: now_ms(),
+            granted_at,
+            group_key: g.limits.group_key,
+            joined_by: g.limits.newcomers.cutoff(granted_at),
+            providers: g.limits.providers.clone(),
+            emergency: g.limits.emergency.clone(),
+            by: None,
         };
         let rk = SecretBytes(*keys.rk.to_bytes());
         GrantSubmission { grant: Signed::sign(&terms, &self.identity, &mut rng), rk }
@@ -188,15 +260,54 @@ impl Owner {
 
     /// A signed revocation: of one section, or of all.
     pub fn revocation(&self, domain: &str, reader: PrincipalId, section: Option<&str>) -> Signed<Revocation> {
+        self.revocation_for(domain, reader, section, None)
+    }
+
+    /// A signed revocation of what was granted for one purpose, or whatever for.
+    pub fn revocation_for(
+        &self,
+        domain: &str,
+        reader: PrincipalId,
+        section: Option<&str>,
+        purpose: Option<&str>,
+    ) -> Signed<Revocation> {
         let revocation = Revocation {
             domain: domain.into(),
             owner: self.id(),
             reader,
             section: section.map(Into::into),
+            purpose: purpose.map(Into::into),
             revoked_at: now_ms(),
         };
         Signed::sign(&revocation, &self.identity, &mut rand::rng())
     }
+}
+
+impl Owner {
+    /// A signed mandate for a carer. One that ends in the past ends the mandate, and all granted under it.
+    pub fn mandate(
+        &self,
+        domain: &str,
+        carer: &PublicIdentity,
+        sections: Vec<String>,
+        not_after: u64,
+    ) -> Signed<Mandate> {
+        let mandate = Mandate {
+            domain: domain.into(),
+            owner: self.id(),
+            carer: carer.into(),
+            sections,
+            not_after,
+            made_at: now_ms(),
+        };
+        Signed::sign(&mandate, &self.identity, &mut rand::rng())
+    }
+}
+
+/// Has profiles, revocations and grants take effect together.
+pub async fn change(gate: &Peer, change: &ChangeConsent) -> Result<u64, CallError> {
+    let done: Accepted = gate.post_json("/v1/consent", change).await?;
+    Ok(done.count)
 }
 
 /// Sends profiles to the gate, in parts.

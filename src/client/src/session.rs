@@ -15,11 +15,12 @@ use sealdex_net::{CallError, Peer, peer::Http};
 use sealdex_schema::{ID_FIELD, Scope};
 use sealdex_wire::{
     ProblemType, limits,
-    search::{InnerClause, InnerSort, SearchRequest, SearchResponse},
+    search::{CountRequest, Counted, InnerClause, InnerSort, SearchRequest, SearchResponse},
 };
 
 use crate::{
     compile::{CompileError, compile},
+    group::{self, GroupError},
     opening::{Opened, Opener, OpeningError},
 };
 
@@ -61,6 +62,12 @@ pub enum AskError {
         "more than {0} records would have to be opened to answer this: add a parameter that narrows the search, or raise the limit"
     )]
     TooCostly(u64),
+    /// A group's charter or keys cannot be used.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// A question that takes reading to answer.
+    #[error("this question takes opening records: only conditions of one type, in a query document, can be counted")]
+    NotCountable,
     /// A worker died.
     #[error("the query stopped unexpectedly: {0}")]
     Died(String),
@@ -99,6 +106,7 @@ pub struct Session {
     trusted: Trusted,
     keys: IndexKeys,
     opener: Arc<Opener>,
+    identity: Arc<sealdex_crypto::Identity>,
     gate: Peer,
     cloud: Peer,
     names: HashMap<PrincipalId, String>,
@@ -133,6 +141,7 @@ impl Session {
         Ok(Self {
             keys: IndexKeys::new(keys).ok_or(AskError::Keys)?,
             opener: Arc::new(opener),
+            identity: keys.identity.clone(),
             gate,
             cloud,
             names,
@@ -349,6 +358,27 @@ impl Session {
         Ok(cursor)
     }
 
+    /// Fetches the charters of this member's groups and takes in their keys.
+    async fn learn_groups(&self) -> Result<(), AskError> {
+        for group in group::list(&self.gate, &self.trusted, true).await? {
+            self.opener.learn(group.id, group::member_keys(&group, &self.identity)?);
+        }
+        Ok(())
+    }
+
+    /// How many patients and records match, for members who may count and not read. Bounds are rounded outward to
+    /// whole steps of the index, as nothing is opened to decide exactly.
+    pub async fn count(&self, doc: &QueryDoc) -> Result<(Counted, Vec<String>), AskError> {
+        let question = resolve(doc, &self.trusted.schema)?;
+        let purpose = doc.purpose.clone().unwrap_or_else(|| self.purpose.clone());
+        let plan = match &question.search {
+            None if question.has.is_empty() => plan(&question),
+            _ => return Err(AskError::NotCountable),
+        };
+        let request = CountRequest { clause: self.compile(&plan.clause)?, purpose };
+        Ok((self.gate.post_cbor("/v1/count", &request).await?, plan.notes))
+    }
+
     /// Searches and opens. A ticket can be withdrawn between the two, because some owner whose record it
     /// covers has just revoked, and a record can be replaced: then the page is asked for again.
     pub(crate) async fn search_and_open(&self, request: &SearchRequest, asking: &mut Asking) -> Result<Page, AskError> {
@@ -366,6 +396,10 @@ impl Session {
                 Ok(opened) => {
                     asking.cost.capsules += capsules;
                     return Ok((opened, cursor));
+                }
+                Err(OpeningError::Reader(..)) if attempt < ATTEMPTS => {
+                    self.learn_groups().await?;
+                    attempt += 1;
                 }
                 Err(e) if attempt < ATTEMPTS && overtaken(&e) => attempt += 1,
                 Err(e) => return Err(e.into()),

@@ -36,6 +36,8 @@ proptest! {
         let standing = Standing {
             id: "x".into(), reader, purpose, not_before: from, not_after, granted_at: 1_700_000_000_000,
             sections: chosen.iter().map(|s| (*s).to_owned()).collect(),
+        providers: Vec::new(),
+        emergency: false,
         };
         let json = write(&standing, label, &roster, from);
         prop_assert_eq!(sealdex_r4::validate(&json), Ok(()));
@@ -64,6 +66,8 @@ fn no_change_of_a_consent_widens_it_unseen() {
         not_after: 200,
         granted_at: 0,
         sections: vec!["notes".into()],
+        providers: Vec::new(),
+        emergency: false,
     };
     let whole = write(&standing, "Patient/p", &roster, 150);
     let context = Context { patient: "Patient/p", roster: &roster, sections: &known(), now: 150 };

@@ -13,6 +13,8 @@ pub const SECTION: &str = "sdx1/section";
 pub const CAPSULE: &str = "sdx1/capsule";
 /// Section 5: the scalar `d` that links a grant to its reader.
 pub const REKEY: &str = "sdx1/rekey";
+/// A secret wrapped for the holder of a key.
+pub const WRAP: &str = "sdx1/wrap";
 /// Section 5: challenge of the proof that the gate used the granted scalar.
 pub const DLEQ: &str = "sdx1/dleq";
 /// Section 7: AEAD key of one record.

@@ -64,6 +64,7 @@ pub mod shamir;
 mod signature;
 mod term;
 mod token;
+mod wrap;
 
 pub use bridge::{BridgeScalar, DomainMaster, MemberKey, token_point};
 pub use capsule::{
@@ -86,3 +87,4 @@ pub use scalar::{Scalar, ScalarError};
 pub use signature::{BadSignature, SIGNATURE_LEN, SignPublic, SignSecret, Signature};
 pub use term::{ScopeKey, TermKey};
 pub use token::{FieldTokenKey, MemberTokenSecret};
+pub use wrap::{WrapError, unwrap, wrap};

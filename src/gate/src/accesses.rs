@@ -39,11 +39,15 @@ impl<S: ConsentStore> Gate<S> {
 
 fn access((place, row): (Place, AccessRow)) -> Access {
     let kind = match row.kind {
-        AuditKind::Search => AccessKind::Search,
+        AuditKind::Search | AuditKind::Count => AccessKind::Search,
         AuditKind::Bridge => AccessKind::Push,
         AuditKind::Revocations => AccessKind::Revocation,
-        AuditKind::Grants | AuditKind::Owners | AuditKind::Roster => AccessKind::Grant,
+        AuditKind::Emergency | AuditKind::Alarm => AccessKind::Emergency,
+        AuditKind::Request => AccessKind::Request,
+        AuditKind::Mandate => AccessKind::Mandate,
+        AuditKind::Grants | AuditKind::Owners | AuditKind::Roster | AuditKind::Family => AccessKind::Grant,
+        AuditKind::Bridges | AuditKind::Group | AuditKind::Rotation => AccessKind::Grant,
     };
-    let AccessRow { at, caller, purpose, section, reader, count, .. } = row;
-    Access { place, at, kind, caller, purpose, section, reader, count }
+    let AccessRow { at, caller, purpose, section, reader, count, emergency, .. } = row;
+    Access { place, at, kind, caller, purpose, section, reader, count, emergency }
 }

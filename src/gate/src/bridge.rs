@@ -24,7 +24,7 @@ use crate::{
     error::{GateError, at_most},
     members::Known,
     secrets::GateSecrets,
-    store::{ReadConsents as _, Snapshot, StoreError, Table},
+    store::{ReadConsents as _, Snapshot, Spent, StoreError, Table},
     term_keys::{OrderRun, Scope, TermKeys},
 };
 
@@ -120,6 +120,12 @@ pub(crate) fn check(request: &BridgeRequest) -> Result<(), GateError> {
     Ok(())
 }
 
+/// What a batch takes of its provider's budget. Packed entries are 25 bytes and more.
+pub(crate) fn spent(request: &BridgeRequest) -> Spent {
+    let entries = request.records.iter().map(|r| r.entries.len() as u64 / 26).sum();
+    Spent { entries, ..Spent::default() }
+}
+
 /// Checks that every capsule's owner lets the caller write, to the section's current epoch. One
 /// profile read an owner. Returns how many owners there are.
 pub(crate) fn authorise(
@@ -137,8 +143,8 @@ pub(crate) fn authorise(
                 let signed = stored.profile(owner)?.ok_or(BridgeRefusal::UnknownOwner(owner))?;
                 let profile = signed.peek().map_err(|_| StoreError::Row(Table::Profiles.name()))?;
                 // What belongs to no patient belongs to the provider, or to its hospital.
-                let own = owner == caller || owner == member.root();
-                if !own && !member.path.iter().any(|p| profile.writers.contains(p)) {
+                let own = member.line.first() == Some(&owner) || owner == member.root();
+                if !own && !member.line.iter().any(|p| profile.writers.contains(p)) {
                     return Err(BridgeRefusal::NotAWriter { owner, provider: caller }.into());
                 }
                 new.insert(profile)

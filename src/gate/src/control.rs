@@ -7,9 +7,11 @@ use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_wire::{
     Signed,
     consent::{
-        Accepted, GrantList, GrantTerms, ListGrants, LookupOwners, OwnerProfile, OwnersFound, PublishOwners,
-        SubmitGrants,
+        Accepted, ChangeConsent, GrantList, GrantSubmission, GrantTerms, ListGrants, LookupOwners, OwnerProfile,
+        OwnersFound, PublishOwners, SubmitGrants,
     },
+    family::MemberList,
+    group::Sealed,
     limits,
     roster::Roster,
 };
@@ -17,13 +19,17 @@ use sealdex_wire::{
 use crate::{
     error::{CallerRefusal, GateError, at_most},
     gate::{Gate, blocking},
+    members::Members,
+    revoke::{finish, mark},
     rules::{
         grants::{self, Against, GrantRefusal},
+        groups::GroupRefusal,
+        mandates::mandate_for,
         owners,
     },
     store::{
-        AccessRow, AuditEntry, AuditKind, ConsentStore, GrantKey, ReadConsents as _, StoreError, Table,
-        WriteConsents as _,
+        AccessRow, AuditEntry, AuditKind, ConsentStore, GrantKey, ReadConsents as _, Spent, StoreError, Table,
+        TicketRow, Transaction, WriteConsents as _,
     },
 };
 
@@ -40,6 +46,18 @@ impl<S: ConsentStore> Gate<S> {
         Ok(members.signed().clone())
     }
 
+    /// The newest roster and who was enrolled below it, for any active member.
+    ///
+    /// # Errors
+    /// [`GateError`].
+    pub fn member_list(&self, caller: PrincipalId) -> Result<MemberList, GateError> {
+        let members = self.members()?;
+        if caller != self.secrets.authority().id() {
+            members.active(caller)?;
+        }
+        Ok(MemberList { roster: members.signed().clone(), family: members.family().clone() })
+    }
+
     /// Stores owner profiles, all or none. From an active provider, or an owner for itself.
     ///
     /// # Errors
@@ -52,19 +70,9 @@ impl<S: ConsentStore> Gate<S> {
         at_most("profiles", request.profiles.len(), limits::DOCUMENTS)?;
         let (gate, members) = (self.clone(), self.members()?);
         blocking(move || {
-            let verify = |signed| owners::verify(signed, gate.secrets.domain(), &members);
-            let verified: Vec<_> = request.profiles.into_par_iter().map(verify).collect::<Result<_, _>>()?;
-            if verified.iter().any(|v| v.owner != caller) {
-                members.active_provider(caller)?;
-            }
+            let verified = gate.verify_profiles(caller, &members, request.profiles)?;
             gate.store.write(|txn| {
-                let mut count = 0;
-                for new in &verified {
-                    if owners::follows(new, txn)? {
-                        txn.put_profile(new.owner, &new.signed)?;
-                        count += 1;
-                    }
-                }
+                let count = put_profiles(&verified, txn)?;
                 txn.append_audit(&gate.entry(AuditKind::Owners, caller, count, verified.iter().map(|v| v.owner)))?;
                 Ok::<_, GateError>(Accepted { count })
             })
@@ -72,7 +80,21 @@ impl<S: ConsentStore> Gate<S> {
         .await
     }
 
-    /// Profiles by owner, for an active provider.
+    fn verify_profiles(
+        &self,
+        caller: PrincipalId,
+        members: &Members,
+        profiles: Vec<Signed<OwnerProfile>>,
+    ) -> Result<Vec<owners::Verified>, GateError> {
+        let verify = |signed| owners::verify(signed, self.secrets.domain(), members);
+        let verified: Vec<_> = profiles.into_par_iter().map(verify).collect::<Result<_, _>>()?;
+        if verified.iter().any(|v| v.owner != caller) {
+            members.active_provider(caller)?;
+        }
+        Ok(verified)
+    }
+
+    /// Profiles by owner, for an active provider; an owner's own, for itself.
     ///
     /// # Errors
     /// [`GateError`].
@@ -82,7 +104,9 @@ impl<S: ConsentStore> Gate<S> {
         request: LookupOwners,
     ) -> Result<OwnersFound, GateError> {
         at_most("owners", request.owners.len(), limits::DOCUMENTS)?;
-        self.members()?.active_provider(caller)?;
+        if request.owners.iter().any(|o| *o != caller) {
+            self.members()?.active_provider(caller)?;
+        }
         let gate = self.clone();
         blocking(move || {
             let profiles =
@@ -104,48 +128,129 @@ impl<S: ConsentStore> Gate<S> {
         at_most("grants", request.grants.len(), limits::DOCUMENTS)?;
         let (gate, members) = (self.clone(), self.members()?);
         carrier(&members, caller, request.grants.iter().map(|g| g.grant.signer))?;
-        blocking(move || {
-            let profiles = gate.profiles(request.grants.iter().map(|g| g.grant.signer))?;
-            let against = Against {
-                domain: gate.secrets.domain(),
-                members: &members,
-                store_key: &gate.secrets.store_key,
-                now: gate.now(),
-            };
-            let verify = |submission| {
-                let owner = |s: &sealdex_wire::consent::GrantSubmission| s.grant.signer;
-                let profile = profiles.get(&owner(submission)).ok_or(GrantRefusal::UnknownOwner(owner(submission)))?;
-                against.verify(submission, profile)
-            };
-            let verified: Vec<_> = request.grants.par_iter().map(verify).collect::<Result<_, GrantRefusal>>()?;
+        // A group's key does not change between the check and the store.
+        let held = self.barrier.read().await;
+        let done = blocking(move || {
+            let verified = gate.verify_grants(&members, &request.grants, Vec::new())?;
             gate.store.write(|txn| {
-                let mut count = 0;
-                let mut accesses = Vec::new();
-                for new in &verified {
-                    if grants::fits(new, txn)? {
-                        txn.put_grant(&new.key, &new.row, &new.signed)?;
-                        count += 1;
-                        let row = AccessRow {
-                            at: gate.now(),
-                            kind: AuditKind::Grants,
-                            caller,
-                            purpose: Some(new.row.purpose.clone()),
-                            section: Some(new.key.section.clone()),
-                            reader: Some(new.key.reader),
-                            count: 1,
-                        };
-                        accesses.push((new.key.owner, row));
-                    }
-                }
+                let (count, accesses) = gate.put_grants(caller, &verified, txn)?;
                 let entry = gate.entry(AuditKind::Grants, caller, count, verified.iter().map(|v| v.key.owner));
                 txn.append_act(&entry, &accesses)?;
                 Ok::<_, GateError>(Accepted { count })
             })
         })
+        .await;
+        drop(held);
+        done
+    }
+
+    /// Checks grants against the profiles stored, or newer ones that come with them.
+    fn verify_grants(
+        &self,
+        members: &Members,
+        grants: &[GrantSubmission],
+        newer: Vec<(PrincipalId, OwnerProfile)>,
+    ) -> Result<Vec<grants::Verified>, GateError> {
+        let owners: Vec<PrincipalId> = grants.iter().map(owner_of).collect::<Result<_, _>>()?;
+        let mut profiles = self.profiles(owners.iter().copied())?;
+        profiles.extend(newer);
+        let against = Against {
+            domain: self.secrets.domain(),
+            members,
+            groups: &self.groups(),
+            store_key: &self.secrets.store_key,
+            now: self.now(),
+        };
+        let verify = |(submission, owner): (&GrantSubmission, &PrincipalId)| {
+            let profile = profiles.get(owner).ok_or(GrantRefusal::UnknownOwner(*owner))?;
+            against.verify(submission, profile)
+        };
+        Ok(grants.par_iter().zip(&owners).map(verify).collect::<Result<_, GrantRefusal>>()?)
+    }
+
+    /// Stores grants; how many are new, and what their owners are told of them.
+    fn put_grants(
+        &self,
+        caller: PrincipalId,
+        verified: &[grants::Verified],
+        txn: &mut dyn Transaction,
+    ) -> Result<(u64, Vec<(PrincipalId, AccessRow)>), GateError> {
+        let at = self.now();
+        let mut accesses = Vec::new();
+        for new in verified {
+            let Some(row) = grants::settle(new, txn, &self.secrets.store_key, at)? else { continue };
+            txn.put_grant(&new.key, &row, &new.signed)?;
+            let access = AccessRow {
+                at,
+                kind: AuditKind::Grants,
+                caller,
+                purpose: Some(row.purpose),
+                section: Some(new.key.section.clone()),
+                reader: Some(new.key.reader),
+                count: 1,
+                emergency: row.emergency,
+            };
+            accesses.push((new.key.owner, access));
+        }
+        Ok((accesses.len() as u64, accesses))
+    }
+
+    /// Profiles, revocations and grants that take effect together or not at all. From the owner, or an active member
+    /// that carries them; profiles of others from providers.
+    ///
+    /// # Errors
+    /// [`GateError`]; nothing has changed then.
+    pub async fn change_consent(
+        self: &Arc<Self>,
+        caller: PublicIdentity,
+        change: ChangeConsent,
+    ) -> Result<Accepted, GateError> {
+        at_most("profiles", change.profiles.len(), limits::DOCUMENTS)?;
+        at_most("revocations", change.revocations.len(), limits::DOCUMENTS)?;
+        at_most("grants", change.grants.len(), limits::DOCUMENTS)?;
+        let members = self.members()?;
+        let signers = change.grants.iter().map(|g| g.grant.signer).chain(change.revocations.iter().map(|r| r.signer));
+        carrier(&members, caller.id(), signers)?;
+        let gate = self.clone();
+        finish(async move {
+            let held = gate.barrier.write().await;
+            let worker = gate.clone();
+            let (count, ended) = blocking(move || worker.change_consent_now(&caller, &members, change)).await?;
+            drop(held);
+            gate.withdraw(ended).await;
+            Ok(Accepted { count })
+        })
         .await
     }
 
-    /// Grants the caller gave or may use, of one owner or of all.
+    fn change_consent_now(
+        &self,
+        caller: &PublicIdentity,
+        members: &Members,
+        change: ChangeConsent,
+    ) -> Result<(u64, Vec<TicketRow>), GateError> {
+        let profiles = self.verify_profiles(caller.id(), members, change.profiles)?;
+        let newer = profiles.iter().map(|v| (v.owner, v.profile.clone())).collect();
+        let revocations = self.verify_revocations(caller, change.revocations)?;
+        let grants = self.verify_grants(members, &change.grants, newer)?;
+        let ended = self.resting_on(&revocations);
+        let owners = profiles.iter().map(|v| v.owner).chain(grants.iter().map(|v| v.key.owner));
+        let owners: Vec<PrincipalId> = owners.chain(revocations.iter().map(|v| v.revocation.owner)).collect();
+        let count = self.store.write(|txn| {
+            let published = put_profiles(&profiles, txn)?;
+            let (revoked, mut accesses) = self.apply_revocations(caller.id(), &revocations, txn)?;
+            mark(txn, &ended)?;
+            let (granted, told) = self.put_grants(caller.id(), &grants, txn)?;
+            accesses.extend(told);
+            let count = published + revoked + granted;
+            txn.append_act(&self.entry(AuditKind::Grants, caller.id(), count, owners.iter().copied()), &accesses)?;
+            Ok::<_, GateError>(count)
+        })?;
+        self.permissions_changed();
+        Ok((count, ended))
+    }
+
+    /// Grants the caller gave or may use, of one owner or of all; of an owner it cares for, all of them.
     ///
     /// # Errors
     /// [`GateError`].
@@ -155,26 +260,55 @@ impl<S: ConsentStore> Gate<S> {
         request: ListGrants,
     ) -> Result<GrantList, GateError> {
         let (gate, members) = (self.clone(), self.members()?);
-        let limit = (request.limit as usize).min(limits::DOCUMENTS);
+        let limit = (request.limit as usize).clamp(1, limits::DOCUMENTS);
         blocking(move || {
+            let after = match &request.after {
+                None => None,
+                Some(Sealed(bytes)) => Some(GrantKey::parse(bytes).ok_or(GroupRefusal::Cursor)?),
+            };
+            // Own first, then by reader: a cursor is the last key of the page before.
+            let readers = match members.active(caller) {
+                Ok(_) => gate.groups().readers_for(caller, &members),
+                Err(_) => Vec::new(),
+            };
             gate.store.read(|s| {
+                let cared = match request.owner {
+                    Some(owner) if owner != caller => {
+                        mandate_for(owner, caller, None, gate.now() / 1000, s)?.map(|_| owner)
+                    }
+                    _ => None,
+                };
+                let own = cared.or_else(|| request.owner.is_none_or(|o| o == caller).then_some(caller));
                 let mut keys: Vec<GrantKey> = Vec::new();
-                if request.owner.is_none_or(|o| o == caller) {
-                    keys.extend(s.grants_of(caller, None, limit + 1)?.into_iter().map(|(k, _)| k));
+                let in_own = |k: &GrantKey| Some(k.owner) == own;
+                if let Some(own) = own
+                    && after.as_ref().is_none_or(in_own)
+                {
+                    keys.extend(s.keys_of(own, after.as_ref(), limit + 1)?);
                 }
-                if request.owner != Some(caller) && members.active(caller).is_ok() {
-                    for reader in members.readers_for(caller) {
-                        // What the caller granted itself is among its own already.
-                        keys.extend(
-                            s.grants_to(reader, request.owner, limit + 1)?.into_iter().filter(|k| k.owner != caller),
-                        );
+                if cared.is_none() && request.owner != Some(caller) {
+                    let mut place = after.filter(|k| !in_own(k));
+                    let first = place.as_ref().and_then(|k| readers.iter().position(|r| r.id == k.reader));
+                    for reader in readers.iter().skip(first.unwrap_or(0)) {
+                        while keys.len() <= limit {
+                            let room = limit + 1 - keys.len();
+                            let found = s.grants_to(reader.id, request.owner, place.as_ref(), room)?;
+                            let exhausted = found.len() < room;
+                            place = found.last().cloned().filter(|_| !exhausted);
+                            // What the caller granted itself is among its own already.
+                            keys.extend(found.into_iter().filter(|k| k.owner != caller));
+                            if exhausted {
+                                break;
+                            }
+                        }
                     }
                 }
                 let more = keys.len() > limit;
                 keys.truncate(limit);
+                let next = keys.last().filter(|_| more).map(|k| Sealed(k.to_bytes()));
                 let terms = |k: &GrantKey| s.grant_terms(k)?.ok_or(StoreError::Row(Table::GrantTerms.name()));
                 let grants: Vec<Signed<GrantTerms>> = keys.iter().map(terms).collect::<Result<_, StoreError>>()?;
-                Ok::<_, GateError>(GrantList { grants, more })
+                Ok::<_, GateError>(GrantList { grants, next })
             })
         })
         .await
@@ -211,13 +345,40 @@ impl<S: ConsentStore> Gate<S> {
         owners.sort_unstable();
         owners.dedup();
         let owner = if let [owner] = owners[..] { Some(owner) } else { None };
-        AuditEntry { at: self.now(), kind, caller, owner, purpose: None, count, owners: owners.len() as u64 }
+        AuditEntry {
+            at: self.now(),
+            kind,
+            caller,
+            owner,
+            purpose: None,
+            count,
+            owners: owners.len() as u64,
+            spent: Spent::default(),
+        }
     }
+}
+
+/// Whose grant a submission is, as it claims: who signed it, or whom its carer signed for.
+fn owner_of(submission: &GrantSubmission) -> Result<PrincipalId, GrantRefusal> {
+    let terms = submission.grant.peek().map_err(GrantRefusal::Signed)?;
+    Ok(if terms.by.is_some() { terms.owner } else { submission.grant.signer })
+}
+
+/// Stores profiles; how many are new.
+fn put_profiles(verified: &[owners::Verified], txn: &mut dyn Transaction) -> Result<u64, GateError> {
+    let mut count = 0;
+    for new in verified {
+        if owners::follows(new, txn)? {
+            txn.put_profile(new.owner, &new.signed)?;
+            count += 1;
+        }
+    }
+    Ok(count)
 }
 
 /// Whether the caller may hand in documents of these owners: its own, or anybody's as an active member.
 pub(crate) fn carrier(
-    members: &crate::members::Members,
+    members: &Members,
     caller: PrincipalId,
     mut owners: impl Iterator<Item = PrincipalId>,
 ) -> Result<(), CallerRefusal> {
@@ -228,7 +389,7 @@ pub(crate) fn carrier(
     }
 }
 
-/// Keys by which an owner's revocation is checked: its profile's, or the caller's own.
+/// Keys by which an owner's document is checked: its profile's, or the caller's own.
 pub(crate) fn owner_keys(
     profiles: &HashMap<PrincipalId, OwnerProfile>,
     owner: PrincipalId,

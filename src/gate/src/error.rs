@@ -6,8 +6,14 @@ use sealdex_wire::{ProblemType, SignedError};
 
 use crate::{
     bridge::BridgeRefusal,
+    budget::BudgetRefusal,
+    care::CareRefusal,
     cloud::CloudError,
-    rules::{grants::GrantRefusal, owners::OwnerRefusal, revocations::RevocationRefusal, roster::RosterRefusal},
+    family::FamilyRefusal,
+    rules::{
+        grants::GrantRefusal, groups::GroupRefusal, mandates::MandateRefusal, owners::OwnerRefusal,
+        revocations::RevocationRefusal, roster::RosterRefusal,
+    },
     search::SearchRefusal,
     secrets::NotSealedHere,
     store::StoreError,
@@ -34,6 +40,21 @@ pub enum GateError {
     /// A revocation was refused.
     #[error(transparent)]
     Revocation(#[from] RevocationRefusal),
+    /// A charter, or a rotation, was refused.
+    #[error(transparent)]
+    Group(#[from] GroupRefusal),
+    /// A mandate was refused.
+    #[error(transparent)]
+    Mandate(#[from] MandateRefusal),
+    /// An emergency or a request was refused.
+    #[error(transparent)]
+    Care(#[from] CareRefusal),
+    /// An enrolment or dismissal was refused.
+    #[error(transparent)]
+    Family(#[from] FamilyRefusal),
+    /// A member's budget is used up.
+    #[error(transparent)]
+    Budget(#[from] BudgetRefusal),
     /// A batch was refused.
     #[error(transparent)]
     Bridge(#[from] BridgeRefusal),
@@ -79,6 +100,17 @@ pub enum CallerRefusal {
     /// A provider is needed.
     #[error("{0} is no provider: only providers may do this")]
     NotProvider(PrincipalId),
+    /// Somebody else manages the group.
+    #[error("{caller} does not manage group {group}, and does not succeed it")]
+    NotManager {
+        /// Who called.
+        caller: PrincipalId,
+        /// Which group.
+        group: PrincipalId,
+    },
+    /// It may count, and not read.
+    #[error("{0} may count and not read: ask for a count")]
+    CountsOnly(PrincipalId),
     /// Neither the owner nor an active member.
     #[error("{0} is neither the owner nor an active member of this domain")]
     NeitherOwnerNorMember(PrincipalId),
@@ -94,6 +126,11 @@ impl GateError {
             Self::Owner(e) => e.problem_type(),
             Self::Grant(e) => e.problem_type(),
             Self::Revocation(e) => e.problem_type(),
+            Self::Group(e) => e.problem_type(),
+            Self::Mandate(e) => e.problem_type(),
+            Self::Care(e) => e.problem_type(),
+            Self::Family(e) => e.problem_type(),
+            Self::Budget(_) => ProblemType::Budget,
             Self::Bridge(e) => e.problem_type(),
             Self::Search(e) => e.problem_type(),
             Self::TooMany { .. } => ProblemType::Malformed,

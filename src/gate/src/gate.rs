@@ -12,13 +12,15 @@ use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use crate::{
     bridge::{self, Bridging, bridge_scalar},
+    budget::Meter,
     cloud::Cloud,
     error::GateError,
+    groups::Groups,
     journal::Journal,
     members::Members,
     rules,
     secrets::GateSecrets,
-    store::{AccessRow, AuditEntry, AuditKind, ConsentStore, ReadConsents as _},
+    store::{AccessRow, AuditEntry, AuditKind, ConsentStore, ReadConsents as _, upgrade::upgrade},
     term_keys::TermKeys,
     tickets::Outstanding,
 };
@@ -40,6 +42,8 @@ pub struct Gate<S: ConsentStore> {
     pub(crate) barrier: RwLock<()>,
     generation: AtomicU64,
     members: std::sync::RwLock<Option<Arc<Members>>>,
+    groups: std::sync::RwLock<Arc<Groups>>,
+    pub(crate) meter: Meter,
     slots: Arc<Semaphore>,
     clock: Clock,
 }
@@ -57,8 +61,18 @@ impl<S: ConsentStore> Gate<S> {
         heavy: usize,
     ) -> Result<Arc<Self>, GateError> {
         let (secrets, store) = (Arc::new(secrets), Arc::new(store));
-        let (roster, tickets) = store.read(|s| Ok::<_, GateError>((s.roster()?, s.tickets()?)))?;
-        let members = roster.map(|signed| rules::roster::verify(signed, &secrets)).transpose()?;
+        upgrade(&*store, &secrets.store_key)?;
+        let now = clock();
+        let (roster, family, tickets, groups, meter) = store.read(|s| {
+            Ok::<_, GateError>((
+                s.roster()?,
+                s.family()?,
+                s.tickets()?,
+                Groups::new(s.groups()?)?,
+                Meter::load(s, now)?,
+            ))
+        })?;
+        let members = roster.map(|signed| rules::roster::verify(signed, family, &secrets)).transpose()?;
         let outstanding = Arc::new(Outstanding::default());
         outstanding.register(tickets);
         let journal = Journal::start(store.clone(), outstanding.clone(), clock.clone())?;
@@ -72,6 +86,8 @@ impl<S: ConsentStore> Gate<S> {
             barrier: RwLock::new(()),
             generation: AtomicU64::new(0),
             members: std::sync::RwLock::new(members.map(Arc::new)),
+            groups: std::sync::RwLock::new(Arc::new(groups)),
+            meter,
             slots: Arc::new(Semaphore::new(heavy)),
             clock,
         }))
@@ -92,6 +108,15 @@ impl<S: ConsentStore> Gate<S> {
 
     pub(crate) fn set_members(&self, members: Arc<Members>) {
         *self.members.write().unwrap_or_else(PoisonError::into_inner) = Some(members);
+    }
+
+    /// Who belongs to which group.
+    pub fn groups(&self) -> Arc<Groups> {
+        self.groups.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_groups(&self, groups: Groups) {
+        *self.groups.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(groups);
     }
 
     /// Unix time, milliseconds.
@@ -125,7 +150,9 @@ impl<S: ConsentStore> Gate<S> {
     ) -> Result<BridgeResponse, GateError> {
         let _slot = self.slot()?;
         let members = self.members()?;
-        members.active_provider(caller)?;
+        let known = members.active_provider(caller)?;
+        bridge::check(&request)?;
+        self.charge(caller, known, &members, bridge::spent(&request)).await?;
         let gate = self.clone();
         let (response, entry, accesses) = blocking(move || gate.bridge_now(caller, &members, &request)).await?;
         self.journal.record(entry, accesses, Vec::new()).await?;
@@ -138,7 +165,6 @@ impl<S: ConsentStore> Gate<S> {
         members: &Members,
         request: &BridgeRequest,
     ) -> Result<(BridgeResponse, AuditEntry, Accesses), GateError> {
-        bridge::check(request)?;
         let member = members.active_provider(caller)?;
         let (owners, delta) = self.store.read(|stored| {
             let owners = bridge::authorise(&request.capsules, caller, member, stored)?;
@@ -156,10 +182,11 @@ impl<S: ConsentStore> Gate<S> {
         }
         let access = |((owner, section), count): ((PrincipalId, &str), u64)| {
             let section = Some(section.to_owned());
-            (owner, AccessRow { at, kind, caller, purpose: None, section, reader: None, count })
+            (owner, AccessRow { at, kind, caller, purpose: None, section, reader: None, count, emergency: false })
         };
         let accesses = written.into_iter().map(access).collect();
-        Ok((response, AuditEntry { at, kind, caller, owner: None, purpose: None, count, owners }, accesses))
+        let spent = bridge::spent(request);
+        Ok((response, AuditEntry { at, kind, caller, owner: None, purpose: None, count, owners, spent }, accesses))
     }
 }
 

@@ -20,10 +20,13 @@ use sealdex_net::{
 };
 use sealdex_wire::{
     Signed,
+    care::{Asked, MandateList, RequestList, WakeList, WakeState},
     consent::{Accepted, AccessList, GrantList, OwnersFound},
+    family::MemberList,
+    group::{GroupList, StaleList},
     ingest::BridgeResponse,
     roster::Roster,
-    search::SearchResponse,
+    search::{Counted, SearchResponse},
 };
 
 use crate::{
@@ -142,6 +145,22 @@ pub fn router<S: ConsentStore>(gate: Arc<Gate<S>>) -> Router {
         .route("/v1/grants/list", post(list::<S>))
         .route("/v1/accesses", post(accesses::<S>))
         .route("/v1/revocations", post(revocations::<S>))
+        .route("/v1/consent", post(change::<S>))
+        .route("/v1/members", post(family::<S>).get(member_list::<S>))
+        .route("/v1/bridges/rotate", post(rotate_bridge::<S>))
+        .route("/v1/groups", post(group::<S>))
+        .route("/v1/groups/list", post(groups::<S>))
+        .route("/v1/groups/stale", post(stale::<S>))
+        .route("/v1/groups/rotate", post(rotate::<S>))
+        .route("/v1/emergencies", post(wake::<S>))
+        .route("/v1/emergencies/list", post(wakes::<S>))
+        .route("/v1/emergencies/close", post(close_wake::<S>))
+        .route("/v1/requests", post(ask::<S>))
+        .route("/v1/requests/list", post(requests::<S>))
+        .route("/v1/requests/answer", post(answer_request::<S>))
+        .route("/v1/mandates", post(mandate::<S>))
+        .route("/v1/mandates/list", post(mandates::<S>))
+        .route("/v1/count", post(count::<S>))
         .route("/v1/bridge", post(bridge::<S>))
         .route("/v1/search", post(search::<S>))
         .route("/v1/openapi.json", get(|| async { Json(openapi::document()) }))
@@ -195,4 +214,72 @@ async fn bridge<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answe
 
 async fn search<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<SearchResponse>> {
     Ok(Cbor(app.gate.search(call.caller.id, call.cbor()?).await?))
+}
+
+async fn change<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.change_consent(call.caller.keys, call.json()?).await?))
+}
+
+async fn family<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.update_family(call.caller.id, call.json()?).await?))
+}
+
+async fn member_list<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<MemberList>> {
+    Ok(Json(app.gate.member_list(call.caller.id)?))
+}
+
+async fn rotate_bridge<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.rotate_bridge(call.caller.id, call.json()?).await?))
+}
+
+async fn group<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.submit_group(call.caller.id, call.json()?).await?))
+}
+
+async fn groups<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<GroupList>> {
+    Ok(Json(app.gate.list_groups(call.caller.id, &call.json()?)?))
+}
+
+async fn stale<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<StaleList>> {
+    Ok(Json(app.gate.list_stale(call.caller.id, call.json()?).await?))
+}
+
+async fn rotate<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.rotate(call.caller.id, call.json()?).await?))
+}
+
+async fn wake<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<WakeState>> {
+    Ok(Json(app.gate.submit_wake(call.caller.id, call.json()?).await?))
+}
+
+async fn wakes<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<WakeList>> {
+    Ok(Json(app.gate.list_wakes(call.caller.id, call.json()?).await?))
+}
+
+async fn close_wake<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.close_wake(call.caller.id, call.json()?).await?))
+}
+
+async fn ask<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Asked>> {
+    Ok(Json(app.gate.ask_access(call.caller.id, call.json()?).await?))
+}
+
+async fn requests<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<RequestList>> {
+    Ok(Json(app.gate.list_requests(call.caller.id, call.json()?).await?))
+}
+
+async fn answer_request<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.answer_request(call.caller.id, call.json()?).await?))
+}
+
+async fn mandate<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.submit_mandate(call.caller.keys, call.json()?).await?))
+}
+
+async fn mandates<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<MandateList>> {
+    Ok(Json(app.gate.list_mandates(call.caller.id).await?))
+}
+
+async fn count<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<Counted>> {
+    Ok(Cbor(app.gate.count(call.caller.id, call.cbor()?).await?))
 }

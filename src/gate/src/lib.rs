@@ -9,6 +9,10 @@
 //! | consent: what is accepted | [`rules`] |
 //! | consent: what is kept | [`store`] |
 //! | ending permissions | [`revoke`] |
+//! | groups | [`groups`] |
+//! | emergencies, requests, carers | [`care`] |
+//! | who is enrolled below whom | [`family`] |
+//! | limits on the curious | [`budget`] |
 //! | ingest | [`bridge`] |
 //! | queries | [`search`], [`unfold`] |
 //! | HTTP | [`http`] |
@@ -19,10 +23,14 @@
 
 mod accesses;
 pub mod bridge;
+pub mod budget;
+pub mod care;
 pub mod cloud;
 pub mod control;
 pub mod error;
+pub mod family;
 pub mod gate;
+pub mod groups;
 pub mod http;
 mod journal;
 pub mod labels;

@@ -6,13 +6,14 @@ use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_wire::{
     Signed,
-    roster::{Member, PublicKeys, Role, Roster, Server, Status},
+    family::{Family, FamilyError},
+    roster::{Budget, Member, PublicKeys, Role, Roster, Server, Status},
 };
 
 use crate::error::CallerRefusal;
 
 /// Why a roster makes no sense, whoever signed it.
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RosterDefect {
     /// An id is not the hash of the keys beside it, or these are no keys.
     #[error("the keys beside {0} are not the keys of that id")]
@@ -26,6 +27,12 @@ pub enum RosterDefect {
     /// A parent is not listed, or the parents form a ring.
     #[error("the parents of {0} do not lead to a member enrolled by the authority")]
     Parents(PrincipalId),
+    /// It succeeds itself, nobody, or someone that still is served.
+    #[error("{0} succeeds no revoked member of the same role")]
+    Successor(PrincipalId),
+    /// What members enrolled below themselves does not fit.
+    #[error(transparent)]
+    Family(#[from] FamilyError),
 }
 
 /// One member, prepared.
@@ -38,12 +45,19 @@ pub struct Known {
     pub active: bool,
     /// Itself, its parent, and so on up to its root.
     pub path: Vec<PrincipalId>,
+    /// All of them, and whom they succeeded: who wrote, or was allowed to write, in their stead.
+    pub line: Vec<PrincipalId>,
+    /// The member whose grants it may take over.
+    pub succeeds: Option<PrincipalId>,
+    /// If it may only count: the smallest count it is told.
+    pub counts_from: Option<u32>,
+    scope: PrincipalId,
 }
 
 impl Known {
-    /// The member enrolled by the authority above it (or itself): its index scope.
+    /// The member enrolled by the authority above it (or itself), or whom that one succeeded first: its index scope.
     pub fn root(&self) -> PrincipalId {
-        self.path[self.path.len() - 1]
+        self.scope
     }
 }
 
@@ -51,6 +65,7 @@ impl Known {
 pub struct Members {
     roster: Roster,
     signed: Signed<Roster>,
+    family: Family,
     known: HashMap<PrincipalId, Known>,
     servers: HashMap<PrincipalId, PublicIdentity>,
     everyone: PrincipalId,
@@ -58,11 +73,13 @@ pub struct Members {
 }
 
 impl Members {
-    /// Indexes a roster whose signature was checked. Decodes two keys a member, in parallel.
+    /// Indexes a roster whose signature was checked, and who was enrolled below it. Decodes two keys a member, in
+    /// parallel.
     ///
     /// # Errors
     /// [`RosterDefect`].
-    pub fn new(roster: Roster, signed: Signed<Roster>) -> Result<Self, RosterDefect> {
+    pub fn new(roster: &Roster, signed: Signed<Roster>, family: Family) -> Result<Self, RosterDefect> {
+        let roster = family.merge(roster)?;
         let everyone = roster.everyone.identity().map_err(|_| RosterDefect::Everyone)?.id();
         let servers = roster.gates.iter().chain(&roster.clouds);
         let servers = servers.map(|s| Ok((s.id, certified(s.id, &s.keys)?))).collect::<Result<_, RosterDefect>>()?;
@@ -76,12 +93,17 @@ impl Members {
         // The first defect in the roster's order, whichever was found first.
         let known = prepared.into_iter().collect::<Result<_, RosterDefect>>()?;
         let hospitals = roster.hospitals().collect();
-        Ok(Self { known, servers, everyone, hospitals, roster, signed })
+        Ok(Self { known, servers, everyone, hospitals, roster, signed, family })
     }
 
     /// The roster.
     pub fn roster(&self) -> &Roster {
         &self.roster
+    }
+
+    /// Who was enrolled and dismissed below the roster's members.
+    pub fn family(&self) -> &Family {
+        &self.family
     }
 
     /// The roster as the authority signed it.
@@ -121,14 +143,15 @@ impl Members {
         self.everyone
     }
 
-    /// Whether grants may name this principal: an active member, or the group of all.
-    pub fn is_reader(&self, id: PrincipalId) -> bool {
-        id == self.everyone || self.active(id).is_ok()
+    /// What a member may do in a day: what the roster says of it, of the nearest above it, or of everyone.
+    pub fn budget(&self, member: &Known) -> Option<&Budget> {
+        let of = |id: Option<PrincipalId>| self.roster.budgets.iter().find(|b| b.member == id);
+        member.path.iter().find_map(|id| of(Some(*id))).or_else(|| of(None))
     }
 
-    /// Principals whose grants an active member may use, itself first.
-    pub fn readers_for(&self, member: PrincipalId) -> [PrincipalId; 2] {
-        [member, self.everyone]
+    /// Whether a provider is one of these, succeeded one of them, or is below one.
+    pub fn is_below(&self, provider: PrincipalId, any_of: &[PrincipalId]) -> bool {
+        any_of.contains(&provider) || self.get(provider).is_some_and(|m| m.line.iter().any(|p| any_of.contains(p)))
     }
 
     /// Hospitals, active or not, in roster order.
@@ -156,5 +179,23 @@ fn prepare(member: &Member, by_id: &HashMap<PrincipalId, &Member>) -> Result<Kno
         path.push(id);
         above = parent.parent;
     }
-    Ok(Known { role: member.role, keys: certified(member.id, &member.keys)?, active, path })
+    let mut line = path.clone();
+    let mut scope = path[path.len() - 1];
+    for id in &path {
+        let mut last = *id;
+        while let Some(before) = by_id.get(&last).and_then(|m| m.succeeds) {
+            let fits = by_id.get(&before).is_some_and(|m| m.status == Status::Revoked && m.role == by_id[&last].role);
+            if !fits || line.contains(&before) {
+                return Err(RosterDefect::Successor(last));
+            }
+            line.push(before);
+            last = before;
+        }
+        if *id == path[path.len() - 1] {
+            scope = last;
+        }
+    }
+    let keys = certified(member.id, &member.keys)?;
+    let (succeeds, counts_from) = (member.succeeds, member.counts_from);
+    Ok(Known { role: member.role, keys, active, path, line, succeeds, counts_from, scope })
 }

@@ -14,7 +14,8 @@ use std::{
 use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_wire::{
-    consent::{Accepted, SubmitRevocations, UpdateRoster},
+    Signed,
+    consent::{Accepted, Revocation, SubmitRevocations, UpdateRoster},
     limits,
     search::WithdrawTickets,
 };
@@ -27,7 +28,9 @@ use crate::{
         revocations::{self, RevocationRefusal},
         roster,
     },
-    store::{AccessRow, AuditKind, ConsentStore, StoreError, TicketRow, Transaction, WriteConsents as _},
+    store::{
+        AccessRow, AuditKind, ConsentStore, ReadConsents as _, StoreError, TicketRow, Transaction, WriteConsents as _,
+    },
 };
 
 /// Pause between attempts to withdraw tickets from a cloud that does not answer.
@@ -61,7 +64,8 @@ impl<S: ConsentStore> Gate<S> {
     }
 
     fn update_roster_now(&self, caller: PrincipalId, update: &UpdateRoster) -> Result<Vec<TicketRow>, GateError> {
-        let members = Arc::new(roster::verify(update.roster.clone(), &self.secrets)?);
+        let family = self.store.read(|s| s.family())?;
+        let members = Arc::new(roster::verify(update.roster.clone(), family, &self.secrets)?);
         let bridges = roster::seal_bridges(update, &members, &self.secrets)?;
         let ended = self.outstanding.issued_to(|caller| members.active(caller).is_err());
         self.store.write(|txn| {
@@ -92,7 +96,7 @@ impl<S: ConsentStore> Gate<S> {
         let gate = self.clone();
         finish(async move {
             let worker = gate.clone();
-            let verified = blocking(move || worker.verify_revocations(&caller, request)).await?;
+            let verified = blocking(move || worker.verify_revocations(&caller, request.revocations)).await?;
             let held = gate.barrier.write().await;
             let worker = gate.clone();
             let (count, ended) = blocking(move || worker.revoke_now(caller.id(), &verified)).await?;
@@ -103,19 +107,63 @@ impl<S: ConsentStore> Gate<S> {
         .await
     }
 
-    fn verify_revocations(
+    pub(crate) fn verify_revocations(
         &self,
         caller: &PublicIdentity,
-        request: SubmitRevocations,
+        revocations: Vec<Signed<Revocation>>,
     ) -> Result<Vec<revocations::Verified>, GateError> {
-        let profiles = self.profiles(request.revocations.iter().map(|r| r.signer))?;
+        let owner = |signed: &Signed<Revocation>| signed.peek().map(|r| r.owner).map_err(RevocationRefusal::Signed);
+        let owners: Vec<PrincipalId> = revocations.iter().map(owner).collect::<Result<_, _>>()?;
+        let (profiles, members) = (self.profiles(owners.iter().copied())?, self.members()?);
         let now = self.now();
-        let verify = |signed: sealdex_wire::Signed<_>| {
-            let owner = signed.signer;
-            let keys = owner_keys(&profiles, owner, caller).ok_or(RevocationRefusal::UnknownOwner(owner))?;
-            revocations::verify(signed, &keys, self.secrets.domain(), now)
+        let verify = |(signed, owner): (Signed<Revocation>, PrincipalId)| {
+            let signer = match signed.signer == owner {
+                true => owner_keys(&profiles, owner, caller).ok_or(RevocationRefusal::UnknownOwner(owner))?,
+                false => {
+                    let carer = members.active(signed.signer).map(|m| m.keys);
+                    carer.map_err(|_| RevocationRefusal::NoMandate { owner, carer: signed.signer })?
+                }
+            };
+            revocations::verify(signed, owner, &signer, self.secrets.domain(), now)
         };
-        Ok(request.revocations.into_par_iter().map(verify).collect::<Result<_, RevocationRefusal>>()?)
+        Ok(revocations.into_par_iter().zip(owners).map(verify).collect::<Result<_, RevocationRefusal>>()?)
+    }
+
+    /// Tickets that rest on what these revocations end.
+    pub(crate) fn resting_on(&self, verified: &[revocations::Verified]) -> Vec<TicketRow> {
+        let mut ended: HashMap<[u8; 16], TicketRow> = HashMap::new();
+        for v in verified {
+            let (owner, reader) = (v.revocation.owner, v.revocation.reader);
+            let tickets = self.outstanding.resting_on(owner, reader, |c| v.covers(c.owner, c.reader, &c.section));
+            ended.extend(tickets.into_iter().map(|t| (t.nonce, t)));
+        }
+        ended.into_values().collect()
+    }
+
+    /// Ends what revocations cover; how many grants, and what their owners are told.
+    pub(crate) fn apply_revocations(
+        &self,
+        caller: PrincipalId,
+        verified: &[revocations::Verified],
+        txn: &mut dyn Transaction,
+    ) -> Result<(u64, Vec<(PrincipalId, AccessRow)>), GateError> {
+        let at = self.now();
+        let (mut count, mut accesses) = (0, Vec::new());
+        for v in verified {
+            count += revocations::apply(v, at, txn)?;
+            let row = AccessRow {
+                at,
+                kind: AuditKind::Revocations,
+                caller,
+                purpose: None,
+                section: v.revocation.section.clone(),
+                reader: Some(v.revocation.reader),
+                count: 1,
+                emergency: false,
+            };
+            accesses.push((v.revocation.owner, row));
+        }
+        Ok((count, accesses))
     }
 
     fn revoke_now(
@@ -123,30 +171,11 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         verified: &[revocations::Verified],
     ) -> Result<(u64, Vec<TicketRow>), GateError> {
-        let mut ended: HashMap<[u8; 16], TicketRow> = HashMap::new();
-        for v in verified {
-            let (owner, reader) = (v.revocation.owner, v.revocation.reader);
-            let tickets = self.outstanding.resting_on(owner, reader, |c| v.covers(c.owner, c.reader, &c.section));
-            ended.extend(tickets.into_iter().map(|t| (t.nonce, t)));
-        }
-        let ended: Vec<_> = ended.into_values().collect();
+        let ended = self.resting_on(verified);
         let count = self.store.write(|txn| {
-            let mut count = 0;
-            for v in verified {
-                count += revocations::apply(v, txn)?;
-            }
+            let (count, accesses) = self.apply_revocations(caller, verified, txn)?;
             mark(txn, &ended)?;
             let entry = self.entry(AuditKind::Revocations, caller, count, verified.iter().map(|v| v.revocation.owner));
-            let row = |v: &revocations::Verified| AccessRow {
-                at: self.now(),
-                kind: AuditKind::Revocations,
-                caller,
-                purpose: None,
-                section: v.revocation.section.clone(),
-                reader: Some(v.revocation.reader),
-                count: 1,
-            };
-            let accesses: Vec<_> = verified.iter().map(|v| (v.revocation.owner, row(v))).collect();
             txn.append_act(&entry, &accesses)?;
             Ok::<_, GateError>(count)
         })?;
@@ -155,7 +184,7 @@ impl<S: ConsentStore> Gate<S> {
     }
 
     /// Withdraws tickets, at once if the cloud answers, else in the background until they expire.
-    async fn withdraw(self: &Arc<Self>, tickets: Vec<TicketRow>) {
+    pub(crate) async fn withdraw(self: &Arc<Self>, tickets: Vec<TicketRow>) {
         let left = self.try_withdraw(tickets).await;
         if !left.is_empty() {
             tokio::spawn(Self::keep_withdrawing(Arc::downgrade(self), left));
@@ -216,11 +245,13 @@ impl<S: ConsentStore> Gate<S> {
     }
 }
 
-fn mark(txn: &mut dyn Transaction, tickets: &[TicketRow]) -> Result<(), StoreError> {
+/// Marks tickets as withdrawn, until the cloud has confirmed it.
+pub(crate) fn mark(txn: &mut dyn Transaction, tickets: &[TicketRow]) -> Result<(), StoreError> {
     tickets.iter().try_for_each(|t| txn.put_ticket(&TicketRow { withdrawn: true, ..t.clone() }))
 }
 
-async fn finish<T: Send + 'static>(
+/// Runs work to its end though its caller may hang up.
+pub(crate) async fn finish<T: Send + 'static>(
     work: impl Future<Output = Result<T, GateError>> + Send + 'static,
 ) -> Result<T, GateError> {
     tokio::spawn(work).await.map_err(|_| GateError::Worker)?

@@ -8,6 +8,7 @@ use sealdex_net::{CallError, Peer, peer::Http};
 use sealdex_schema::Schema;
 use sealdex_wire::{
     Signed, SignedError,
+    family::{FamilyError, MemberList},
     roster::{PublicKeys, Roster},
     signed::Document,
 };
@@ -86,6 +87,9 @@ pub enum PackError {
     /// No gate or cloud in the roster.
     #[error("the roster lists no {0}: the authority adds one with `sealdex domain init`")]
     NoServer(&'static str),
+    /// Who was enrolled below the roster's members does not fit.
+    #[error(transparent)]
+    Family(#[from] FamilyError),
     /// A server cannot be called.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -122,13 +126,20 @@ impl Trusted {
         Ok(Peer::new(http.clone(), &gate.url, &self.roster.domain, gate.id, Some(keys.identity.clone()))?)
     }
 
-    /// Takes over the gate's roster if it is newer and the authority's.
+    /// Takes over the gate's roster if it is no older and the authority's, with everyone enrolled below it, each by
+    /// the signature of who enrolled it.
     pub async fn refresh(&mut self, gate: &Peer) -> Result<(), PackError> {
-        let newest: Signed<Roster> = gate.get_json("/v1/roster").await?;
+        let newest: MemberList = gate.get_json("/v1/members").await?;
+        self.merge(&newest)
+    }
+
+    /// As [`Trusted::refresh`], of what somebody else fetched.
+    pub fn merge(&mut self, newest: &MemberList) -> Result<(), PackError> {
         let authority = self.roster.authority.identity().map_err(|_| PackError::Keys("the authority"))?;
-        let roster = newest.verify(&authority).map_err(|cause| PackError::Untrusted { what: "roster", cause })?;
-        if roster.domain == self.roster.domain && roster.version > self.roster.version {
-            self.roster = roster;
+        let signed = &newest.roster;
+        let roster = signed.verify(&authority).map_err(|cause| PackError::Untrusted { what: "roster", cause })?;
+        if roster.domain == self.roster.domain && roster.version >= self.roster.version {
+            self.roster = newest.family.merge(&roster)?;
         }
         Ok(())
     }

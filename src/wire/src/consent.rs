@@ -6,6 +6,8 @@ use zeroize::Zeroize;
 
 use crate::{
     RawPoint, Signed,
+    care::Emergency,
+    group::Sealed,
     roster::{PublicKeys, Roster},
     signed::Document,
 };
@@ -104,6 +106,31 @@ pub struct GrantTerms {
     pub not_after: u64,
     /// When it was made, Unix milliseconds; a revocation outdoes every grant made up to its own time.
     pub granted_at: u64,
+    /// For a group: the generation of its key, and that key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_key: Option<GroupKey>,
+    /// For a group: whoever joined it later than this, Unix milliseconds, is not meant. None means all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined_by: Option<u64>,
+    /// Only what these providers, or anyone below them, pushed; what all pushed when it is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<PrincipalId>,
+    /// Dormant until two people wake it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<Emergency>,
+    /// The carer who passes on, under the owner's mandate, what it may read itself. It signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PrincipalId>,
+}
+
+/// A group's key at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupKey {
+    /// Generation.
+    pub generation: u32,
+    /// `B`.
+    pub key: RawPoint,
 }
 
 impl Document for GrantTerms {
@@ -122,6 +149,9 @@ pub struct Revocation {
     pub reader: PrincipalId,
     /// Which section, or all.
     pub section: Option<String>,
+    /// Only what was granted for this purpose, or whatever for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
     /// When, Unix milliseconds.
     pub revoked_at: u64,
 }
@@ -160,7 +190,7 @@ pub struct OwnersFound {
 pub struct GrantSubmission {
     /// Signed terms.
     pub grant: Signed<GrantTerms>,
-    /// `rk`, for the gate alone.
+    /// `rk`, for the gate alone. From a carer, the factor that makes it from the carer's own.
     pub rk: SecretBytes,
 }
 
@@ -180,6 +210,22 @@ pub struct SubmitRevocations {
     pub revocations: Vec<Signed<Revocation>>,
 }
 
+/// `POST /v1/consent`: profiles, revocations and grants that take effect together or not at all, in this order.
+/// So a section's epoch advances with nobody who may go on reading refused in between.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeConsent {
+    /// Newer profiles.
+    #[serde(default)]
+    pub profiles: Vec<Signed<OwnerProfile>>,
+    /// What ends.
+    #[serde(default)]
+    pub revocations: Vec<Signed<Revocation>>,
+    /// What begins.
+    #[serde(default)]
+    pub grants: Vec<GrantSubmission>,
+}
+
 /// How many documents a control-plane request changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,8 +238,11 @@ pub struct Accepted {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListGrants {
-    /// Grants of this owner; the caller must be owner or reader.
+    /// Grants of this owner; the caller must be owner, carer or reader.
     pub owner: Option<PrincipalId>,
+    /// Where the last page ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Sealed>,
     /// At most this many.
     pub limit: u32,
 }
@@ -204,8 +253,9 @@ pub struct ListGrants {
 pub struct GrantList {
     /// Signed terms as the owner submitted them.
     pub grants: Vec<Signed<GrantTerms>>,
-    /// Whether there are more.
-    pub more: bool,
+    /// Where to go on, if there is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Sealed>,
 }
 
 /// `POST /v1/accesses`: what was done with the caller's own records and consent, oldest first.
@@ -240,6 +290,12 @@ pub enum AccessKind {
     Grant,
     /// Ended one.
     Revocation,
+    /// Asked for, woke or ended an emergency.
+    Emergency,
+    /// Asked the owner for access, or had that answered.
+    Request,
+    /// Was given a mandate, or lost one.
+    Mandate,
 }
 
 /// What one act did with the owner's records or consent, in one section.
@@ -262,6 +318,9 @@ pub struct Access {
     pub reader: Option<PrincipalId>,
     /// Records released or taken in.
     pub count: u64,
+    /// Released under an emergency grant that was awake.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
 }
 
 /// Answer to [`ListAccesses`].

@@ -9,8 +9,11 @@
 //! carries a grant's or a bridge's scalar to the gate and wipes itself.
 
 pub mod auth;
+pub mod care;
 pub mod codec;
 pub mod consent;
+pub mod family;
+pub mod group;
 pub mod ingest;
 pub mod labels;
 pub mod limits;

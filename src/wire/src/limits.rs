@@ -37,3 +37,17 @@ pub const CBOR_DEPTH: usize = 64;
 pub const CLOCK_SKEW_MS: u64 = 120_000;
 /// How long a ticket is good for, milliseconds.
 pub const TICKET_MS: u64 = 60_000;
+/// Most members of a group.
+pub const GROUP_MEMBERS: usize = 4096;
+/// Longest text people write: reasons, names.
+pub const TEXT: usize = 1024;
+/// Grants of one section and epoch to one reader, for different purposes or providers.
+pub const GRANT_SLOTS: usize = 16;
+/// Providers that one grant names.
+pub const GRANT_PROVIDERS: usize = 64;
+/// Members and groups that may wake one emergency grant.
+pub const WAKERS: usize = 32;
+/// Longest an emergency grant is awake, minutes.
+pub const EMERGENCY_MINUTES: u32 = 7 * 24 * 60;
+/// Unanswered requests of one member to one owner, and of all to one owner.
+pub const REQUESTS: [usize; 2] = [8, 256];

@@ -54,6 +54,8 @@ problems! {
     TooLarge, "too-large", 413, "The body is too large";
     /// Took too long.
     Timeout, "timeout", 408, "The request took too long";
+    /// A budget is used up.
+    Budget, "budget", 429, "The caller has asked too much for now";
     /// Come back later.
     Overloaded, "overloaded", 503, "The server is overloaded";
     /// A server behind this one does not answer.

@@ -71,6 +71,12 @@ pub struct Member {
     pub parent: Option<PrincipalId>,
     /// Served or refused.
     pub status: Status,
+    /// If it may only count, never read: the smallest count it is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_from: Option<u32>,
+    /// The member whose grants it takes over, after that one's key was found in the wild.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succeeds: Option<PrincipalId>,
 }
 
 /// A gate or a cloud.
@@ -103,6 +109,27 @@ pub struct Roster {
     pub everyone: PublicKeys,
     /// Members. The cloud's roster lists providers only, without names.
     pub members: Vec<Member>,
+    /// Revoked by the authority though others enrolled them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<PrincipalId>,
+    /// What members may do in a day; the gate's own defaults where nothing is said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Budget>,
+}
+
+/// How much may be asked in a day: the defence against dictionaries and bracketing (spec section 12).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Whose: a member with all below it, each for itself; for everyone when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<PrincipalId>,
+    /// Tokens in searches, isolated ones counted once.
+    pub tokens: u64,
+    /// Ranges in searches.
+    pub ranges: u64,
+    /// Index entries bridged for the cloud.
+    pub entries: u64,
 }
 
 impl Document for Roster {
@@ -138,21 +165,31 @@ impl Roster {
         Some(path)
     }
 
-    /// The hospital a provider belongs to: the root of its path, whose id is its index scope.
+    /// The hospital a provider belongs to: the root of its path, or whom that one succeeded first. Its id is the
+    /// provider's index scope.
     pub fn root(&self, id: PrincipalId) -> Option<PrincipalId> {
-        self.path(id).and_then(|p| p.last().map(|m| m.id))
+        let mut root = *self.path(id)?.last()?;
+        for _ in 0..self.members.len() {
+            match root.succeeds {
+                None => return Some(root.id),
+                Some(before) => root = self.member(before)?,
+            }
+        }
+        None
     }
 
     /// Ids of all hospitals (providers enrolled by the authority), active or not: records pushed by
     /// a hospital that was revoked later stay searchable.
     pub fn hospitals(&self) -> impl Iterator<Item = PrincipalId> + '_ {
-        self.members.iter().filter(|m| m.role == Role::Provider && m.parent.is_none()).map(|m| m.id)
+        let founding = |m: &&Member| m.role == Role::Provider && m.parent.is_none() && m.succeeds.is_none();
+        self.members.iter().filter(founding).map(|m| m.id)
     }
 
     /// The roster as the cloud may see it: providers only, nobody's name.
     pub fn for_cloud(&self) -> Roster {
         let mut out = self.clone();
         out.members.retain(|m| m.role == Role::Provider);
+        out.budgets.clear();
         for m in &mut out.members {
             m.name = None;
         }

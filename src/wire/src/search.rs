@@ -95,6 +95,9 @@ pub struct MatchGroup {
     pub provider: PrincipalId,
     /// Principal the grant is for: the caller, or a group it belongs to.
     pub reader: PrincipalId,
+    /// Generation of the reader's key, for groups.
+    #[serde(default)]
+    pub generation: u32,
     /// `A` of the section.
     pub a: RawPoint,
     /// `X` of the grant.
@@ -178,6 +181,29 @@ pub struct SearchResponse {
     /// Where to go on; absent when all permitted matches were returned.
     #[serde(default)]
     pub cursor: Option<ByteBuf>,
+}
+
+/// `POST /v1/count` at the gate: how many, for members who may count and not read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CountRequest {
+    /// What to count.
+    pub clause: InnerClause,
+    /// Purpose of use; only grants for it count.
+    pub purpose: String,
+}
+
+/// Answer to [`CountRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counted {
+    /// Patients with a match that is granted to the caller, rounded down to a multiple of `step`; none when there
+    /// are fewer than that.
+    pub owners: Option<u64>,
+    /// Matches, rounded in the same way; none when `owners` is.
+    pub records: Option<u64>,
+    /// What counts are multiples of, and the smallest one that is told.
+    pub step: u32,
 }
 
 /// A query in terms, as the gate sends it to the cloud.

@@ -182,6 +182,7 @@ impl World {
                             purpose: ANY_PURPOSE,
                             not_before: now.saturating_sub(60),
                             not_after: now + 86_400,
+                            limits: Default::default(),
                         };
                         (owner, request)
                     })
@@ -217,6 +218,7 @@ impl World {
             purpose: ANY_PURPOSE,
             not_before: now.saturating_sub(60),
             not_after: now + 86_400,
+            limits: Default::default(),
         };
         let all: Vec<_> = owners.iter().flat_map(|o| sections.iter().map(move |s| (o, request(s)))).collect();
         Ok(owner::grant_all(&self.clinician.gate, &all).await?)
@@ -327,6 +329,7 @@ impl World {
             purpose: ANY_PURPOSE,
             not_before: now_s().saturating_sub(60),
             not_after: now_s() + 86_400,
+            limits: Default::default(),
         };
         owner::grant_all(&self.clinician.gate, &[(&owner, request)]).await?;
         Ok(())

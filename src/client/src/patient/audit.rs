@@ -16,6 +16,9 @@ pub fn write(access: &Access, patient: &str, owner: PrincipalId, roster: &Roster
         AccessKind::Push => ("create", "C", "records taken in"),
         AccessKind::Grant => ("update", "U", "reading granted"),
         AccessKind::Revocation => ("delete", "D", "reading revoked"),
+        AccessKind::Emergency => ("operation", "E", "emergency"),
+        AccessKind::Request => ("operation", "E", "access asked for, or answered"),
+        AccessKind::Mandate => ("update", "U", "mandate given or ended"),
     };
     let who = if access.caller == owner { reference(patient) } else { party(roster, access.caller) };
     let mut agent = json!({ "who": who, "requestor": true });
@@ -27,6 +30,9 @@ pub fn write(access: &Access, patient: &str, owner: PrincipalId, roster: &Roster
     let mut details = vec![detail("section", access.section.clone().unwrap_or_else(|| "all".into()))];
     if matches!(access.kind, AccessKind::Search | AccessKind::Push) {
         details.push(detail("records", access.count.to_string()));
+    }
+    if access.emergency {
+        details.push(detail("emergency", "yes".into()));
     }
     if let Some(reader) = access.reader {
         details.push(detail("reader", super::consent::name_of(roster, reader)));

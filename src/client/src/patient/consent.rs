@@ -18,6 +18,10 @@ pub const SECTIONS: &str = "urn:sealdex:section";
 pub const PURPOSES: &str = "urn:sealdex:purpose";
 /// System of principal ids.
 pub const PRINCIPALS: &str = "urn:sealdex:principal";
+/// Modifier of a provision: it extends only to what this provider, or anyone below it, pushed.
+pub const NARROWED_TO: &str = "urn:sealdex:consent:pushed-by";
+/// Modifier of a provision: it is dormant until two people wake it.
+pub const EMERGENCY: &str = "urn:sealdex:consent:emergency";
 /// FHIR's code system of purposes of use.
 pub(crate) const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
 
@@ -69,6 +73,17 @@ pub struct Standing {
     pub granted_at: u64,
     /// Sections, by name.
     pub sections: Vec<String>,
+    /// Only what these pushed.
+    pub providers: Vec<PrincipalId>,
+    /// Dormant until two people wake it.
+    pub emergency: bool,
+}
+
+impl Standing {
+    /// Whether it is narrowed by nothing that a `Consent` written here does not say.
+    pub fn is_plain(&self) -> bool {
+        self.providers.is_empty() && !self.emergency
+    }
 }
 
 /// What a `Consent` asks for.
@@ -100,10 +115,12 @@ fn id_of(reader: PrincipalId, purpose: &str) -> String {
 
 /// Groups grants into consents. `None` when a reader's keys are no keys.
 pub fn standing(grants: &[GrantTerms]) -> Option<Vec<Standing>> {
-    let mut found: BTreeMap<(PrincipalId, String, u64, u64), Standing> = BTreeMap::new();
+    type Key = (PrincipalId, String, u64, u64, Vec<PrincipalId>, bool);
+    let mut found: BTreeMap<Key, Standing> = BTreeMap::new();
     for g in grants {
         let reader = g.reader.identity().ok()?.id();
-        let key = (reader, g.purpose.clone(), g.not_before, g.not_after);
+        let emergency = g.emergency.is_some();
+        let key = (reader, g.purpose.clone(), g.not_before, g.not_after, g.providers.clone(), emergency);
         let one = found.entry(key).or_insert_with(|| Standing {
             id: id_of(reader, &g.purpose),
             reader: g.reader,
@@ -112,6 +129,8 @@ pub fn standing(grants: &[GrantTerms]) -> Option<Vec<Standing>> {
             not_after: g.not_after,
             granted_at: 0,
             sections: Vec::new(),
+            providers: g.providers.clone(),
+            emergency,
         });
         one.granted_at = one.granted_at.max(g.granted_at);
         if !one.sections.contains(&g.section) {
@@ -176,6 +195,17 @@ pub fn write(s: &Standing, patient: &str, roster: &Roster, now: u64) -> Json {
         provision["purpose"] = json!([coding]);
     }
     provision["class"] = sections.into();
+    // What a program that does not know it must not take for a plain permission.
+    let mut narrower: Vec<Json> = Vec::new();
+    for provider in &s.providers {
+        narrower.push(json!({ "url": NARROWED_TO, "valueReference": party(roster, *provider) }));
+    }
+    if s.emergency {
+        narrower.push(json!({ "url": EMERGENCY, "valueBoolean": true }));
+    }
+    if !narrower.is_empty() {
+        provision["modifierExtension"] = narrower.into();
+    }
     let category =
         json!([{ "coding": [{ "system": "http://loinc.org", "code": "59284-0", "display": "Consent Document" }] }]);
     json!({ "resourceType": "Consent", "id": s.id, "meta": { "lastUpdated": instant(s.granted_at) },

@@ -2,10 +2,16 @@
 //!
 //! [`consent`] and [`audit`] say the same in FHIR: grants as `Consent`, accesses as `AuditEvent`.
 
+mod around;
 pub mod audit;
 pub mod consent;
+mod epochs;
+mod offers;
 
-use std::sync::Arc;
+pub use around::{ConsentExport, Overview};
+pub use offers::{Epochs, Offer, Reader};
+
+use std::{collections::HashMap, sync::Arc};
 
 use sealdex_crypto::PrincipalId;
 use sealdex_member::Trusted;
@@ -16,6 +22,7 @@ use sealdex_wire::{
     limits,
 };
 
+use crate::group::Group;
 use crate::owner::{GrantRequest, Owner, OwnerEntry, grant_all, revoke_all};
 
 /// Most accesses read in one go.
@@ -36,9 +43,41 @@ pub enum PatientError {
     /// It listed a grant that is not the owner's own word.
     #[error("the gate listed a grant that this owner never signed: {0}")]
     Forged(SignedError),
-    /// More grants than can be listed.
-    #[error("there are more than {0} grants: revoke what is no longer needed")]
-    TooMany(usize),
+    /// It listed a grant that somebody else signed.
+    #[error("the gate listed a grant that {0} signed, who is neither this owner nor a member it named its carer")]
+    Stranger(PrincipalId),
+    /// A name that nobody has.
+    #[error("no {what} is named \"{name}\"; if it is new, get the newest domain.json from the authority")]
+    Name {
+        /// Member or provider.
+        what: &'static str,
+        /// As given.
+        name: String,
+    },
+    /// A section the owner does not have.
+    #[error("{label} has no section \"{section}\"; it has: {known}")]
+    Section {
+        /// Whose.
+        label: String,
+        /// As given.
+        section: String,
+        /// Names there are.
+        known: String,
+    },
+    /// A group could not be used.
+    #[error(transparent)]
+    Group(#[from] crate::group::GroupError),
+    /// The owner has not published a profile.
+    #[error("{0} is not enrolled: the gate has no profile of it")]
+    NotEnrolled(String),
+    /// No such request or emergency.
+    #[error("there is no {what} {number} that could be answered")]
+    Nothing {
+        /// Of what.
+        what: &'static str,
+        /// Number given.
+        number: u64,
+    },
     /// A reader's keys are no keys.
     #[error("a grant names a reader whose keys are no keys")]
     Reader,
@@ -54,6 +93,8 @@ pub struct Patient {
     owner: Owner,
     gate: Peer,
     trusted: Arc<Trusted>,
+    /// Groups of the domain, once asked for.
+    groups: tokio::sync::Mutex<Option<HashMap<PrincipalId, Group>>>,
 }
 
 impl Patient {
@@ -63,7 +104,7 @@ impl Patient {
         let server = trusted.roster.gates.first().ok_or(PatientError::NoGate)?;
         let peer = Peer::new(http.clone(), &server.url, &trusted.roster.domain, server.id, Some(owner.identity()));
         let gate = peer.map_err(|e| PatientError::Peer(e.to_string()))?.self_certified();
-        Ok(Self { label: label.into(), entry, owner, gate, trusted: Arc::new(trusted) })
+        Ok(Self { label: label.into(), entry, owner, gate, trusted: Arc::new(trusted), groups: Default::default() })
     }
 
     /// Label in the wallet.
@@ -78,13 +119,27 @@ impl Patient {
 
     /// All grants in force, each checked to be this owner's own.
     pub async fn grants(&self) -> Result<Vec<GrantTerms>, PatientError> {
-        let request = ListGrants { owner: Some(self.owner.id()), limit: limits::DOCUMENTS as u32 };
-        let found: GrantList = self.gate.post_json("/v1/grants/list", &request).await?;
-        if found.more {
-            return Err(PatientError::TooMany(limits::DOCUMENTS));
-        }
         let keys = self.owner.identity().public();
-        found.grants.iter().map(|signed| signed.verify(&keys).map_err(PatientError::Forged)).collect()
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let request = ListGrants { owner: Some(keys.id()), after, limit: limits::DOCUMENTS as u32 };
+            let found: GrantList = self.gate.post_json("/v1/grants/list", &request).await?;
+            for signed in &found.grants {
+                // What a carer passed on bears the carer's signature.
+                let carer = || self.trusted.roster.member(signed.signer).and_then(|m| m.keys.identity().ok());
+                let signer = if signed.signer == keys.id() { Some(keys) } else { carer() };
+                let signer = signer.ok_or(PatientError::Stranger(signed.signer))?;
+                let terms = signed.verify(&signer).map_err(PatientError::Forged)?;
+                if terms.owner != keys.id() || terms.by.unwrap_or(keys.id()) != signed.signer {
+                    return Err(PatientError::Stranger(signed.signer));
+                }
+                all.push(terms);
+            }
+            after = found.next;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     /// All consents: grants that have a reader, purpose and time in common.
@@ -97,9 +152,10 @@ impl Patient {
         let domain = &self.trusted.roster.domain;
         let reader = wanted.reader.identity().map_err(|_| PatientError::Reader)?;
         let before = self.consents().await?;
-        let same = |s: &&consent::Standing| s.reader == wanted.reader && s.purpose == wanted.purpose;
+        let same = |s: &&consent::Standing| s.reader == wanted.reader && s.purpose == wanted.purpose && s.is_plain();
         let dropped = before.iter().filter(same).flat_map(|s| &s.sections).filter(|s| !wanted.sections.contains(s));
-        let revocations: Vec<_> = dropped.map(|s| self.owner.revocation(domain, reader.id(), Some(s))).collect();
+        let end = |s: &String| self.owner.revocation_for(domain, reader.id(), Some(s), Some(&wanted.purpose));
+        let revocations: Vec<_> = dropped.map(end).collect();
         if !revocations.is_empty() {
             revoke_all(&self.gate, revocations).await?;
         }
@@ -115,6 +171,7 @@ impl Patient {
                     purpose: &wanted.purpose,
                     not_before: wanted.not_before,
                     not_after: wanted.not_after,
+                    limits: Default::default(),
                 };
                 (&self.owner, request)
             })
@@ -127,7 +184,8 @@ impl Patient {
     pub async fn revoke(&self, standing: &consent::Standing) -> Result<(), PatientError> {
         let reader = standing.reader.identity().map_err(|_| PatientError::Reader)?.id();
         let domain = &self.trusted.roster.domain;
-        let all = standing.sections.iter().map(|s| self.owner.revocation(domain, reader, Some(s))).collect();
+        let end = |s: &String| self.owner.revocation_for(domain, reader, Some(s), Some(&standing.purpose));
+        let all = standing.sections.iter().map(end).collect();
         revoke_all(&self.gate, all).await?;
         Ok(())
     }

@@ -1,17 +1,21 @@
 //! Grants: signed by the owner, for a key it published, with the scalar it committed to.
 
-use sealdex_crypto::{Point, PrincipalId, RekeyScalar};
+use sealdex_crypto::{Point, PrincipalId, PublicIdentity, RekeyScalar, Scalar};
 use sealdex_wire::{
     ProblemType, Signed, SignedError,
     consent::{GrantSubmission, GrantTerms, OwnerProfile},
+    limits,
+    roster::Role,
 };
 
 use super::{is_future, is_name, is_section};
 use crate::{
     error::{GateError, signed_problem},
+    groups::Groups,
     members::Members,
-    secrets::StoreKey,
-    store::{GrantKey, GrantRow, ReadConsents as _, Snapshot, Table},
+    rules::mandates::mandate_for,
+    secrets::{SealedScalar, StoreKey},
+    store::{GrantKey, GrantRow, NOBODY, ReadConsents as _, Snapshot, StoreError, Table},
 };
 
 /// Why a grant was refused.
@@ -53,6 +57,45 @@ pub enum GrantRefusal {
         /// Who.
         reader: PrincipalId,
     },
+    /// Not for the group's key of now, or a group's key where there is no group.
+    #[error("a grant of {owner} is not for the key that group {reader} has now: fetch its charter and grant again")]
+    GroupKey {
+        /// Whose.
+        owner: PrincipalId,
+        /// Which group.
+        reader: PrincipalId,
+    },
+    /// It names a provider, or someone to wake it, that the domain does not have, or too many.
+    #[error("a grant of {owner} has unusable {what}")]
+    Limits {
+        /// Whose.
+        owner: PrincipalId,
+        /// What.
+        what: &'static str,
+    },
+    /// More grants of one section to one reader than are kept.
+    #[error(
+        "{owner} has granted {reader} this section {} times already, for other purposes or providers",
+        limits::GRANT_SLOTS
+    )]
+    Slots {
+        /// Whose.
+        owner: PrincipalId,
+        /// To whom.
+        reader: PrincipalId,
+    },
+    /// Passed on by someone who may not.
+    #[error(
+        "{carer} may not grant section {section:?} of {owner}: no mandate of the owner covers it, or it may not read that itself"
+    )]
+    NoMandate {
+        /// Whose.
+        owner: PrincipalId,
+        /// Who signed.
+        carer: PrincipalId,
+        /// Section.
+        section: String,
+    },
     /// It ends before it begins.
     #[error("a grant of {0} ends before it begins")]
     Period(PrincipalId),
@@ -85,24 +128,36 @@ impl GrantRefusal {
     pub(crate) fn problem_type(&self) -> ProblemType {
         match self {
             Self::UnknownOwner(_) => ProblemType::NotFound,
-            Self::Revoked { .. } | Self::NotNewer { .. } => ProblemType::Conflict,
+            Self::Revoked { .. } | Self::NotNewer { .. } | Self::GroupKey { .. } => ProblemType::Conflict,
+            Self::NoMandate { .. } => ProblemType::Forbidden,
             Self::Signed(e) => signed_problem(e),
             _ => ProblemType::BadDocument,
         }
     }
 }
 
-/// A grant that holds by itself; whether it fits the store's state is for [`fits`] to say.
+/// A grant that holds by itself; whether it fits the store's state is for [`settle`] to say.
 pub(crate) struct Verified {
     pub(crate) key: GrantKey,
     pub(crate) row: GrantRow,
     pub(crate) signed: Signed<GrantTerms>,
+    passed_on: Option<PassedOn>,
+}
+
+/// What a carer sends in place of the scalar.
+struct PassedOn {
+    carer: PrincipalId,
+    /// `d₁·d₂⁻¹`: from the carer's own scalar to the reader's.
+    factor: Scalar,
+    /// `R`.
+    r: Point,
 }
 
 /// What grants are checked against.
 pub(crate) struct Against<'a> {
     pub(crate) domain: &'a str,
     pub(crate) members: &'a Members,
+    pub(crate) groups: &'a Groups,
     pub(crate) store_key: &'a StoreKey,
     /// Unix milliseconds.
     pub(crate) now: u64,
@@ -119,8 +174,8 @@ impl Against<'_> {
         let signed = &submission.grant;
         let keys = profile.owner.identity().map_err(|_| GrantRefusal::Point(signed.signer))?;
         let owner = keys.id();
-        let terms = signed.verify(&keys).map_err(GrantRefusal::Signed)?;
-        if terms.domain != self.domain || terms.owner != owner {
+        let terms = signed.verify(&self.signer(signed, &keys)?).map_err(GrantRefusal::Signed)?;
+        if terms.domain != self.domain || terms.owner != owner || terms.by != passer(signed, owner) {
             return Err(GrantRefusal::OtherDomain(owner));
         }
         if !is_section(&terms.section) || !is_name(&terms.purpose) {
@@ -128,21 +183,54 @@ impl Against<'_> {
         }
         self.check_times(&terms)?;
         let reader = self.check_points(&terms, profile)?;
-        let rk = RekeyScalar::from_bytes(&submission.rk.0).map_err(|_| GrantRefusal::Scalar(owner))?;
-        if rk.public().to_bytes() != terms.r.0 {
-            return Err(GrantRefusal::Scalar(owner));
-        }
-        let key = GrantKey::new(owner, &terms.section, terms.epoch, reader);
+        self.check_limits(&terms)?;
+        let key = GrantKey::of(&terms, reader);
+        let (rk, passed_on) = self.scalar(submission, &terms, &key)?;
         let row = GrantRow {
             a: terms.a,
             x: terms.x,
             not_before: terms.not_before,
             not_after: terms.not_after,
             granted_at: terms.granted_at,
-            rk: self.store_key.seal_scalar(Table::Grants, &key.to_bytes(), &rk.to_bytes()),
+            generation: terms.group_key.map_or(0, |k| k.generation),
+            joined_by: terms.joined_by.unwrap_or(u64::MAX),
+            emergency: terms.emergency.is_some(),
+            by: terms.by.unwrap_or(NOBODY),
+            providers: terms.providers,
+            rk,
             purpose: terms.purpose,
         };
-        Ok(Verified { key, row, signed: signed.clone() })
+        Ok(Verified { key, row, signed: signed.clone(), passed_on })
+    }
+
+    /// Whose signature it is to bear: the owner's, or that of an active member who says it is the owner's carer.
+    fn signer(&self, signed: &Signed<GrantTerms>, owner: &PublicIdentity) -> Result<PublicIdentity, GrantRefusal> {
+        if signed.signer == owner.id() {
+            return Ok(*owner);
+        }
+        let carer = self.members.active(signed.signer).map(|m| m.keys);
+        carer.map_err(|_| {
+            let (expected, actual) = (owner.id(), signed.signer);
+            GrantRefusal::Signed(SignedError::WrongSigner { expected, actual })
+        })
+    }
+
+    /// The scalar, sealed for its row, after it was checked against `R`; or what a carer sent to make it from.
+    fn scalar(
+        &self,
+        submission: &GrantSubmission,
+        terms: &GrantTerms,
+        key: &GrantKey,
+    ) -> Result<(SealedScalar, Option<PassedOn>), GrantRefusal> {
+        let refused = GrantRefusal::Scalar(terms.owner);
+        if let Some(carer) = terms.by {
+            let Ok(factor) = Scalar::from_bytes(&submission.rk.0) else { return Err(refused) };
+            let r = Point::from_bytes(&terms.r.0).map_err(|_| GrantRefusal::Point(terms.owner))?;
+            return Ok((SealedScalar([0; 48]), Some(PassedOn { carer, factor, r })));
+        }
+        let rk = RekeyScalar::from_bytes(&submission.rk.0).ok().filter(|rk| rk.public().to_bytes() == terms.r.0);
+        let rk = rk.ok_or(refused)?;
+        Ok((self.store_key.seal_scalar(Table::Grants, &key.to_bytes(), &rk.to_bytes()), None))
     }
 
     fn check_times(&self, terms: &GrantTerms) -> Result<(), GrantRefusal> {
@@ -166,27 +254,102 @@ impl Against<'_> {
         if !profile.sections.iter().any(|k| k.section == terms.section && k.epoch == terms.epoch && k.key == terms.a) {
             return Err(GrantRefusal::SectionKey { owner, section: terms.section.clone(), epoch: terms.epoch });
         }
-        if self.members.is_reader(reader) { Ok(reader) } else { Err(GrantRefusal::Reader { owner, reader }) }
+        let group = self.groups.get(reader).map(|g| (g.charter.generation, g.charter.key));
+        if group != terms.group_key.map(|k| (k.generation, k.key)) {
+            return Err(GrantRefusal::GroupKey { owner, reader });
+        }
+        let known = group.is_some() || reader == self.members.everyone() || self.members.active(reader).is_ok();
+        if known { Ok(reader) } else { Err(GrantRefusal::Reader { owner, reader }) }
+    }
+
+    fn check_limits(&self, terms: &GrantTerms) -> Result<(), GrantRefusal> {
+        let refused = |what| Err(GrantRefusal::Limits { owner: terms.owner, what });
+        let is_provider = |p: &PrincipalId| self.members.get(*p).is_some_and(|m| m.role == Role::Provider);
+        if terms.providers.len() > limits::GRANT_PROVIDERS || !terms.providers.iter().all(is_provider) {
+            return refused("providers");
+        }
+        let Some(emergency) = &terms.emergency else { return Ok(()) };
+        let may_wake = |w: &PrincipalId| self.members.get(*w).is_some() || self.groups.get(*w).is_some();
+        if !(1..=limits::WAKERS).contains(&emergency.wakers.len()) || !emergency.wakers.iter().all(may_wake) {
+            return refused("people to wake it");
+        }
+        if !(1..=limits::EMERGENCY_MINUTES).contains(&emergency.minutes) {
+            return refused("time to be awake");
+        }
+        Ok(())
     }
 }
 
-/// Whether the grant may be stored now: made after every revocation that covers it and after the
-/// grant it replaces. `false` when it is the stored one.
-pub(crate) fn fits(new: &Verified, stored: &dyn Snapshot) -> Result<bool, GateError> {
-    let GrantKey { owner, section, epoch, reader } = &new.key;
+fn passer(signed: &Signed<GrantTerms>, owner: PrincipalId) -> Option<PrincipalId> {
+    (signed.signer != owner).then_some(signed.signer)
+}
+
+/// Whether the grant may be stored now: made after every revocation that covers it and after the grant it replaces;
+/// and if a carer passes it on, with the owner's mandate and from what the carer may read itself. What to store;
+/// nothing when it is the stored one.
+pub(crate) fn settle(
+    new: &Verified,
+    stored: &dyn Snapshot,
+    store_key: &StoreKey,
+    now: u64,
+) -> Result<Option<GrantRow>, GateError> {
+    let GrantKey { owner, section, epoch, reader, .. } = &new.key;
     let granted_at = new.row.granted_at;
-    for section in [None, Some(section.as_str())] {
-        if let Some(revoked_at) = stored.tombstone(*owner, *reader, section)?.filter(|at| granted_at <= *at) {
+    let (section_or_all, purpose) = ([None, Some(section.as_str())], Some(new.row.purpose.as_str()));
+    for (of, purpose) in section_or_all.into_iter().flat_map(|s| [(s, None), (s, purpose)]) {
+        if let Some(revoked_at) = stored.tombstone(*owner, *reader, of, purpose)?.filter(|at| granted_at <= *at) {
             return Err(GrantRefusal::Revoked { owner: *owner, granted_at, revoked_at }.into());
         }
     }
-    let Some(before) = stored.grant(*owner, section, *epoch, *reader)? else { return Ok(true) };
-    if stored.grant_terms(&new.key)?.is_some_and(|terms| terms.payload == new.signed.payload) {
-        return Ok(false);
+    match stored.grant(&new.key)? {
+        Some(before) => {
+            if stored.grant_terms(&new.key)?.is_some_and(|terms| terms.payload == new.signed.payload) {
+                return Ok(None);
+            }
+            if granted_at <= before.granted_at {
+                let (owner, stored) = (*owner, before.granted_at);
+                return Err(GrantRefusal::NotNewer { owner, granted_at, stored }.into());
+            }
+        }
+        None if stored.grants(*owner, section, *epoch, *reader)?.len() >= limits::GRANT_SLOTS => {
+            return Err(GrantRefusal::Slots { owner: *owner, reader: *reader }.into());
+        }
+        None => {}
     }
-    if granted_at > before.granted_at {
-        Ok(true)
-    } else {
-        Err(GrantRefusal::NotNewer { owner: *owner, granted_at, stored: before.granted_at }.into())
+    let Some(passed) = &new.passed_on else { return Ok(Some(new.row.clone())) };
+    let rk = pass_on(new, passed, stored, store_key, now)?;
+    Ok(Some(GrantRow { rk, ..new.row.clone() }))
+}
+
+/// `rk₂ = rk₁·factor`, from one of the carer's own live grants, for which the carer committed to it: `rk₂·G = R`.
+fn pass_on(
+    new: &Verified,
+    passed: &PassedOn,
+    stored: &dyn Snapshot,
+    store_key: &StoreKey,
+    now: u64,
+) -> Result<SealedScalar, GateError> {
+    let GrantKey { owner, section, epoch, .. } = &new.key;
+    let carer = passed.carer;
+    let refused = || GrantRefusal::NoMandate { owner: *owner, carer, section: section.clone() };
+    let mandate = mandate_for(*owner, carer, Some(section), now / 1000, stored)?.ok_or_else(refused)?;
+    if new.row.not_after > mandate.not_after {
+        return Err(refused().into());
     }
+    for (key, row) in stored.grants(*owner, section, *epoch, carer)? {
+        let live = !row.emergency && (row.not_before..row.not_after).contains(&(now / 1000));
+        // Not more than the carer has: not longer, and not what other providers pushed.
+        let within =
+            new.row.not_after <= row.not_after && (row.providers.is_empty() || row.providers == new.row.providers);
+        if !live || !within || new.row.emergency {
+            continue;
+        }
+        let bytes = store_key.open_scalar(Table::Grants, &key.to_bytes(), &row.rk)?;
+        let rk = RekeyScalar::from_bytes(&bytes).map_err(|_| StoreError::Row(Table::Grants.name()))?;
+        let rotated = rk.rotate(&passed.factor);
+        if rotated.matches(&passed.r) {
+            return Ok(store_key.seal_scalar(Table::Grants, &new.key.to_bytes(), &rotated.to_bytes()));
+        }
+    }
+    Err(refused().into())
 }

@@ -3,6 +3,8 @@
 //! the rest inside it.
 
 pub mod grants;
+pub mod groups;
+pub mod mandates;
 pub mod owners;
 pub mod revocations;
 pub mod roster;
@@ -16,7 +18,10 @@ pub(crate) fn is_name(text: &str) -> bool {
 
 /// Whether a section's name fits routing tags: at most [`limits::SECTION`] bytes, no white space at its end.
 pub(crate) fn is_section(text: &str) -> bool {
-    (1..=limits::SECTION).contains(&text.len()) && text.is_ascii() && text.trim_end() == text
+    (1..=limits::SECTION).contains(&text.len())
+        && text.is_ascii()
+        && text.trim_end() == text
+        && !text.contains(char::is_control)
 }
 
 /// Whether a document's time lies further ahead than clocks may differ. Milliseconds.

@@ -3,7 +3,7 @@
 use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_wire::{ProblemType, Signed, SignedError, consent::Revocation};
 
-use super::{is_future, is_section};
+use super::{is_future, is_name, is_section, mandates::mandate_for};
 use crate::{
     error::{GateError, signed_problem},
     store::{ReadConsents as _, Transaction, WriteConsents as _},
@@ -27,6 +27,14 @@ pub enum RevocationRefusal {
     /// Made in the future.
     #[error("a revocation of {0} was made in the future: set the clock of whoever made it")]
     Future(PrincipalId),
+    /// Signed by someone the owner gave no mandate.
+    #[error("{carer} may not revoke for {owner}: no mandate of the owner covers it")]
+    NoMandate {
+        /// Whose.
+        owner: PrincipalId,
+        /// Who signed.
+        carer: PrincipalId,
+    },
     /// A newer grant would stay in force.
     #[error(
         "a revocation of {owner} made at {revoked_at} would leave a grant made at {granted_at} in force: sign a newer revocation"
@@ -46,6 +54,7 @@ impl RevocationRefusal {
         match self {
             Self::UnknownOwner(_) => ProblemType::NotFound,
             Self::GrantIsNewer { .. } => ProblemType::Conflict,
+            Self::NoMandate { .. } => ProblemType::Forbidden,
             Self::Signed(e) => signed_problem(e),
             _ => ProblemType::BadDocument,
         }
@@ -66,22 +75,26 @@ impl Verified {
     }
 }
 
-/// Checks one revocation by its owner's keys. `now` in Unix milliseconds.
+/// Checks one revocation of `owner` by its signer's keys: the owner's, or those of a carer, whose mandate is for
+/// [`apply`] to find. `now` in Unix milliseconds.
 pub(crate) fn verify(
     signed: Signed<Revocation>,
-    owner: &PublicIdentity,
+    owner: PrincipalId,
+    signer: &PublicIdentity,
     domain: &str,
     now: u64,
 ) -> Result<Verified, RevocationRefusal> {
-    let revocation = signed.verify(owner).map_err(RevocationRefusal::Signed)?;
-    if revocation.domain != domain || revocation.owner != owner.id() {
-        return Err(RevocationRefusal::OtherDomain(owner.id()));
+    let revocation = signed.verify(signer).map_err(RevocationRefusal::Signed)?;
+    if revocation.domain != domain || revocation.owner != owner {
+        return Err(RevocationRefusal::OtherDomain(owner));
     }
-    if revocation.section.as_deref().is_some_and(|s| !is_section(s)) {
-        return Err(RevocationRefusal::Name(owner.id()));
+    if revocation.section.as_deref().is_some_and(|s| !is_section(s))
+        || revocation.purpose.as_deref().is_some_and(|p| !is_name(p))
+    {
+        return Err(RevocationRefusal::Name(owner));
     }
     if is_future(revocation.revoked_at, now) {
-        return Err(RevocationRefusal::Future(owner.id()));
+        return Err(RevocationRefusal::Future(owner));
     }
     Ok(Verified { revocation, signed })
 }
@@ -89,11 +102,17 @@ pub(crate) fn verify(
 /// Ends the grants it covers and leaves a tombstone; how many it ended. Refused when a covered grant is
 /// newer than it: a replayed revocation must not end what was granted later, and an owner whose clock
 /// is behind must learn that nothing was revoked.
-pub(crate) fn apply(verified: &Verified, txn: &mut dyn Transaction) -> Result<u64, GateError> {
-    let Revocation { owner, reader, section, revoked_at, .. } = &verified.revocation;
+pub(crate) fn apply(verified: &Verified, now: u64, txn: &mut dyn Transaction) -> Result<u64, GateError> {
+    let Revocation { owner, reader, section, purpose, revoked_at, .. } = &verified.revocation;
+    let carer = verified.signed.signer;
+    if carer != *owner && mandate_for(*owner, carer, section.as_deref(), now / 1000, txn)?.is_none() {
+        return Err(RevocationRefusal::NoMandate { owner: *owner, carer }.into());
+    }
     let mut ended = 0;
     for (key, row) in txn.grants_of(*owner, section.as_deref(), usize::MAX)? {
-        if key.reader != *reader {
+        // What a carer passed on rests on what it may read itself.
+        let concerned = key.reader == *reader || row.by == *reader;
+        if !concerned || purpose.as_ref().is_some_and(|p| *p != row.purpose) {
             continue;
         }
         if row.granted_at > *revoked_at {
@@ -103,7 +122,7 @@ pub(crate) fn apply(verified: &Verified, txn: &mut dyn Transaction) -> Result<u6
         txn.remove_grant(&key)?;
         ended += 1;
     }
-    let before = txn.tombstone(*owner, *reader, section.as_deref())?;
+    let before = txn.tombstone(*owner, *reader, section.as_deref(), purpose.as_deref())?;
     if before.is_none_or(|at| at < *revoked_at) {
         txn.put_tombstone(&verified.revocation, &verified.signed)?;
     }

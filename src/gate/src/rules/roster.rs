@@ -1,7 +1,7 @@
 //! Rosters: from the authority alone, ever newer, each member with its bridge.
 
 use sealdex_crypto::{BridgeScalar, PrincipalId};
-use sealdex_wire::{ProblemType, Signed, SignedError, consent::UpdateRoster, roster::Roster};
+use sealdex_wire::{ProblemType, Signed, SignedError, consent::UpdateRoster, family::Family, roster::Roster};
 
 use crate::{
     error::{GateError, signed_problem},
@@ -49,8 +49,8 @@ impl RosterRefusal {
     }
 }
 
-/// Checks a roster's signature and sense.
-pub(crate) fn verify(signed: Signed<Roster>, secrets: &GateSecrets) -> Result<Members, RosterRefusal> {
+/// Checks a roster's signature and sense, together with who was enrolled below it.
+pub(crate) fn verify(signed: Signed<Roster>, family: Family, secrets: &GateSecrets) -> Result<Members, RosterRefusal> {
     let roster = signed.verify(secrets.authority()).map_err(RosterRefusal::Signed)?;
     let authority = roster.authority.identity().map(|a| a.id());
     if roster.domain != secrets.domain() || authority != Ok(secrets.authority().id()) {
@@ -59,7 +59,7 @@ pub(crate) fn verify(signed: Signed<Roster>, secrets: &GateSecrets) -> Result<Me
     if !roster.gates.iter().any(|g| g.id == secrets.identity().id()) {
         return Err(RosterRefusal::GateMissing);
     }
-    Ok(Members::new(roster, signed)?)
+    Ok(Members::new(&roster, signed, family)?)
 }
 
 /// Checks the bridges of an update and seals them for the store.

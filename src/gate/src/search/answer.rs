@@ -21,7 +21,7 @@ use crate::{
     cloud::CloudError,
     error::GateError,
     gate::{Gate, blocking},
-    store::{AccessRow, AuditEntry, AuditKind, ConsentStore, Cover, StoreError, Table, TicketRow},
+    store::{AccessRow, AuditEntry, AuditKind, ConsentStore, Cover, Spent, StoreError, Table, TicketRow},
 };
 
 /// An answer, and what the gate keeps of it.
@@ -49,15 +49,21 @@ impl<S: ConsentStore> Gate<S> {
         asker: Arc<Asker>,
         generation: u64,
         found: Vec<Permitted>,
+        spent: Spent,
     ) -> Result<SearchResponse, GateError> {
         let _held = self.barrier.read().await;
         let members = self.members()?;
         members.active(asker.caller)?;
+        // Whoever has left a group since the search began is in it no longer.
+        let asker = match self.generation() == generation {
+            true => asker,
+            false => Arc::new(self.asker(asker.caller, &asker.purpose, &members)),
+        };
         let cloud = members.cloud().ok_or(CloudError::None)?.id;
         let gate = self.clone();
         let build = move || {
             let found = if gate.generation() == generation { found } else { gate.permit_again(&asker, found)? };
-            gate.build(&asker, cloud, found)
+            gate.build(&asker, cloud, found, spent)
         };
         let Built { groups, tickets, rows, entry, accesses } = blocking(build).await?;
         self.outstanding.register(rows.clone());
@@ -69,25 +75,34 @@ impl<S: ConsentStore> Gate<S> {
         let (mut permits, now) = (Permits::default(), self.now() / 1000);
         self.store.read(|stored| {
             let again = |p: Permitted| {
-                permits.of(&p.routing, asker, now, stored).map(|found| found.map(|permit| Permitted { permit, ..p }))
+                permits
+                    .of(&p.routing, p.provider, asker, now, stored)
+                    .map(|found| found.map(|permit| Permitted { permit, ..p }))
             };
             found.into_iter().map(again).filter_map(Result::transpose).collect()
         })
     }
 
-    fn build(&self, asker: &Asker, cloud: PrincipalId, found: Vec<Permitted>) -> Result<Built, GateError> {
+    fn build(
+        &self,
+        asker: &Asker,
+        cloud: PrincipalId,
+        found: Vec<Permitted>,
+        spent: Spent,
+    ) -> Result<Built, GateError> {
         let now = self.now();
         let groups = group(found);
         let chunk = groups.len().div_ceil(rayon::current_num_threads()).clamp(16, 256);
         let reencapsulated: Vec<Vec<[u8; 33]>> =
             groups.par_chunks(chunk).map(|c| self.reencapsulate(c)).collect::<Result<_, _>>()?;
         let (tickets, rows) = self.issue(&groups, asker.caller, cloud, now);
-        let mut released: BTreeMap<(PrincipalId, &str), u64> = BTreeMap::new();
+        let mut released: BTreeMap<(PrincipalId, &str, bool), u64> = BTreeMap::new();
         for g in &groups {
-            *released.entry((g.permit.key.owner, &g.permit.key.section)).or_default() += g.ids.len() as u64;
+            let key = &g.permit.key;
+            *released.entry((key.owner, &key.section, g.permit.row.emergency)).or_default() += g.ids.len() as u64;
         }
-        let owners: HashSet<_> = released.keys().map(|(owner, _)| *owner).collect();
-        let access = |((owner, section), count): ((PrincipalId, &str), u64)| {
+        let owners: HashSet<_> = released.keys().map(|(owner, ..)| *owner).collect();
+        let access = |((owner, section, emergency), count): ((PrincipalId, &str, bool), u64)| {
             let row = AccessRow {
                 at: now,
                 kind: AuditKind::Search,
@@ -96,6 +111,7 @@ impl<S: ConsentStore> Gate<S> {
                 section: Some(section.to_owned()),
                 reader: None,
                 count,
+                emergency,
             };
             (owner, row)
         };
@@ -107,6 +123,7 @@ impl<S: ConsentStore> Gate<S> {
             purpose: Some(asker.purpose.clone()),
             count: groups.iter().map(|g| g.ids.len() as u64).sum(),
             owners: owners.len() as u64,
+            spent,
         };
         let accesses = released.into_iter().map(access).collect();
         let groups =
@@ -134,7 +151,7 @@ impl<S: ConsentStore> Gate<S> {
         now: u64,
     ) -> (Vec<FetchTicket>, Vec<TicketRow>) {
         let lasting = now + limits::TICKET_MS;
-        let ends = |g: &Group| g.permit.row.not_after.saturating_mul(1000).min(lasting);
+        let ends = |g: &Group| g.permit.ends.saturating_mul(1000).min(lasting);
         let (long, short): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|g| ends(g) == lasting);
         let mut issued = (Vec::new(), Vec::new());
         for part in [long, short] {
@@ -195,6 +212,7 @@ impl Group {
             epoch: key.epoch,
             provider: self.provider,
             reader: key.reader,
+            generation: row.generation,
             a: row.a,
             x: row.x,
             capsule: RawPoint(self.capsule),

@@ -10,22 +10,25 @@ pub(crate) mod cursor;
 pub(crate) mod pages;
 pub(crate) mod permit;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use sealdex_crypto::PrincipalId;
 use sealdex_wire::{
     ProblemType, limits,
-    search::{ClauseError, CloudClause, CloudSort, InnerSort, SearchRequest, SearchResponse},
+    search::{
+        ClauseError, CloudClause, CloudSort, CountRequest, Counted, InnerClause, InnerSort, SearchRequest,
+        SearchResponse,
+    },
 };
 use tokio::task::JoinSet;
 
 use crate::{
     bridge::bridge_scalar,
-    error::GateError,
+    error::{CallerRefusal, GateError},
     gate::{Gate, blocking},
     members::Members,
     rules::is_name,
-    store::ConsentStore,
+    store::{AuditEntry, AuditKind, ConsentStore, Spent},
     term_keys::Scope,
     unfold::{Unfolding, hospitals},
 };
@@ -92,6 +95,17 @@ fn check(request: &SearchRequest) -> Result<(), SearchRefusal> {
     if (1..=limits::PAGE).contains(&request.limit) { Ok(()) } else { Err(SearchRefusal::Limit) }
 }
 
+/// What a query takes of its caller's budget.
+fn spent(clause: &InnerClause) -> Spent {
+    match clause {
+        InnerClause::Token { .. } | InnerClause::Bridged { .. } => Spent { tokens: 1, ..Spent::default() },
+        InnerClause::Order { .. } => Spent { ranges: 1, ..Spent::default() },
+        InnerClause::And(cs) | InnerClause::Or(cs) => cs.iter().map(spent).fold(Spent::default(), Spent::plus),
+        InnerClause::Not(c) => spent(c),
+        InnerClause::All | InnerClause::Source(_) => Spent::default(),
+    }
+}
+
 /// What to ask the cloud.
 struct Plan {
     streams: Vec<Stream>,
@@ -111,24 +125,79 @@ impl<S: ConsentStore> Gate<S> {
     ) -> Result<SearchResponse, GateError> {
         let _slot = self.slot()?;
         let members = self.members()?;
-        members.active(caller)?;
+        let known = members.active(caller)?;
+        if known.counts_from.is_some() {
+            return Err(CallerRefusal::CountsOnly(caller).into());
+        }
         check(&request)?;
+        let spent = spent(&request.clause);
+        self.charge(caller, known, &members, spent).await?;
         let request = Arc::new(request);
         let Plan { streams, covered } = {
             let (gate, members, request) = (self.clone(), members.clone(), request.clone());
             blocking(move || gate.plan(caller, &members, &request)).await?
         };
-        let asker =
-            Arc::new(pages::Asker { caller, readers: members.readers_for(caller), purpose: request.purpose.clone() });
         let generation = self.generation();
+        let asker = Arc::new(self.asker(caller, &request.purpose, &members));
         let (positions, found) = self.gather_all(streams, &members, asker.clone(), request.limit).await?;
-        let mut response = self.answer(asker, generation, found).await?;
+        let mut response = self.answer(asker, generation, found, spent).await?;
         response.covered = covered;
         if positions.iter().any(|p| !p.done) {
             let sealed = Cursor(positions).seal(&self.secrets.store_key, caller, &request);
             response.cursor = Some(sealed.into());
         }
         Ok(response)
+    }
+
+    /// Who asks, and whose grants it may use now.
+    pub(crate) fn asker(&self, caller: PrincipalId, purpose: &str, members: &Arc<Members>) -> pages::Asker {
+        let readers = self.groups().readers_for(caller, members);
+        pages::Asker { caller, readers, purpose: purpose.to_owned(), members: members.clone() }
+    }
+
+    /// Counts matches that are granted to a member who may count and not read. No capsule is re-encapsulated and no
+    /// ticket issued. What is told is rounded down to a multiple of the member's step, and nothing below one step.
+    ///
+    /// # Errors
+    /// [`GateError`]; nothing is told then.
+    pub async fn count(self: &Arc<Self>, caller: PrincipalId, request: CountRequest) -> Result<Counted, GateError> {
+        let _slot = self.slot()?;
+        let members = self.members()?;
+        let known = members.active(caller)?;
+        let step = known.counts_from.unwrap_or(1).max(1);
+        let purpose = request.purpose;
+        let request = SearchRequest { clause: request.clause, purpose, sort: None, limit: limits::PAGE, cursor: None };
+        check(&request)?;
+        let spent = spent(&request.clause);
+        self.charge(caller, known, &members, spent).await?;
+        let request = Arc::new(request);
+        let asker = Arc::new(self.asker(caller, &request.purpose, &members));
+        let Plan { streams, .. } = {
+            let (gate, members, request) = (self.clone(), members.clone(), request.clone());
+            blocking(move || gate.plan(caller, &members, &request)).await?
+        };
+        let (mut owners, mut records) = (HashSet::new(), 0_u64);
+        for mut stream in streams {
+            while !stream.position.done {
+                let next = pages::Stream { clause: stream.clause.clone(), sort: None, position: stream.position };
+                let (position, found) = gather(self, &members, asker.clone(), next, limits::PAGE).await?;
+                records += found.len() as u64;
+                owners.extend(found.iter().map(|p| p.routing.patient));
+                stream.position = position;
+            }
+        }
+        let told = |n: u64| n - n % u64::from(step);
+        let enough = owners.len() as u64 >= u64::from(step);
+        let counted =
+            Counted { owners: enough.then(|| told(owners.len() as u64)), records: enough.then(|| told(records)), step };
+        let entry = AuditEntry {
+            purpose: Some(request.purpose.clone()),
+            count: counted.records.unwrap_or(0),
+            spent,
+            ..self.entry(AuditKind::Count, caller, 0, std::iter::empty())
+        };
+        self.journal.record(entry, Vec::new(), Vec::new()).await?;
+        Ok(counted)
     }
 
     /// Unfolds the query into one stream, or into one for each hospital when each sorts by itself.

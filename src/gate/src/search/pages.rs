@@ -17,6 +17,7 @@ use crate::{
     cloud::CloudError,
     error::GateError,
     gate::{Gate, blocking},
+    groups::Reader,
     members::Members,
     store::ConsentStore,
 };
@@ -27,8 +28,9 @@ const MAX_SCANNED: usize = 1 << 18;
 /// Who asks, for what, and under whose grants.
 pub(crate) struct Asker {
     pub(crate) caller: PrincipalId,
-    pub(crate) readers: [PrincipalId; 2],
+    pub(crate) readers: Vec<Reader>,
     pub(crate) purpose: String,
+    pub(crate) members: Arc<Members>,
 }
 
 /// One query at the cloud, and how far it has come.
@@ -135,8 +137,9 @@ fn filter<S: ConsentStore>(
                     continue;
                 }
             };
-            if let Some(permit) = permits.of(&routing, asker, now, stored)? {
-                found.push((place, Permitted { id: *id, provider: providers[*provider as usize], routing, permit }));
+            let provider = providers[*provider as usize];
+            if let Some(permit) = permits.of(&routing, provider, asker, now, stored)? {
+                found.push((place, Permitted { id: *id, provider, routing, permit }));
             }
         }
         Ok::<_, GateError>(())

@@ -19,6 +19,8 @@ use crate::{
 pub(crate) struct Permit {
     pub(crate) key: GrantKey,
     pub(crate) row: GrantRow,
+    /// First second it no longer holds: its own end, or that of the emergency that woke it.
+    pub(crate) ends: u64,
     rk: OnceLock<RekeyScalar>,
 }
 
@@ -42,30 +44,40 @@ pub(crate) struct Permitted {
     pub(crate) permit: Arc<Permit>,
 }
 
+/// Live grants of one section.
+type Live = Arc<[Arc<Permit>]>;
+
 /// Sections of one owner and epoch already looked up.
-type Sections = Vec<(String, Option<Arc<Permit>>)>;
+type Sections = Vec<(String, Live)>;
 
 /// Looks permits up, each section of an owner once.
 #[derive(Default)]
 pub(crate) struct Permits(HashMap<(PrincipalId, u32), Sections>);
 
 impl Permits {
-    /// The permit of one section for a caller at a time (Unix seconds). At first use one point read, or
-    /// two when the grant is to the group of all.
+    /// The permit for what a provider pushed of one section, for a caller at a time (Unix seconds). At first use
+    /// one short range read for each reader the caller may stand for, until one has a grant that does not depend
+    /// on the provider.
     pub(crate) fn of(
         &mut self,
         routing: &RoutingInfo,
+        provider: PrincipalId,
         asker: &Asker,
         now: u64,
         stored: &dyn Snapshot,
     ) -> Result<Option<Arc<Permit>>, StoreError> {
         let sections = self.0.entry((routing.patient, routing.epoch)).or_default();
-        if let Some((_, known)) = sections.iter().find(|(s, _)| *s == routing.section) {
-            return Ok(known.clone());
-        }
-        let found = look_up(routing, asker, now, stored)?.map(Arc::new);
-        sections.push((routing.section.clone(), found.clone()));
-        Ok(found)
+        let known = sections.iter().find(|(s, _)| *s == routing.section).map(|(_, live)| live.clone());
+        let live = match known {
+            Some(live) => live,
+            None => {
+                let live: Live = look_up(routing, asker, now, stored)?.into();
+                sections.push((routing.section.clone(), live.clone()));
+                live
+            }
+        };
+        let meant = |p: &&Arc<Permit>| p.row.providers.is_empty() || asker.members.is_below(provider, &p.row.providers);
+        Ok(live.iter().find(meant).cloned())
     }
 }
 
@@ -74,14 +86,40 @@ fn look_up(
     asker: &Asker,
     now: u64,
     stored: &dyn Snapshot,
-) -> Result<Option<Permit>, StoreError> {
-    for reader in asker.readers {
-        let Some(row) = stored.grant(routing.patient, &routing.section, routing.epoch, reader)? else { continue };
-        let fits = row.purpose == asker.purpose || row.purpose == ANY_PURPOSE;
-        if fits && (row.not_before..row.not_after).contains(&now) {
-            let key = GrantKey::new(routing.patient, &routing.section, routing.epoch, reader);
-            return Ok(Some(Permit { key, row, rk: OnceLock::new() }));
+) -> Result<Vec<Arc<Permit>>, StoreError> {
+    let mut live = Vec::new();
+    for reader in &asker.readers {
+        for (key, row) in stored.grants(routing.patient, &routing.section, routing.epoch, reader.id)? {
+            let fits = row.purpose == asker.purpose || row.purpose == ANY_PURPOSE;
+            if !fits || !(row.not_before..row.not_after).contains(&now) || reader.since > row.joined_by {
+                continue;
+            }
+            let ends = match row.emergency {
+                false => row.not_after,
+                true => match awake_until(routing.patient, reader.id, now, stored)? {
+                    None => continue,
+                    Some(until) => until.min(row.not_after),
+                },
+            };
+            live.push(Arc::new(Permit { key, row, ends, rk: OnceLock::new() }));
+        }
+        // A grant that holds for whatever was pushed is enough.
+        if live.iter().any(|p| p.row.providers.is_empty() && !p.row.emergency) {
+            break;
         }
     }
-    Ok(None)
+    // What needs no emergency goes first, so that the owner is not told of one that was not needed.
+    live.sort_by_key(|p| p.row.emergency);
+    Ok(live)
+}
+
+/// Until when two people have woken an owner's emergency grants to a reader.
+fn awake_until(
+    owner: PrincipalId,
+    reader: PrincipalId,
+    now: u64,
+    stored: &dyn Snapshot,
+) -> Result<Option<u64>, StoreError> {
+    let wakes = stored.wakes(owner, Some(reader))?;
+    Ok(wakes.iter().filter(|w| w.is_awake(now)).map(|w| w.until).max())
 }

@@ -6,25 +6,37 @@
 //! | `roster` | `newest` | CBOR `Signed<Roster>` |
 //! | `bridges` | member(16) | sealed `δ`(48) |
 //! | `profiles` | owner(16) | CBOR `Signed<OwnerProfile>` |
-//! | `grants` | owner(16) ‖ u8(len) ‖ section ‖ u32(epoch) ‖ reader(16) | `A`(33) ‖ `X`(33) ‖ u64 not_before ‖ u64 not_after ‖ u64 granted_at ‖ sealed `rk`(48) ‖ purpose |
+//! | `grants` | owner(16) ‖ u8(len) ‖ section ‖ u32(epoch) ‖ reader(16) ‖ slot(4) | `A`(33) ‖ `X`(33) ‖ u64 not_before ‖ u64 not_after ‖ u64 granted_at ‖ u64 joined_by ‖ u32 generation ‖ sealed `rk`(48) ‖ by(16) ‖ u8 emergency ‖ u8(n) ‖ n providers(16) ‖ purpose |
 //! | `grant_terms` | as `grants` | CBOR `Signed<GrantTerms>` |
-//! | `grants_by_reader` | reader(16) ‖ owner(16) ‖ u8(len) ‖ section ‖ u32(epoch) | empty |
-//! | `tombstones` | owner(16) ‖ reader(16) ‖ 0, or 1 ‖ section | u64 revoked_at ‖ CBOR `Signed<Revocation>` |
+//! | `grants_by_reader` | reader(16) ‖ owner(16) ‖ u8(len) ‖ section ‖ u32(epoch) ‖ slot(4) | empty |
+//! | `tombstones` | owner(16) ‖ reader(16) ‖ 0, or 1 ‖ section; ‖ 0 ‖ purpose, if of one only | u64 revoked_at ‖ CBOR `Signed<Revocation>` |
 //! | `audit` | u64 sequence | CBOR [`AuditEntry`] |
 //! | `tickets` | nonce(16) | CBOR [`TicketRow`] |
 //! | `accesses` | owner(16) ‖ u64 sequence of the act in `audit` ‖ u32 | CBOR [`AccessRow`] |
+//! | `groups` | group(16) | CBOR `Signed<GroupCharter>` |
+//! | `family` | 0 ‖ u64 order, or 1 ‖ member(16) | CBOR `Signed<Enrolment>`, or `Signed<Dismissal>` |
+//! | `wakes` | owner(16) ‖ reader(16) ‖ u64 asked_at ‖ id(32) | CBOR [`WakeRow`] |
+//! | `requests` | owner(16) ‖ u64 number | CBOR [`RequestRow`] |
+//! | `requests_by` | caller(16) ‖ owner(16) ‖ u64 number | empty |
+//! | `mandates` | owner(16) ‖ carer(16) | CBOR `Signed<Mandate>` |
+//! | `mandates_to` | carer(16) ‖ owner(16) | empty |
 
 use sealdex_crypto::PrincipalId;
 use sealdex_wire::{
-    Signed, codec,
+    B32, Signed,
+    care::Mandate,
+    codec,
     consent::{GrantTerms, OwnerProfile, Place, Revocation},
+    family::{Dismissal, Enrolment, Family},
+    group::GroupCharter,
+    limits,
     roster::Roster,
 };
 use serde::de::DeserializeOwned;
 
 use super::{
     Snapshot, StoreError, Table, Transaction,
-    rows::{AccessRow, AuditEntry, GrantKey, GrantRow, TicketRow, grant_key, section_prefix},
+    rows::{AccessRow, AuditEntry, GrantKey, GrantRow, RequestRow, TicketRow, WakeRow, reader_prefix, section_prefix},
 };
 use crate::secrets::SealedScalar;
 
@@ -42,9 +54,14 @@ fn beyond(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-fn tombstone_key(owner: PrincipalId, reader: PrincipalId, section: Option<&str>) -> Vec<u8> {
+fn tombstone_key(owner: PrincipalId, reader: PrincipalId, section: Option<&str>, purpose: Option<&str>) -> Vec<u8> {
     let section = section.map_or(vec![0], |s| [&[1], s.as_bytes()].concat());
-    [&owner.0, &reader.0, section.as_slice()].concat()
+    let purpose = purpose.map_or(Vec::new(), |p| [&[0], p.as_bytes()].concat());
+    [&owner.0, &reader.0, section.as_slice(), &purpose].concat()
+}
+
+fn wake_key(owner: PrincipalId, reader: PrincipalId, asked_at: u64, id: &B32) -> Vec<u8> {
+    [owner.0.as_slice(), &reader.0, &asked_at.to_be_bytes(), &id.0].concat()
 }
 
 fn access_key(owner: PrincipalId, place: Place) -> Vec<u8> {
@@ -69,15 +86,23 @@ pub trait ReadConsents: Snapshot {
         self.get(Table::Profiles, &owner.0)?.map(|b| decode(Table::Profiles, &b)).transpose()
     }
 
-    /// A grant, as searches need it. One point read.
-    fn grant(
+    /// A section's grants to a reader, as searches need them. One short range.
+    fn grants(
         &self,
         owner: PrincipalId,
         section: &str,
         epoch: u32,
         reader: PrincipalId,
-    ) -> Result<Option<GrantRow>, StoreError> {
-        let row = self.get(Table::Grants, &grant_key(owner, section, epoch, reader))?;
+    ) -> Result<Vec<(GrantKey, GrantRow)>, StoreError> {
+        let damaged = || StoreError::Row(Table::Grants.name());
+        let prefix = reader_prefix(owner, section, epoch, reader);
+        let rows = self.range(Table::Grants, &prefix, beyond(&prefix).as_deref(), limits::GRANT_SLOTS)?;
+        rows.iter().map(|(k, v)| GrantKey::parse(k).zip(GrantRow::parse(v)).ok_or_else(damaged)).collect()
+    }
+
+    /// One grant, as searches need it.
+    fn grant(&self, key: &GrantKey) -> Result<Option<GrantRow>, StoreError> {
+        let row = self.get(Table::Grants, &key.to_bytes())?;
         row.map(|b| GrantRow::parse(&b).ok_or(StoreError::Row(Table::Grants.name()))).transpose()
     }
 
@@ -99,27 +124,121 @@ pub trait ReadConsents: Snapshot {
         rows.iter().map(|(k, v)| GrantKey::parse(k).zip(GrantRow::parse(v)).ok_or_else(damaged)).collect()
     }
 
-    /// What a reader was granted, by one owner or by all, in key order.
+    /// What a reader was granted, by one owner or by all, in key order, after a key.
     fn grants_to(
         &self,
         reader: PrincipalId,
         owner: Option<PrincipalId>,
+        after: Option<&GrantKey>,
         limit: usize,
     ) -> Result<Vec<GrantKey>, StoreError> {
         let damaged = || StoreError::Row(Table::GrantsByReader.name());
         let prefix = [reader.0.as_slice(), owner.as_ref().map_or(&[], |o| o.0.as_slice())].concat();
-        let rows = self.range(Table::GrantsByReader, &prefix, beyond(&prefix).as_deref(), limit)?;
+        // The shortest key beyond that one's own.
+        let from = after.map_or_else(|| prefix.clone(), |k| [k.by_reader(), vec![0]].concat());
+        let rows = self.range(Table::GrantsByReader, &from, beyond(&prefix).as_deref(), limit)?;
         rows.iter().map(|(k, _)| GrantKey::parse_by_reader(k).ok_or_else(damaged)).collect()
     }
 
-    /// When an owner last revoked a section (or, for `None`, all) from a reader, Unix milliseconds.
+    /// Keys of what an owner granted, in key order, after a key.
+    fn keys_of(&self, owner: PrincipalId, after: Option<&GrantKey>, limit: usize) -> Result<Vec<GrantKey>, StoreError> {
+        let damaged = || StoreError::Row(Table::Grants.name());
+        let from = after.map_or_else(|| owner.0.to_vec(), |k| [k.to_bytes(), vec![0]].concat());
+        let rows = self.range(Table::Grants, &from, beyond(&owner.0).as_deref(), limit)?;
+        rows.iter().map(|(k, _)| GrantKey::parse(k).ok_or_else(damaged)).collect()
+    }
+
+    /// A group's charter.
+    fn group(&self, id: PrincipalId) -> Result<Option<Signed<GroupCharter>>, StoreError> {
+        self.get(Table::Groups, &id.0)?.map(|b| decode(Table::Groups, &b)).transpose()
+    }
+
+    /// All charters.
+    fn groups(&self) -> Result<Vec<Signed<GroupCharter>>, StoreError> {
+        let rows = self.range(Table::Groups, &[], None, usize::MAX)?;
+        rows.iter().map(|(_, v)| decode(Table::Groups, v)).collect()
+    }
+
+    /// Who was enrolled and dismissed below the roster's members.
+    fn family(&self) -> Result<Family, StoreError> {
+        let enrolments = self.range(Table::Family, &[0], Some(&[1]), usize::MAX)?;
+        let dismissals = self.range(Table::Family, &[1], None, usize::MAX)?;
+        Ok(Family {
+            enrolments: enrolments.iter().map(|(_, v)| decode(Table::Family, v)).collect::<Result<_, _>>()?,
+            dismissals: dismissals.iter().map(|(_, v)| decode(Table::Family, v)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Emergencies of an owner: of one reader, or of all.
+    fn wakes(&self, owner: PrincipalId, reader: Option<PrincipalId>) -> Result<Vec<WakeRow>, StoreError> {
+        let prefix = [owner.0.as_slice(), reader.as_ref().map_or(&[], |r| r.0.as_slice())].concat();
+        let rows = self.range(Table::Wakes, &prefix, beyond(&prefix).as_deref(), usize::MAX)?;
+        rows.iter().map(|(_, v)| decode(Table::Wakes, v)).collect()
+    }
+
+    /// All emergencies, with their owners.
+    fn all_wakes(&self) -> Result<Vec<(PrincipalId, WakeRow)>, StoreError> {
+        let damaged = || StoreError::Row(Table::Wakes.name());
+        let rows = self.range(Table::Wakes, &[], None, usize::MAX)?;
+        let owner = |k: &[u8]| k.first_chunk().map(|o| PrincipalId(*o));
+        rows.iter().map(|(k, v)| Ok((owner(k).ok_or_else(damaged)?, decode(Table::Wakes, v)?))).collect()
+    }
+
+    /// A request.
+    fn request(&self, owner: PrincipalId, number: u64) -> Result<Option<RequestRow>, StoreError> {
+        let key = [owner.0.as_slice(), &number.to_be_bytes()].concat();
+        self.get(Table::Requests, &key)?.map(|b| decode(Table::Requests, &b)).transpose()
+    }
+
+    /// Requests to an owner, oldest first.
+    fn requests_to(&self, owner: PrincipalId) -> Result<Vec<(u64, RequestRow)>, StoreError> {
+        let damaged = || StoreError::Row(Table::Requests.name());
+        let rows = self.range(Table::Requests, &owner.0, beyond(&owner.0).as_deref(), usize::MAX)?;
+        let number = |k: &[u8]| k.get(16..)?.try_into().ok().map(u64::from_be_bytes);
+        rows.iter().map(|(k, v)| Ok((number(k).ok_or_else(damaged)?, decode(Table::Requests, v)?))).collect()
+    }
+
+    /// Requests a member made: owner and number.
+    fn requests_by(&self, caller: PrincipalId) -> Result<Vec<(PrincipalId, u64)>, StoreError> {
+        let damaged = || StoreError::Row(Table::RequestsBy.name());
+        let rows = self.range(Table::RequestsBy, &caller.0, beyond(&caller.0).as_deref(), usize::MAX)?;
+        let parse = |k: &[u8]| {
+            let (owner, number) = k.get(16..)?.split_first_chunk()?;
+            Some((PrincipalId(*owner), u64::from_be_bytes(number.try_into().ok()?)))
+        };
+        rows.iter().map(|(k, _)| parse(k).ok_or_else(damaged)).collect()
+    }
+
+    /// A mandate.
+    fn mandate(&self, owner: PrincipalId, carer: PrincipalId) -> Result<Option<Signed<Mandate>>, StoreError> {
+        let key = [owner.0, carer.0].concat();
+        self.get(Table::Mandates, &key)?.map(|b| decode(Table::Mandates, &b)).transpose()
+    }
+
+    /// Mandates an owner gave.
+    fn mandates_of(&self, owner: PrincipalId) -> Result<Vec<Signed<Mandate>>, StoreError> {
+        let rows = self.range(Table::Mandates, &owner.0, beyond(&owner.0).as_deref(), usize::MAX)?;
+        rows.iter().map(|(_, v)| decode(Table::Mandates, v)).collect()
+    }
+
+    /// Owners who gave a carer a mandate.
+    fn mandates_to(&self, carer: PrincipalId) -> Result<Vec<PrincipalId>, StoreError> {
+        let damaged = || StoreError::Row(Table::MandatesTo.name());
+        let rows = self.range(Table::MandatesTo, &carer.0, beyond(&carer.0).as_deref(), usize::MAX)?;
+        let owner = |k: &[u8]| k.get(16..)?.try_into().ok().map(PrincipalId);
+        rows.iter().map(|(k, _)| owner(k).ok_or_else(damaged)).collect()
+    }
+
+    /// When an owner last revoked a section (or, for `None`, all) from a reader, for a purpose (or whatever for), Unix
+    /// milliseconds.
     fn tombstone(
         &self,
         owner: PrincipalId,
         reader: PrincipalId,
         section: Option<&str>,
+        purpose: Option<&str>,
     ) -> Result<Option<u64>, StoreError> {
-        let row = self.get(Table::Tombstones, &tombstone_key(owner, reader, section))?;
+        let row = self.get(Table::Tombstones, &tombstone_key(owner, reader, section, purpose))?;
         row.map(|b| b.first_chunk().map(|t| u64::from_be_bytes(*t)).ok_or(StoreError::Row(Table::Tombstones.name())))
             .transpose()
     }
@@ -187,6 +306,50 @@ pub trait WriteConsents: Transaction {
         self.put(Table::GrantsByReader, &key.by_reader(), &[])
     }
 
+    /// Puts what a search needs of a grant that is there already.
+    fn put_grant_row(&mut self, key: &GrantKey, row: &GrantRow) -> Result<(), StoreError> {
+        self.put(Table::Grants, &key.to_bytes(), &row.to_bytes())
+    }
+
+    /// Replaces a group's charter.
+    fn put_group(&mut self, id: PrincipalId, charter: &Signed<GroupCharter>) -> Result<(), StoreError> {
+        self.put(Table::Groups, &id.0, &codec::to_cbor(charter))
+    }
+
+    /// Adds an enrolment after all others.
+    fn put_enrolment(&mut self, order: u64, enrolment: &Signed<Enrolment>) -> Result<(), StoreError> {
+        self.put(Table::Family, &[&[0], order.to_be_bytes().as_slice()].concat(), &codec::to_cbor(enrolment))
+    }
+
+    /// Adds a dismissal.
+    fn put_dismissal(&mut self, member: PrincipalId, dismissal: &Signed<Dismissal>) -> Result<(), StoreError> {
+        self.put(Table::Family, &[&[1], member.0.as_slice()].concat(), &codec::to_cbor(dismissal))
+    }
+
+    /// Adds or replaces an emergency.
+    fn put_wake(&mut self, owner: PrincipalId, asked_at: u64, wake: &WakeRow) -> Result<(), StoreError> {
+        let key = wake_key(owner, wake.reader, asked_at, &wake.id);
+        self.put(Table::Wakes, &key, &codec::to_cbor(wake))
+    }
+
+    /// Adds or replaces a request.
+    fn put_request(&mut self, number: u64, request: &RequestRow) -> Result<(), StoreError> {
+        let (owner, number) = (request.ask.owner, number.to_be_bytes());
+        self.put(Table::Requests, &[owner.0.as_slice(), &number].concat(), &codec::to_cbor(request))?;
+        self.put(Table::RequestsBy, &[request.caller.0.as_slice(), &owner.0, &number].concat(), &[])
+    }
+
+    /// Adds or replaces a mandate.
+    fn put_mandate(
+        &mut self,
+        owner: PrincipalId,
+        carer: PrincipalId,
+        mandate: &Signed<Mandate>,
+    ) -> Result<(), StoreError> {
+        self.put(Table::Mandates, &[owner.0, carer.0].concat(), &codec::to_cbor(mandate))?;
+        self.put(Table::MandatesTo, &[carer.0, owner.0].concat(), &[])
+    }
+
     /// Deletes a grant and its scalar.
     fn remove_grant(&mut self, key: &GrantKey) -> Result<(), StoreError> {
         let bytes = key.to_bytes();
@@ -198,7 +361,8 @@ pub trait WriteConsents: Transaction {
 
     /// Records a revocation.
     fn put_tombstone(&mut self, revocation: &Revocation, signed: &Signed<Revocation>) -> Result<(), StoreError> {
-        let key = tombstone_key(revocation.owner, revocation.reader, revocation.section.as_deref());
+        let Revocation { owner, reader, section, purpose, .. } = revocation;
+        let key = tombstone_key(*owner, *reader, section.as_deref(), purpose.as_deref());
         let value = [revocation.revoked_at.to_be_bytes().as_slice(), &codec::to_cbor(signed)].concat();
         self.put(Table::Tombstones, &key, &value)
     }
@@ -243,7 +407,7 @@ mod tests {
     use sealdex_wire::RawPoint;
 
     use super::*;
-    use crate::store::{AuditKind, ConsentStore, MemoryStore};
+    use crate::store::{AuditKind, ConsentStore, MemoryStore, Spent};
 
     fn id(n: u8) -> PrincipalId {
         PrincipalId([n; 16])
@@ -257,6 +421,11 @@ mod tests {
             not_before,
             not_after,
             granted_at,
+            generation: 7,
+            joined_by: 8,
+            emergency: true,
+            by: id(9),
+            providers: vec![id(5), id(6)],
             rk: SealedScalar([4; 48]),
             purpose,
         }
@@ -278,13 +447,23 @@ mod tests {
             not_before: 1,
             not_after: 2,
             granted_at: 3,
+            group_key: None,
+            joined_by: None,
+            providers: Vec::new(),
+            emergency: None,
+            by: None,
         };
         let signed = Signed::sign(&terms, &signer, &mut rand::rng());
+        let key = |owner, section: &str, epoch, reader, slot| {
+            let section = section.to_owned();
+            GrantKey { owner: id(owner), section, epoch, reader: id(reader), slot: [slot; 4] }
+        };
         let keys = [
-            GrantKey::new(id(1), "labs", 0, id(7)),
-            GrantKey::new(id(1), "labs", 1, id(7)),
-            GrantKey::new(id(1), "labsx", 0, id(8)),
-            GrantKey::new(id(255), "labs", 0, id(7)),
+            key(1, "labs", 0, 7, 1),
+            key(1, "labs", 1, 7, 1),
+            key(1, "labs", 1, 7, 2),
+            key(1, "labsx", 0, 8, 1),
+            key(255, "labs", 0, 7, 1),
         ];
         let store = MemoryStore::default();
         store
@@ -292,26 +471,32 @@ mod tests {
             .expect("written");
         store
             .read(|s| {
-                assert_eq!(s.grant(id(1), "labs", 1, id(7))?, Some(row(4)));
-                assert_eq!(s.grant(id(1), "labs", 2, id(7))?, None);
+                assert_eq!(s.grant(&keys[1])?, Some(row(4)));
+                assert_eq!(s.grant(&key(1, "labs", 2, 7, 1))?, None);
+                let both = vec![(keys[1].clone(), row(4)), (keys[2].clone(), row(5))];
+                assert_eq!(s.grants(id(1), "labs", 1, id(7))?, both);
+                assert_eq!(s.grants(id(1), "labs", 2, id(7))?, []);
                 let of = |owner, section, limit| -> Result<Vec<GrantKey>, StoreError> {
                     Ok(s.grants_of(owner, section, limit)?.into_iter().map(|(k, _)| k).collect())
                 };
-                assert_eq!(of(id(1), Some("labs"), 9)?, keys[..2]);
-                assert_eq!(of(id(1), None, 9)?, keys[..3]);
-                assert_eq!(of(id(255), None, 9)?, keys[3..]);
+                assert_eq!(of(id(1), Some("labs"), 9)?, keys[..3]);
+                assert_eq!(of(id(1), None, 9)?, keys[..4]);
+                assert_eq!(of(id(255), None, 9)?, keys[4..]);
                 assert_eq!(of(id(1), None, 1)?, keys[..1]);
-                assert_eq!(s.grants_to(id(7), None, 9)?, [keys[0].clone(), keys[1].clone(), keys[3].clone()]);
-                assert_eq!(s.grants_to(id(7), Some(id(255)), 9)?, keys[3..]);
-                assert_eq!(s.grant_terms(&keys[2])?, Some(signed.clone()));
+                let to_seven = [keys[0].clone(), keys[1].clone(), keys[2].clone(), keys[4].clone()];
+                assert_eq!(s.grants_to(id(7), None, None, 9)?, to_seven);
+                assert_eq!(s.grants_to(id(7), None, Some(&keys[1]), 1)?, to_seven[2..3]);
+                assert_eq!(s.grants_to(id(7), Some(id(255)), None, 9)?, keys[4..]);
+                assert_eq!(s.keys_of(id(1), Some(&keys[0]), 2)?, keys[1..3]);
+                assert_eq!(s.grant_terms(&keys[3])?, Some(signed.clone()));
                 Ok::<_, StoreError>(())
             })
             .expect("read");
         store.write(|t| t.remove_grant(&keys[0])).expect("removed");
         store
             .read(|s| {
-                assert_eq!(s.grant(id(1), "labs", 0, id(7))?, None);
-                assert_eq!(s.grants_to(id(7), None, 9)?.len(), 2);
+                assert_eq!(s.grant(&keys[0])?, None);
+                assert_eq!(s.grants_to(id(7), None, None, 9)?.len(), 3);
                 assert_eq!(s.grant_terms(&keys[0])?, None);
                 Ok::<_, StoreError>(())
             })
@@ -329,6 +514,7 @@ mod tests {
             purpose: None,
             count,
             owners: 0,
+            spent: Spent::default(),
         };
         for n in 0..3 {
             assert_eq!(store.write(|t| t.append_audit(&entry(n))), Ok(n));

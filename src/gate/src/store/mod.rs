@@ -1,4 +1,5 @@
-//! What the gate keeps: roster, bridges, owner profiles, grants, tombstones, tickets, audit.
+//! What the gate keeps: roster and who is enrolled below it, bridges, groups, owner profiles, grants, tombstones,
+//! emergencies, requests, mandates, tickets, audit.
 //!
 //! A backend stores rows of bytes in named tables, ordered by key, and runs closures in serialisable
 //! transactions ([`ConsentStore`]); that is all a new backend has to do, and `conformance` says whether
@@ -11,11 +12,14 @@ pub mod consents;
 pub mod memory;
 pub mod redb;
 pub mod rows;
+pub mod upgrade;
 
 pub use consents::{ReadConsents, WriteConsents};
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
-pub use rows::{AccessRow, AuditEntry, AuditKind, Cover, GrantKey, GrantRow, TicketRow};
+pub use rows::{
+    AccessRow, AuditEntry, AuditKind, Cover, GrantKey, GrantRow, NOBODY, RequestRow, Spent, TicketRow, WakeRow,
+};
 
 /// Tables, with their names on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,11 +32,11 @@ pub enum Table {
     Bridges,
     /// Owner → signed profile.
     Profiles,
-    /// (owner, section, epoch, reader) → what a search needs of a grant, `rk` sealed.
+    /// (owner, section, epoch, reader, slot) → what a search needs of a grant, `rk` sealed.
     Grants,
     /// The same key → signed terms.
     GrantTerms,
-    /// (reader, owner, section, epoch) → nothing.
+    /// (reader, owner, section, epoch, slot) → nothing.
     GrantsByReader,
     /// (owner, reader, section or all) → time, signed revocation.
     Tombstones,
@@ -42,11 +46,25 @@ pub enum Table {
     Tickets,
     /// (owner, sequence number, running number) → what was done with the owner's records or consent.
     Accesses,
+    /// Group → signed charter.
+    Groups,
+    /// Enrolments in their order, dismissals by member.
+    Family,
+    /// (owner, reader, time, emergency) → who signed what, and how far it is.
+    Wakes,
+    /// (owner, number) → request for access.
+    Requests,
+    /// (who asked, owner, number) → nothing.
+    RequestsBy,
+    /// (owner, carer) → signed mandate.
+    Mandates,
+    /// (carer, owner) → nothing.
+    MandatesTo,
 }
 
 impl Table {
     /// All tables, in the order of their discriminants.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::Meta,
         Self::Roster,
         Self::Bridges,
@@ -58,6 +76,13 @@ impl Table {
         Self::Audit,
         Self::Tickets,
         Self::Accesses,
+        Self::Groups,
+        Self::Family,
+        Self::Wakes,
+        Self::Requests,
+        Self::RequestsBy,
+        Self::Mandates,
+        Self::MandatesTo,
     ];
 
     /// Name on disk, and first associated-data string of what is sealed in it.
@@ -74,6 +99,13 @@ impl Table {
             Self::Audit => "audit",
             Self::Tickets => "tickets",
             Self::Accesses => "accesses",
+            Self::Groups => "groups",
+            Self::Family => "family",
+            Self::Wakes => "wakes",
+            Self::Requests => "requests",
+            Self::RequestsBy => "requests_by",
+            Self::Mandates => "mandates",
+            Self::MandatesTo => "mandates_to",
         }
     }
 }

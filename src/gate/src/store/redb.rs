@@ -6,11 +6,10 @@ use ::redb::{
     Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
 };
 
+use super::upgrade::{FORMAT, FORMAT_KEY};
 use super::{ConsentStore, Row, Snapshot, StoreError, Table, Transaction};
 
 /// Format of the file; a program that finds another refuses it.
-const FORMAT: u32 = 1;
-const FORMAT_KEY: &[u8] = b"format";
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -39,7 +38,7 @@ impl RedbStore {
             Some(bytes) => {
                 let found =
                     bytes.try_into().map(u32::from_be_bytes).map_err(|_| StoreError::Row(Table::Meta.name()))?;
-                if found == FORMAT { Ok(()) } else { Err(StoreError::Format { found, expected: FORMAT }) }
+                if (1..=FORMAT).contains(&found) { Ok(()) } else { Err(StoreError::Format { found, expected: FORMAT }) }
             }
         })?;
         Ok(store)

@@ -1,12 +1,30 @@
 //! Rows of the consent store and their bytes; the layout is in [`super::consents`].
 
 use sealdex_crypto::PrincipalId;
-use sealdex_wire::RawPoint;
+use sealdex_wire::{
+    B32, RawPoint,
+    auth::sha256,
+    care::{AskAccess, RequestStatus},
+    consent::GrantTerms,
+};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
-use crate::secrets::SealedScalar;
+use crate::{labels, secrets::SealedScalar};
 
-/// Which grant: one at most for each owner, section, epoch and reader.
+/// Which of an owner's grants of one section and epoch to one reader: they differ in purpose, in the providers
+/// they are limited to, or in being for emergencies.
+pub type Slot = [u8; 4];
+
+/// The slot of a grant's terms.
+pub fn slot(purpose: &str, providers: &[PrincipalId], emergency: bool) -> Slot {
+    let mut named: Vec<[u8; 16]> = providers.iter().map(|p| p.0).collect();
+    named.sort_unstable();
+    let hash = sha256(&[labels::SLOT.as_bytes(), &[u8::from(emergency)], named.as_flattened(), purpose.as_bytes()]);
+    [hash[0], hash[1], hash[2], hash[3]]
+}
+
+/// Which grant: one at most for each owner, section, epoch, reader and slot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GrantKey {
     /// Who granted.
@@ -17,39 +35,49 @@ pub struct GrantKey {
     pub epoch: u32,
     /// To whom.
     pub reader: PrincipalId,
+    /// Which of several.
+    pub slot: Slot,
 }
 
 impl GrantKey {
     /// The key of a grant's terms, whose reader has this id.
-    pub fn new(owner: PrincipalId, section: &str, epoch: u32, reader: PrincipalId) -> Self {
-        Self { owner, section: section.to_owned(), epoch, reader }
+    pub fn of(terms: &GrantTerms, reader: PrincipalId) -> Self {
+        let slot = slot(&terms.purpose, &terms.providers, terms.emergency.is_some());
+        Self { owner: terms.owner, section: terms.section.clone(), epoch: terms.epoch, reader, slot }
     }
 
     /// Bytes under which the grant is stored.
     pub fn to_bytes(&self) -> Vec<u8> {
-        grant_key(self.owner, &self.section, self.epoch, self.reader)
+        let mut key = reader_prefix(self.owner, &self.section, self.epoch, self.reader);
+        key.extend_from_slice(&self.slot);
+        key
     }
 
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Reads [`GrantKey::to_bytes`].
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (owner, rest) = bytes.split_first_chunk::<16>()?;
         let (section, epoch, rest) = section_and_epoch(rest)?;
-        Some(Self { owner: PrincipalId(*owner), section, epoch, reader: PrincipalId(rest.try_into().ok()?) })
+        let (reader, rest) = rest.split_first_chunk::<16>()?;
+        let slot = rest.try_into().ok()?;
+        Some(Self { owner: PrincipalId(*owner), section, epoch, reader: PrincipalId(*reader), slot })
     }
 
     pub(super) fn parse_by_reader(bytes: &[u8]) -> Option<Self> {
         let (reader, rest) = bytes.split_first_chunk::<16>()?;
         let (owner, rest) = rest.split_first_chunk::<16>()?;
         let (section, epoch, rest) = section_and_epoch(rest)?;
-        rest.is_empty().then_some(Self { owner: PrincipalId(*owner), section, epoch, reader: PrincipalId(*reader) })
+        let slot = rest.try_into().ok()?;
+        Some(Self { owner: PrincipalId(*owner), section, epoch, reader: PrincipalId(*reader), slot })
     }
 
     pub(super) fn by_reader(&self) -> Vec<u8> {
         let key = self.to_bytes();
-        [&self.reader.0, &key[..key.len() - 16]].concat()
+        [&self.reader.0, &key[..key.len() - 20], &self.slot[..]].concat()
     }
 }
 
-pub(super) fn grant_key(owner: PrincipalId, section: &str, epoch: u32, reader: PrincipalId) -> Vec<u8> {
+/// What the keys of all grants of a section and epoch to a reader begin with.
+pub(super) fn reader_prefix(owner: PrincipalId, section: &str, epoch: u32, reader: PrincipalId) -> Vec<u8> {
     let mut key = section_prefix(owner, section);
     key.extend_from_slice(&epoch.to_be_bytes());
     key.extend_from_slice(&reader.0);
@@ -58,7 +86,7 @@ pub(super) fn grant_key(owner: PrincipalId, section: &str, epoch: u32, reader: P
 
 /// Names are at most `limits::NAME` bytes where they enter, so their length fits a byte.
 pub(super) fn section_prefix(owner: PrincipalId, section: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(37 + section.len());
+    let mut key = Vec::with_capacity(41 + section.len());
     key.extend_from_slice(&owner.0);
     key.push(section.len() as u8);
     key.extend_from_slice(section.as_bytes());
@@ -85,21 +113,39 @@ pub struct GrantRow {
     pub not_after: u64,
     /// When it was made, Unix milliseconds.
     pub granted_at: u64,
+    /// Generation of the reader's key that `rk` fits.
+    pub generation: u32,
+    /// Who joined the reading group later than this, Unix milliseconds, is not meant.
+    pub joined_by: u64,
+    /// Whether it is dormant unless woken.
+    pub emergency: bool,
+    /// Who passed it on under a mandate; all zeros when the owner granted it.
+    pub by: PrincipalId,
+    /// Only what these pushed, or anyone below them; empty for all.
+    pub providers: Vec<PrincipalId>,
     /// `rk`, sealed for this table and key.
     pub rk: SealedScalar,
     /// Purpose of use.
     pub purpose: String,
 }
 
+/// No one: who passed on what the owner granted itself.
+pub const NOBODY: PrincipalId = PrincipalId([0; 16]);
+
 impl GrantRow {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(138 + self.purpose.len());
+        let mut out = Vec::with_capacity(184 + self.purpose.len() + 16 * self.providers.len());
         out.extend_from_slice(&self.a.0);
         out.extend_from_slice(&self.x.0);
-        for n in [self.not_before, self.not_after, self.granted_at] {
+        for n in [self.not_before, self.not_after, self.granted_at, self.joined_by] {
             out.extend_from_slice(&n.to_be_bytes());
         }
+        out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(&self.rk.0);
+        out.extend_from_slice(&self.by.0);
+        out.push(u8::from(self.emergency));
+        out.push(self.providers.len() as u8);
+        self.providers.iter().for_each(|p| out.extend_from_slice(&p.0));
         out.extend_from_slice(self.purpose.as_bytes());
         out
     }
@@ -107,18 +153,26 @@ impl GrantRow {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let (a, rest) = bytes.split_first_chunk()?;
         let (x, rest) = rest.split_first_chunk()?;
-        let (not_before, rest) = rest.split_first_chunk()?;
-        let (not_after, rest) = rest.split_first_chunk()?;
-        let (granted_at, rest) = rest.split_first_chunk()?;
+        let (numbers, rest) = rest.split_first_chunk::<32>()?;
+        let number = |at: usize| numbers[8 * at..].first_chunk().map(|n| u64::from_be_bytes(*n));
+        let (generation, rest) = rest.split_first_chunk()?;
         let (rk, rest) = rest.split_first_chunk()?;
+        let (by, rest) = rest.split_first_chunk()?;
+        let (&[emergency, providers], rest) = rest.split_first_chunk::<2>()?;
+        let (providers, purpose) = rest.split_at_checked(16 * usize::from(providers))?;
         Some(Self {
             a: RawPoint(*a),
             x: RawPoint(*x),
-            not_before: u64::from_be_bytes(*not_before),
-            not_after: u64::from_be_bytes(*not_after),
-            granted_at: u64::from_be_bytes(*granted_at),
+            not_before: number(0)?,
+            not_after: number(1)?,
+            granted_at: number(2)?,
+            joined_by: number(3)?,
+            generation: u32::from_be_bytes(*generation),
             rk: SealedScalar(*rk),
-            purpose: String::from_utf8(rest.to_vec()).ok()?,
+            by: PrincipalId(*by),
+            emergency: emergency != 0,
+            providers: providers.as_chunks().0.iter().map(|p| PrincipalId(*p)).collect(),
+            purpose: String::from_utf8(purpose.to_vec()).ok()?,
         })
     }
 }
@@ -129,16 +183,34 @@ impl GrantRow {
 pub enum AuditKind {
     /// A newer roster; `count` is its version.
     Roster,
+    /// Members enrolled or dismissed by providers.
+    Family,
+    /// A member changed its token key.
+    Bridges,
     /// Owner profiles published.
     Owners,
     /// Grants accepted.
     Grants,
     /// Revocations; `count` is how many grants they ended.
     Revocations,
+    /// A charter; `count` is how many members it has.
+    Group,
+    /// Grants rotated to a reader's newer key.
+    Rotation,
+    /// An emergency asked for, woken or closed.
+    Emergency,
+    /// A request for access, or its answer.
+    Request,
+    /// A mandate given or ended.
+    Mandate,
     /// A batch bridged; `count` is its records.
     Bridge,
     /// A search; `count` is its permitted matches.
     Search,
+    /// A count; `count` is what was told.
+    Count,
+    /// A member came near its budget, or was refused by it.
+    Alarm,
 }
 
 /// One act. Never a value, a token or a key.
@@ -158,6 +230,37 @@ pub struct AuditEntry {
     pub count: u64,
     /// How many owners were concerned.
     pub owners: u64,
+    /// What it took of the caller's budget.
+    #[serde(default, skip_serializing_if = "Spent::is_nothing")]
+    pub spent: Spent,
+}
+
+/// What is counted against budgets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Tokens searched for.
+    pub tokens: u64,
+    /// Ranges searched for.
+    pub ranges: u64,
+    /// Index entries bridged.
+    pub entries: u64,
+}
+
+impl Spent {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_add(other.tokens),
+            ranges: self.ranges.saturating_add(other.ranges),
+            entries: self.entries.saturating_add(other.entries),
+        }
+    }
+
+    /// Whether it is nothing at all.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What one act did with one owner's records or consent, in one section.
@@ -169,7 +272,7 @@ pub struct AccessRow {
     pub kind: AuditKind,
     /// Who.
     pub caller: PrincipalId,
-    /// Declared purpose of a search; purpose of a grant.
+    /// Declared purpose of a search; purpose of a grant; reason of an emergency.
     pub purpose: Option<String>,
     /// Section; none when all are meant.
     pub section: Option<String>,
@@ -177,6 +280,9 @@ pub struct AccessRow {
     pub reader: Option<PrincipalId>,
     /// Records.
     pub count: u64,
+    /// Under an emergency grant that was awake.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
 }
 
 /// One grant a ticket rests on.
@@ -206,4 +312,41 @@ pub struct TicketRow {
     pub withdrawn: bool,
     /// What it rests on.
     pub covers: Vec<Cover>,
+}
+
+/// An emergency: who signed what, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WakeRow {
+    /// The hash of the signed text.
+    pub id: B32,
+    /// Reader of the grants it wakes.
+    pub reader: PrincipalId,
+    /// First second it is asleep again.
+    pub until: u64,
+    /// Who signed, each with the CBOR of its signed document.
+    pub signed: Vec<(PrincipalId, ByteBuf)>,
+    /// When the second signature came, Unix milliseconds.
+    pub woken_at: Option<u64>,
+    /// When it was ended before its time, Unix milliseconds.
+    pub closed_at: Option<u64>,
+}
+
+impl WakeRow {
+    /// Whether it is awake at a time, Unix seconds.
+    pub fn is_awake(&self, now: u64) -> bool {
+        self.woken_at.is_some_and(|at| at / 1000 <= now) && self.closed_at.is_none() && now < self.until
+    }
+}
+
+/// A request for access.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRow {
+    /// Who asked.
+    pub caller: PrincipalId,
+    /// What for.
+    pub ask: AskAccess,
+    /// When, Unix milliseconds.
+    pub asked_at: u64,
+    /// Where it stands.
+    pub status: RequestStatus,
 }

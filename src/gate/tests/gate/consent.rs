@@ -287,8 +287,8 @@ async fn a_newer_grant_replaces_an_older_one_and_never_the_reverse() {
 }
 
 async fn listed(d: &Domain, caller: PrincipalId, owner: Option<PrincipalId>, limit: u32) -> (usize, bool) {
-    let list = d.gate.list_grants(caller, ListGrants { owner, limit }).await.unwrap();
-    (list.grants.len(), list.more)
+    let list = d.gate.list_grants(caller, ListGrants { owner, after: None, limit }).await.unwrap();
+    (list.grants.len(), list.next.is_some())
 }
 
 #[tokio::test]

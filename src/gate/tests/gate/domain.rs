@@ -127,6 +127,11 @@ impl Owner {
             not_before: START / 1000 - 10,
             not_after: START / 1000 + 3600,
             granted_at,
+            group_key: None,
+            joined_by: None,
+            providers: Vec::new(),
+            emergency: None,
+            by: None,
         };
         (terms, SecretBytes(*rk.to_bytes()))
     }
@@ -142,7 +147,8 @@ impl Owner {
 
     pub fn revoke(&self, reader: PrincipalId, section: Option<&str>, revoked_at: u64) -> Signed<Revocation> {
         let section = section.map(str::to_owned);
-        let revocation = Revocation { domain: DOMAIN.into(), owner: self.id(), reader, section, revoked_at };
+        let revocation =
+            Revocation { domain: DOMAIN.into(), owner: self.id(), reader, section, purpose: None, revoked_at };
         Signed::sign(&revocation, &self.identity, &mut rand::rng())
     }
 }
@@ -255,6 +261,8 @@ impl<S: ConsentStore> Domain<S> {
             name: None,
             parent: p.parent,
             status: p.status,
+            counts_from: None,
+            succeeds: None,
         };
         Roster {
             domain: DOMAIN.into(),
@@ -264,6 +272,8 @@ impl<S: ConsentStore> Domain<S> {
             clouds: vec![server(&self.cloud_identity, &self.cloud_url)],
             everyone: (&self.everyone.public()).into(),
             members: self.parties.iter().map(member).collect(),
+            revoked: Vec::new(),
+            budgets: Vec::new(),
         }
     }
 

@@ -110,8 +110,11 @@ async fn the_whole_flow_over_http_and_a_restart_keeps_everything() {
     let found: OwnersFound =
         s.member(NORTH).post_json("/v1/owners/lookup", &LookupOwners { owners: vec![owner.id()] }).await.unwrap();
     assert_eq!(found.profiles, vec![Some(profile)]);
-    let list: GrantList =
-        s.member(CLINICIAN).post_json("/v1/grants/list", &ListGrants { owner: None, limit: 9 }).await.unwrap();
+    let list: GrantList = s
+        .member(CLINICIAN)
+        .post_json("/v1/grants/list", &ListGrants { owner: None, after: None, limit: 9 })
+        .await
+        .unwrap();
     assert_eq!(list.grants, vec![grants.grants[0].grant.clone()]);
     let query = s.domain.query(has([7; 32], false));
     let answer: SearchResponse = s.member(CLINICIAN).post_cbor("/v1/search", &query).await.unwrap();

@@ -113,14 +113,16 @@ async fn revocations_that_are_wrong_are_refused() {
     let mut forged = thief.revoke(d.id(CLINICIAN), None, START);
     forged.signer = owner.id();
     let north = &d.parties[NORTH].identity;
-    assert_eq!(
-        submit(north, forged).await,
-        Err(RevocationRefusal::Signed(SignedError::BadSignature(owner.id())).into())
-    );
-    let mut named = good.peek().unwrap();
-    named.owner = owner.id();
+    let no_mandate = |owner, carer| Err(RevocationRefusal::NoMandate { owner, carer }.into());
+    assert_eq!(submit(north, forged).await, no_mandate(thief.id(), owner.id()));
+    let mut bent = good.clone();
+    bent.payload = bent.payload.replace(&START.to_string(), &(START + 1).to_string());
+    assert_eq!(submit(north, bent).await, Err(RevocationRefusal::Signed(SignedError::BadSignature(owner.id())).into()));
+    let named = good.peek().unwrap();
     let forged = Signed::sign(&named, &thief.identity, &mut rand::rng());
-    assert_eq!(submit(&thief.identity, forged).await, Err(RevocationRefusal::OtherDomain(thief.id()).into()));
+    assert_eq!(submit(&thief.identity, forged).await, no_mandate(owner.id(), thief.id()));
+    let forged = Signed::sign(&named, north, &mut rand::rng());
+    assert_eq!(submit(north, forged).await, no_mandate(owner.id(), north.id()));
     let future = owner.revoke(d.id(CLINICIAN), None, START + limits::CLOCK_SKEW_MS + 1);
     assert_eq!(submit(north, future).await, Err(RevocationRefusal::Future(owner.id()).into()));
     let unnamed = owner.revoke(d.id(CLINICIAN), Some(""), START);
