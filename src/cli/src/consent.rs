@@ -296,7 +296,14 @@ pub(crate) async fn access_log(o: ListOptions) -> Result<(), Failure> {
             AccessKind::Push => "pushed".into(),
             AccessKind::Grant => format!("granted to {reader}"),
             AccessKind::Revocation => format!("revoked from {reader}"),
+            AccessKind::Emergency if a.count == 1 => format!("asked for an emergency of {reader}"),
+            AccessKind::Emergency if a.count == 2 => format!("WOKE the emergency grant to {reader}"),
+            AccessKind::Emergency => format!("ended the emergency of {reader}"),
+            AccessKind::Request => format!("asked, or had answered, access for {reader}"),
+            AccessKind::Mandate if a.count == 0 => format!("ended the mandate of {reader}"),
+            AccessKind::Mandate => format!("made {reader} a carer"),
         };
+        let what = if a.emergency && a.kind == AccessKind::Search { format!("EMERGENCY: {what}") } else { what };
         let count = if a.reader.is_none() { a.count.to_string() } else { String::new() };
         let section = a.section.clone().unwrap_or_else(|| "all".into());
         t.add_row([

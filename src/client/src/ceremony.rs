@@ -6,7 +6,7 @@ use sealdex_net::{CallError, Peer};
 use sealdex_wire::{
     Signed,
     consent::{Accepted, Bridge, SecretBytes, UpdateRoster},
-    roster::{Member, PublicKeys, Role, Roster, Server, Status},
+    roster::{Budget, Member, PublicKeys, Role, Roster, Server, Status},
 };
 use serde::{Deserialize, Serialize};
 
@@ -108,12 +108,24 @@ pub enum CeremonyError {
     /// A name that is none.
     #[error("\"{0}\" cannot be a name: use 1 to 64 letters, digits, '.', '-' and '_'")]
     BadName(String),
+    /// To succeed someone, they must be revoked first.
+    #[error("{0} is no revoked member of that role: revoke it first, then enrol its successor")]
+    NotRevoked(PrincipalId),
     /// The authority's key file is damaged.
     #[error("the authority's key file holds an invalid master scalar")]
     Master,
     /// A server refused.
     #[error(transparent)]
     Call(#[from] CallError),
+}
+
+/// What is special about a new member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// It may count and not read: the smallest count it is told.
+    pub counts_from: Option<u32>,
+    /// The revoked member whose grants it takes over.
+    pub succeeds: Option<PrincipalId>,
 }
 
 /// A founded domain, as the authority works on it.
@@ -200,7 +212,22 @@ impl Ceremony {
     /// Enrols a member: its key file, and the bridge scalar for the gate. The roster grows by one
     /// version; [`Ceremony::announce`] publishes it.
     pub fn enrol(&mut self, name: &str, role: Role) -> Result<(MemberSecrets, Bridge), CeremonyError> {
+        self.enrol_as(name, role, Standing::default())
+    }
+
+    /// As [`Ceremony::enrol`], for a member that may only count, or that takes over from a revoked one.
+    pub fn enrol_as(
+        &mut self,
+        name: &str,
+        role: Role,
+        standing: Standing,
+    ) -> Result<(MemberSecrets, Bridge), CeremonyError> {
         check_name(name)?;
+        if let Some(before) = standing.succeeds
+            && !self.roster.member(before).is_some_and(|m| m.status == Status::Revoked && m.role == role)
+        {
+            return Err(CeremonyError::NotRevoked(before));
+        }
         if self.roster.named(name).is_some() {
             return Err(CeremonyError::NameTaken(name.into()));
         }
@@ -227,8 +254,8 @@ impl Ceremony {
             name: Some(name.into()),
             parent: None,
             status: Status::Active,
-            counts_from: None,
-            succeeds: None,
+            counts_from: standing.counts_from,
+            succeeds: standing.succeeds,
         });
         self.roster.version += 1;
         Ok((secrets, Bridge { member: public.id(), scalar: SecretBytes(*delta.to_bytes()) }))
@@ -242,6 +269,21 @@ impl Ceremony {
         let id = member.id;
         self.roster.version += 1;
         Ok(id)
+    }
+
+    /// Revokes a member that others enrolled, and all below it.
+    pub fn revoke_below(&mut self, member: PrincipalId) {
+        if !self.roster.revoked.contains(&member) {
+            self.roster.revoked.push(member);
+        }
+        self.roster.version += 1;
+    }
+
+    /// Sets what a member with all below it (or, for none, everyone else) may do in a day.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.roster.budgets.retain(|b| b.member != budget.member);
+        self.roster.budgets.push(budget);
+        self.roster.version += 1;
     }
 
     /// The pack members get.

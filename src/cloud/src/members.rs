@@ -8,7 +8,9 @@ use std::{
 use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_net::{Directory, Refusal};
 use sealdex_wire::{
-    ProblemType, Signed, SignedError, codec, limits,
+    ProblemType, Signed, SignedError, codec,
+    family::{Family, FamilyError, MemberList},
+    limits,
     roster::{BadKeys, Role, Roster, Status},
     search::{ClauseError, CloudClause},
 };
@@ -31,6 +33,9 @@ pub enum RosterError {
     /// Says more than a cloud may know.
     #[error("the cloud's roster must list providers only, without names: send Roster::for_cloud")]
     TellsTooMuch,
+    /// Who was enrolled below the roster's members does not fit.
+    #[error(transparent)]
+    Family(#[from] FamilyError),
     /// A parent that is missing or a ring of parents.
     #[error("the parents of {0} do not lead to a hospital")]
     Path(PrincipalId),
@@ -49,13 +54,16 @@ pub(crate) struct Provider {
 /// A verified roster, ready for look-ups.
 pub(crate) struct Members {
     pub(crate) version: u64,
+    /// What it was made of.
+    pub(crate) documents: MemberList,
     gates: HashMap<PrincipalId, PublicIdentity>,
     providers: HashMap<PrincipalId, Provider>,
     below: HashMap<PrincipalId, Vec<PrincipalId>>,
 }
 
 impl Members {
-    fn new(roster: &Roster) -> Result<Self, RosterError> {
+    fn new(roster: &Roster, documents: MemberList) -> Result<Self, RosterError> {
+        let roster = &documents.family.merge(roster)?;
         let certified =
             |id, keys: Result<PublicIdentity, BadKeys>| keys.ok().filter(|k| k.id() == id).ok_or(RosterError::Keys(id));
         let mut gates = HashMap::new();
@@ -68,6 +76,11 @@ impl Members {
             if member.role != Role::Provider || member.name.is_some() {
                 return Err(RosterError::TellsTooMuch);
             }
+            // Whoever succeeds a provider stands for it, and it for them.
+            if let Some(before) = member.succeeds {
+                below.entry(before).or_default().push(member.id);
+                below.entry(member.id).or_default().push(before);
+            }
             let (mut top, mut active, mut steps) = (member, member.status == Status::Active, 0);
             while let Some(parent) = top.parent {
                 steps += 1;
@@ -76,9 +89,10 @@ impl Members {
                 below.entry(parent).or_default().push(member.id);
             }
             let keys = certified(member.id, member.keys.identity())?;
-            providers.insert(member.id, Provider { keys, hospital: top.id, active });
+            let hospital = roster.root(top.id).ok_or(RosterError::Path(member.id))?;
+            providers.insert(member.id, Provider { keys, hospital, active });
         }
-        Ok(Self { version: roster.version, gates, providers, below })
+        Ok(Self { version: roster.version, documents, gates, providers, below })
     }
 
     /// Keys of a gate.
@@ -130,8 +144,8 @@ impl Domain {
         Self { name, me, authority, members: RwLock::new(None) }
     }
 
-    /// Verifies a roster; [`Domain::enter`] puts it in force.
-    pub(crate) fn verify(&self, signed: &Signed<Roster>) -> Result<Members, RosterError> {
+    /// Verifies a roster and who was enrolled below it; [`Domain::enter`] puts it in force.
+    pub(crate) fn verify(&self, signed: &Signed<Roster>, family: Family) -> Result<Members, RosterError> {
         let roster = signed.verify(&self.authority)?;
         let authority = roster.authority.identity().map_err(|_| RosterError::Domain)?;
         if roster.domain != self.name || authority.id() != self.authority.id() {
@@ -140,13 +154,17 @@ impl Domain {
         if !roster.clouds.iter().any(|c| c.id == self.me) {
             return Err(RosterError::NotListed);
         }
-        Members::new(&roster)
+        Members::new(&roster, MemberList { roster: signed.clone(), family })
     }
 
     /// Verifies a stored roster.
     pub(crate) fn verify_stored(&self, document: &[u8]) -> Result<Members, RosterError> {
+        if let Ok(MemberList { roster, family }) = codec::from_json(document) {
+            return self.verify(&roster, family);
+        }
+        // As stored before members enrolled others.
         let signed = codec::from_json(document).map_err(SignedError::from)?;
-        self.verify(&signed)
+        self.verify(&signed, Family::default())
     }
 
     pub(crate) fn enter(&self, members: Members) {

@@ -72,6 +72,10 @@ impl ReaderKey {
 pub struct GrantSecret(Scalar);
 
 impl GrantSecret {
+    pub(crate) fn scalar(&self) -> &Scalar {
+        &self.0
+    }
+
     /// The capsule key, by `S = d·E'` (section 5). A capsule that is wrong, swapped or turned
     /// with another scalar gives a key that opens nothing. 41 µs.
     ///
@@ -99,7 +103,7 @@ pub fn rotation_factor(old: &ReaderKey, new: &ReaderKey, x_pub: &Point, a_pub: &
     d.0.mul(&d_new.0.invert())
 }
 
-fn derive_d(x_pub: &Point, reader: &Point, shared: &Point, a_pub: &Point) -> Scalar {
+pub(crate) fn derive_d(x_pub: &Point, reader: &Point, shared: &Point, a_pub: &Point) -> Scalar {
     let shared = Zeroizing::new(shared.to_bytes());
     let parts: [&[u8]; 4] = [&x_pub.to_bytes(), &reader.to_bytes(), shared.as_slice(), &a_pub.to_bytes()];
     hash_to_scalar(labels::REKEY, &parts)

@@ -25,10 +25,12 @@
 //! ```
 
 mod grant;
+mod passing_on;
 mod record;
 mod section;
 pub mod selftest;
 
 pub use grant::{GrantKeys, GrantSecret, ReaderKey, make_grant, rotation_factor};
+pub use passing_on::{PassedOn, pass_on};
 pub use record::{OpenError, open_record};
 pub use section::SectionSecret;

@@ -6,11 +6,14 @@ use sealdex_net::{Call, Json, Refusal};
 use sealdex_wire::{
     ProblemType, codec,
     consent::{Accepted, UpdateRoster},
+    family::UpdateFamily,
     ingest::CloudStats,
+    limits,
 };
 use serde::Serialize;
 
 use super::{Api, blocking};
+use crate::members::Members;
 
 /// Records in an excerpt at most.
 const EXCERPT: usize = 100;
@@ -25,14 +28,13 @@ pub(super) async fn put_roster(State(api): State<Api>, call: Call) -> Result<Jso
         return Err(Refusal::malformed("bridge scalars are for gates: a cloud takes none"));
     }
     let bad = |e: crate::members::RosterError| Refusal::new(ProblemType::BadDocument, e.to_string());
-    let members = api.domain.verify(&update.roster).map_err(bad)?;
     let _one_at_a_time = api.roster_gate.lock().await;
-    let document = codec::to_json(&update.roster).into_bytes();
+    let family = api.domain.current().map(|m| m.documents.family.clone()).unwrap_or_default();
+    let members = api.domain.verify(&update.roster, family).map_err(bad)?;
     if let Some(current) = api.domain.current()
         && members.version <= current.version
     {
-        let same = payload_is_stored(&api, &update)?;
-        if same {
+        if current.documents.roster.payload == update.roster.payload {
             return Ok(Json(Accepted { count: 0 }));
         }
         return Err(Refusal::new(
@@ -40,17 +42,57 @@ pub(super) async fn put_roster(State(api): State<Api>, call: Call) -> Result<Jso
             format!("roster version {} is not newer than {}, which is in force", members.version, current.version),
         ));
     }
-    let rosters = api.rosters.clone();
-    blocking(move || rosters.put_roster(&document).map_err(Refusal::internal)).await?;
-    tracing::info!(version = members.version, "a new roster is in force");
-    api.domain.enter(members);
+    keep(&api, members).await?;
     Ok(Json(Accepted { count: 1 }))
 }
 
-fn payload_is_stored(api: &Api, update: &UpdateRoster) -> Result<bool, Refusal> {
-    let stored = api.rosters.roster().map_err(Refusal::internal)?.unwrap_or_default();
-    let stored = codec::from_json::<sealdex_wire::Signed<sealdex_wire::roster::Roster>>(&stored);
-    Ok(stored.is_ok_and(|s| s.payload == update.roster.payload))
+/// Stores who belongs to the domain, and puts it in force.
+async fn keep(api: &Api, members: Members) -> Result<(), Refusal> {
+    let rosters = api.rosters.clone();
+    let document = codec::to_json(&members.documents).into_bytes();
+    blocking(move || rosters.put_roster(&document).map_err(Refusal::internal)).await?;
+    tracing::info!(version = members.version, "who belongs to the domain has changed");
+    api.domain.enter(members);
+    Ok(())
+}
+
+/// `POST /v1/members`: a provider enrols providers below itself, or dismisses them. No names, no factors.
+pub(super) async fn post_members(State(api): State<Api>, call: Call) -> Result<Json<Accepted>, Refusal> {
+    let update: UpdateFamily = call.json()?;
+    if !update.factors.is_empty() {
+        return Err(Refusal::malformed("factors are for gates: a cloud takes none"));
+    }
+    if update.enrolments.len() + update.dismissals.len() > limits::DOCUMENTS {
+        return Err(Refusal::malformed(format!("at most {} documents at once", limits::DOCUMENTS)));
+    }
+    let _one_at_a_time = api.roster_gate.lock().await;
+    let current = api.domain.members()?;
+    if !current.provider(call.caller.id).is_some_and(|p| p.active) {
+        return Err(Refusal::forbidden("only active providers enrol and dismiss"));
+    }
+    let own = |signer| signer == call.caller.id;
+    if !update.enrolments.iter().all(|e| own(e.signer)) || !update.dismissals.iter().all(|d| own(d.signer)) {
+        return Err(Refusal::forbidden("what a provider sends must be signed by itself"));
+    }
+    let mut family = current.documents.family.clone();
+    let before = family.enrolments.len() + family.dismissals.len();
+    for e in update.enrolments {
+        if !family.enrolments.iter().any(|known| known.payload == e.payload) {
+            family.enrolments.push(e);
+        }
+    }
+    for d in update.dismissals {
+        if !family.dismissals.iter().any(|known| known.payload == d.payload) {
+            family.dismissals.push(d);
+        }
+    }
+    let count = (family.enrolments.len() + family.dismissals.len() - before) as u64;
+    if count > 0 {
+        let bad = |e: crate::members::RosterError| Refusal::new(ProblemType::BadDocument, e.to_string());
+        let members = api.domain.verify(&current.documents.roster, family).map_err(bad)?;
+        keep(&api, members).await?;
+    }
+    Ok(Json(Accepted { count }))
 }
 
 fn only_authority(api: &Api, call: &Call) -> Result<(), Refusal> {

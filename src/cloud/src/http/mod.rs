@@ -88,6 +88,7 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, Refusal> + Se
 pub(crate) fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/roster", put(control::put_roster))
+        .route("/v1/members", post(control::post_members))
         .route("/v1/batches", post(data::batches))
         .route("/v1/search", post(data::search))
         .route("/v1/records", post(data::records))

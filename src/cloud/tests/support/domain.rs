@@ -56,6 +56,8 @@ impl Domain {
             name: None,
             parent,
             status: Status::Active,
+            counts_from: None,
+            succeeds: None,
         };
         Roster {
             domain: DOMAIN.into(),
@@ -72,6 +74,8 @@ impl Domain {
                 member(&self.ward, Some(self.hospital.id())),
                 member(&self.other, None),
             ],
+            revoked: Vec::new(),
+            budgets: Vec::new(),
         }
     }
 

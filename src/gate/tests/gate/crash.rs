@@ -50,6 +50,8 @@ async fn killed_during_grants_the_store_has_each_request_whole_or_not_at_all() {
             role: Role::User,
             parent: None,
             status: Status::Active,
+            counts_from: None,
+            succeeds: None,
         });
     }
     let owner = Owner::new(50);

@@ -23,7 +23,7 @@ use sealdex_wire::{
         SectionKey, SubmitGrants, SubmitRevocations, UpdateRoster,
     },
     ingest::{BridgeCapsule, BridgeRecord, BridgeRequest, BridgeResponse, InnerEntry},
-    roster::{Member, Role, Roster, Server, Status},
+    roster::{Budget, Member, Role, Roster, Server, Status},
     search::{InnerClause, MatchGroup, SearchRequest, SearchResponse},
 };
 
@@ -49,6 +49,8 @@ pub struct Party {
     pub role: Role,
     pub parent: Option<PrincipalId>,
     pub status: Status,
+    pub counts_from: Option<u32>,
+    pub succeeds: Option<PrincipalId>,
 }
 
 impl Party {
@@ -166,6 +168,7 @@ pub struct Domain<S: ConsentStore = MemoryStore> {
     pub tokens: MemberTokenSecret,
     pub orders: MemberOrderSecret,
     pub version: u64,
+    pub budgets: Vec<Budget>,
     pub clock: Arc<AtomicU64>,
     pub cloud: Arc<FakeCloud>,
     pub gate: Arc<Gate<S>>,
@@ -209,7 +212,9 @@ impl<S: ConsentStore> Domain<S> {
             [(1, Role::Provider), (2, Role::Provider), (3, Role::Provider), (4, Role::User), (5, Role::User)]
         {
             let (key, delta) = master.enrol(&mut rng);
-            parties.push(Party { identity: identity(n), key, delta, role, parent: None, status: Status::Active });
+            let (identity, status) = (identity(n), Status::Active);
+            let (counts_from, succeeds) = (None, None);
+            parties.push(Party { identity, key, delta, role, parent: None, status, counts_from, succeeds });
         }
         // The ward was enrolled by the first hospital, not by the authority.
         let (key, c_inverse) = parties[NORTH].key.delegate(&mut rng);
@@ -234,6 +239,7 @@ impl<S: ConsentStore> Domain<S> {
             tokens: MemberTokenSecret::from_bytes(&[7; 32]),
             orders: MemberOrderSecret::from_bytes(&[8; 32]),
             version: 1,
+            budgets: Vec::new(),
             clock,
             cloud,
             gate,
@@ -261,8 +267,8 @@ impl<S: ConsentStore> Domain<S> {
             name: None,
             parent: p.parent,
             status: p.status,
-            counts_from: None,
-            succeeds: None,
+            counts_from: p.counts_from,
+            succeeds: p.succeeds,
         };
         Roster {
             domain: DOMAIN.into(),
@@ -273,7 +279,7 @@ impl<S: ConsentStore> Domain<S> {
             everyone: (&self.everyone.public()).into(),
             members: self.parties.iter().map(member).collect(),
             revoked: Vec::new(),
-            budgets: Vec::new(),
+            budgets: self.budgets.clone(),
         }
     }
 
@@ -319,8 +325,20 @@ impl<S: ConsentStore> Domain<S> {
 
     /// A record in `section` with these entries, under capsule `r·G`.
     pub fn batch(&self, owner: &Owner, section: &str, r: u64, records: &[(u8, Vec<InnerEntry>)]) -> BridgeRequest {
+        self.batch_at(owner, section, 0, r, records)
+    }
+
+    /// The same, sealed to an epoch.
+    pub fn batch_at(
+        &self,
+        owner: &Owner,
+        section: &str,
+        epoch: u32,
+        r: u64,
+        records: &[(u8, Vec<InnerEntry>)],
+    ) -> BridgeRequest {
         let (capsule, _) =
-            encapsulate_with(&scalar(r), &owner.public(section, 0), &capsule_context(DOMAIN, section, 0));
+            encapsulate_with(&scalar(r), &owner.public(section, epoch), &capsule_context(DOMAIN, section, epoch));
         let capsule = RawPoint(capsule.to_bytes());
         let record = |(n, entries): &(u8, Vec<InnerEntry>)| {
             let mut packed = Vec::new();
@@ -329,7 +347,7 @@ impl<S: ConsentStore> Domain<S> {
         };
         BridgeRequest {
             batch: BatchId([r as u8; 16]),
-            capsules: vec![BridgeCapsule { owner: owner.id(), section: section.into(), epoch: 0, capsule }],
+            capsules: vec![BridgeCapsule { owner: owner.id(), section: section.into(), epoch, capsule }],
             records: records.iter().map(record).collect(),
         }
     }
@@ -353,6 +371,20 @@ impl<S: ConsentStore> Domain<S> {
     pub async fn found(&self, caller: usize, clause: InnerClause) -> Vec<u8> {
         ids(&self.search(caller, clause).await.unwrap())
     }
+}
+
+/// `d = H2S("sdx1/rekey", X, B, b·X, A)` (spec section 5).
+pub fn rekey_secret(b: &Scalar, x: &RawPoint, a: &RawPoint) -> Scalar {
+    let b_x = Point::from_bytes(&x.0).unwrap().mul(b).to_bytes();
+    hash_to_scalar(labels::REKEY, &[&x.0, &b.base_mul().to_bytes(), &b_x, &a.0])
+}
+
+/// Whether the holder of `b` can open what a group's capsule carries.
+pub fn opens_with(b: &Scalar, owner: &Owner, group: &MatchGroup) -> bool {
+    let capsule = Capsule::from_bytes(&group.capsule.0).unwrap();
+    let e = Point::from_bytes(&group.reencapsulated.0).unwrap();
+    let shared = e.mul(&rekey_secret(b, &group.x, &group.a));
+    shared == capsule.point().mul(&owner.secret(&group.section, group.epoch))
 }
 
 /// First bytes of all ids of an answer, sorted.

@@ -1,12 +1,15 @@
 //! The gate from outside: consent, ingest, queries, HTTP, crashes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, unreachable_pub)] // tests
 
+// access
 mod cloud;
 mod consent;
 mod crash;
 mod domain;
+mod groups;
 mod http;
 mod ingest;
+// matrix
 mod reading;
 mod revoking;
 mod timing;

@@ -93,7 +93,16 @@ async fn a_query_too_wide_once_unfolded_is_refused() {
     for n in 60..100 {
         let (key, delta) = d.master.enrol(&mut rand::rng());
         let status = sealdex_wire::roster::Status::Active;
-        d.parties.push(Party { identity: identity(n), key, delta, role: Role::Provider, parent: None, status });
+        d.parties.push(Party {
+            identity: identity(n),
+            key,
+            delta,
+            role: Role::Provider,
+            parent: None,
+            status,
+            counts_from: None,
+            succeeds: None,
+        });
     }
     d.send_roster().await.unwrap();
     let wide = InnerClause::Or(vec![has([1; 32], false); 8000]);
