@@ -22,7 +22,7 @@ use sealdex_wire::{
     Signed,
     care::{Asked, MandateList, RequestList, WakeList, WakeState},
     consent::{Accepted, AccessList, GrantList, OwnersFound},
-    family::MemberList,
+    family::{MemberList, Trace},
     group::{GroupList, StaleList},
     ingest::BridgeResponse,
     roster::Roster,
@@ -160,6 +160,7 @@ pub fn router<S: ConsentStore>(gate: Arc<Gate<S>>) -> Router {
         .route("/v1/requests/answer", post(answer_request::<S>))
         .route("/v1/mandates", post(mandate::<S>))
         .route("/v1/mandates/list", post(mandates::<S>))
+        .route("/v1/trace", post(trace::<S>))
         .route("/v1/count", post(count::<S>))
         .route("/v1/bridge", post(bridge::<S>))
         .route("/v1/search", post(search::<S>))
@@ -278,6 +279,10 @@ async fn mandate<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answ
 
 async fn mandates<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<MandateList>> {
     Ok(Json(app.gate.list_mandates(call.caller.id).await?))
+}
+
+async fn trace<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Trace>> {
+    Ok(Json(app.gate.trace(call.caller.id, call.json()?).await?))
 }
 
 async fn count<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<Counted>> {

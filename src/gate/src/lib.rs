@@ -43,6 +43,7 @@ pub mod secrets;
 pub mod store;
 pub mod term_keys;
 mod tickets;
+pub mod trace;
 pub mod unfold;
 
 pub use error::GateError;

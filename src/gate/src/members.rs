@@ -149,6 +149,14 @@ impl Members {
         member.path.iter().find_map(|id| of(Some(*id))).or_else(|| of(None))
     }
 
+    /// Everyone enrolled below a member, at any distance.
+    pub fn below(&self, member: PrincipalId) -> Vec<PrincipalId> {
+        let under = |(id, known): (&PrincipalId, &Known)| known.path[1..].contains(&member).then_some(*id);
+        let mut below: Vec<_> = self.known.iter().filter_map(under).collect();
+        below.sort_unstable();
+        below
+    }
+
     /// Whether a provider is one of these, succeeded one of them, or is below one.
     pub fn is_below(&self, provider: PrincipalId, any_of: &[PrincipalId]) -> bool {
         any_of.contains(&provider) || self.get(provider).is_some_and(|m| m.line.iter().any(|p| any_of.contains(p)))

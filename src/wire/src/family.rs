@@ -193,3 +193,65 @@ impl Family {
         Ok(merged)
     }
 }
+
+/// `POST /v1/trace`: what a member could reach and did reach. From the authority, after a key was found in the wild.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceMember {
+    /// Whose key it is.
+    pub member: PrincipalId,
+    /// At most this many rows of each list.
+    pub limit: u32,
+}
+
+/// One section of an owner that a member could reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reachable {
+    /// Whose.
+    pub owner: PrincipalId,
+    /// Section.
+    pub section: String,
+    /// Epochs.
+    pub epochs: u32,
+    /// Through which reader: the member itself, or a group.
+    pub reader: PrincipalId,
+}
+
+/// One section of an owner that a member did reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reached {
+    /// Whose.
+    pub owner: PrincipalId,
+    /// Section.
+    pub section: String,
+    /// Records released, each time it was counted anew.
+    pub records: u64,
+    /// First time, Unix milliseconds.
+    pub first_at: u64,
+    /// Last time.
+    pub last_at: u64,
+}
+
+/// Answer to [`TraceMember`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trace {
+    /// Grants in force now that it could use, the group of all left out.
+    pub reachable: Vec<Reachable>,
+    /// How many there are.
+    pub reachable_in_all: u64,
+    /// What was released to it, as far back as the gate's trail goes.
+    pub reached: Vec<Reached>,
+    /// How many there are.
+    pub reached_in_all: u64,
+    /// Searches and counts it made.
+    pub searches: u64,
+    /// Batches it had bridged.
+    pub batches: u64,
+    /// Times it came near its budget or was refused by it.
+    pub alarms: u64,
+    /// Members enrolled below it, at any distance.
+    pub below: Vec<PrincipalId>,
+}

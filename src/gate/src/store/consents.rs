@@ -272,6 +272,23 @@ pub trait ReadConsents: Snapshot {
         rows.iter().map(row).collect()
     }
 
+    /// Every row of what owners can see, `page` rows at a time.
+    fn each_access(&self, page: usize, mut f: impl FnMut(PrincipalId, AccessRow)) -> Result<(), StoreError> {
+        let damaged = || StoreError::Row(Table::Accesses.name());
+        let mut from: Vec<u8> = Vec::new();
+        loop {
+            let rows = self.range(Table::Accesses, &from, None, page)?;
+            for (key, value) in &rows {
+                let owner = key.first_chunk().map(|o| PrincipalId(*o)).ok_or_else(damaged)?;
+                f(owner, decode(Table::Accesses, value)?);
+            }
+            match rows.last() {
+                Some((key, _)) if rows.len() == page => from = [key.as_slice(), &[0]].concat(),
+                _ => return Ok(()),
+            }
+        }
+    }
+
     /// All tickets on record.
     fn tickets(&self) -> Result<Vec<TicketRow>, StoreError> {
         let rows = self.range(Table::Tickets, &[], None, usize::MAX)?;

@@ -1,7 +1,7 @@
 //! The gate from outside: consent, ingest, queries, HTTP, crashes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, unreachable_pub)] // tests
 
-// access
+mod access;
 mod cloud;
 mod consent;
 mod crash;
@@ -9,7 +9,7 @@ mod domain;
 mod groups;
 mod http;
 mod ingest;
-// matrix
+mod matrix;
 mod reading;
 mod revoking;
 mod timing;
