@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 
 use crate::{
     failure::Failure,
+    key_options::KeyOptions,
     owners::{enrol_patients, open_wallet, save_wallet},
-    passphrase::KeyOptions,
     places::Member,
 };
 

@@ -19,8 +19,8 @@ use sealdex_wire::{
 
 use crate::{
     failure::Failure,
+    key_options::KeyOptions,
     output::table,
-    passphrase::KeyOptions,
     places::{AuthorityDir, schema_text, write_json},
 };
 

@@ -8,9 +8,10 @@ mod demo;
 mod domain;
 mod failure;
 mod gateway;
+mod key_options;
+mod keyfile;
 mod output;
 mod owners;
-mod passphrase;
 mod places;
 mod push;
 mod query;
@@ -75,6 +76,9 @@ enum Command {
     Query(query::QueryOptions),
     /// Make a wallet for owners who keep their own keys.
     Keygen(owners::KeygenOptions),
+    /// Look at key files, and change how they are sealed.
+    #[command(subcommand)]
+    Keyfile(keyfile::KeyfileCommand),
     /// Check a schema file.
     #[command(subcommand)]
     Schema(SchemaCommand),
@@ -130,6 +134,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Push(o) => push::run(o).await,
         Command::Query(o) => query::run(o).await.map(done),
         Command::Keygen(o) => owners::keygen(o).map(done),
+        Command::Keyfile(c) => keyfile::run(c).map(done),
         Command::Schema(SchemaCommand::Check { file }) => domain::check_schema(&file).map(done),
         Command::Stats(o) => stats::run(o).await.map(done),
         Command::Selftest(o) => selftest::run(&o),

@@ -15,7 +15,7 @@ use sealdex_member::{
 use sealdex_provider::{Manifest, OwnerMap};
 use sealdex_schema::Owner as RecordOwner;
 
-use crate::{failure::Failure, output::table, passphrase::KeyOptions, places::Member, push::inputs};
+use crate::{failure::Failure, key_options::KeyOptions, output::table, places::Member, push::inputs};
 
 #[derive(Subcommand)]
 pub(crate) enum OwnersCommand {

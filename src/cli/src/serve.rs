@@ -8,7 +8,7 @@ use sealdex_gate::{GateConfig, GateSecrets};
 use sealdex_net::{Listen, guard::Bounds, tls};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{failure::Failure, gateway, passphrase::KeyOptions};
+use crate::{failure::Failure, gateway, key_options::KeyOptions};
 
 #[derive(Subcommand)]
 pub(crate) enum ServeCommand {

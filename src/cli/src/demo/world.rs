@@ -29,9 +29,9 @@ use super::{
 use crate::{
     domain::{Authority, init},
     failure::Failure,
+    key_options::KeyOptions,
     output::table,
     owners::{enrol_patients, patients_in, save_wallet},
-    passphrase::KeyOptions,
     places::{AuthorityDir, Member},
     push::{bar, follow, push_provider},
 };
