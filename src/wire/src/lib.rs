@@ -14,6 +14,7 @@ pub mod consent;
 pub mod ingest;
 pub mod labels;
 pub mod limits;
+pub mod operations;
 pub mod problem;
 pub mod roster;
 pub mod search;
