@@ -118,6 +118,7 @@ impl<S: ConsentStore> Gate<S> {
                 against.verify(submission, profile)
             };
             let verified: Vec<_> = request.grants.par_iter().map(verify).collect::<Result<_, GrantRefusal>>()?;
+            gate.standings.admit(verified.iter().map(|v| v.row.granted_at))?;
             gate.store.write(|txn| {
                 let mut count = 0;
                 let mut accesses = Vec::new();

@@ -10,6 +10,7 @@ use crate::{
     rules::{grants::GrantRefusal, owners::OwnerRefusal, revocations::RevocationRefusal, roster::RosterRefusal},
     search::SearchRefusal,
     secrets::NotSealedHere,
+    standing::StandingRefusal,
     store::StoreError,
 };
 
@@ -53,6 +54,9 @@ pub enum GateError {
     /// All slots for heavy requests are taken.
     #[error("too many searches and batches at once: try again")]
     Overloaded,
+    /// The store was restored from a backup.
+    #[error(transparent)]
+    Standing(#[from] StandingRefusal),
     /// The cloud failed.
     #[error(transparent)]
     Cloud(#[from] CloudError),
@@ -96,6 +100,7 @@ impl GateError {
             Self::Revocation(e) => e.problem_type(),
             Self::Bridge(e) => e.problem_type(),
             Self::Search(e) => e.problem_type(),
+            Self::Standing(e) => e.problem_type(),
             Self::TooMany { .. } => ProblemType::Malformed,
             Self::Cloud(_) => ProblemType::Upstream,
             Self::Store(_) | Self::Sealed(_) | Self::Worker => ProblemType::Internal,

@@ -18,6 +18,7 @@ use crate::{
     members::Members,
     rules,
     secrets::GateSecrets,
+    standing::{Standing, Standings},
     store::{AccessRow, AuditEntry, AuditKind, ConsentStore, ReadConsents as _},
     term_keys::TermKeys,
     tickets::Outstanding,
@@ -35,6 +36,7 @@ pub struct Gate<S: ConsentStore> {
     pub(crate) cloud: Arc<dyn Cloud>,
     pub(crate) outstanding: Arc<Outstanding>,
     pub(crate) journal: Journal,
+    pub(crate) standings: Standings,
     /// Searches hold the read side from reading grants until their tickets are on record; whatever
     /// ends a permission takes the write side. So a revocation comes wholly before or wholly after.
     pub(crate) barrier: RwLock<()>,
@@ -57,7 +59,8 @@ impl<S: ConsentStore> Gate<S> {
         heavy: usize,
     ) -> Result<Arc<Self>, GateError> {
         let (secrets, store) = (Arc::new(secrets), Arc::new(store));
-        let (roster, tickets) = store.read(|s| Ok::<_, GateError>((s.roster()?, s.tickets()?)))?;
+        let (roster, tickets, standing) =
+            store.read(|s| Ok::<_, GateError>((s.roster()?, s.tickets()?, Standing::read(s)?)))?;
         let members = roster.map(|signed| rules::roster::verify(signed, &secrets)).transpose()?;
         let outstanding = Arc::new(Outstanding::default());
         outstanding.register(tickets);
@@ -69,6 +72,7 @@ impl<S: ConsentStore> Gate<S> {
             cloud,
             outstanding,
             journal,
+            standings: Standings::new(standing),
             barrier: RwLock::new(()),
             generation: AtomicU64::new(0),
             members: std::sync::RwLock::new(members.map(Arc::new)),
@@ -123,6 +127,7 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         request: BridgeRequest,
     ) -> Result<BridgeResponse, GateError> {
+        self.standings.serving()?;
         let _slot = self.slot()?;
         let members = self.members()?;
         members.active_provider(caller)?;

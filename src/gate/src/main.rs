@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use sealdex_gate::{GateConfig, GateSecrets, serve};
+use sealdex_gate::{GateConfig, GateSecrets, backup::schedule::BackupOptions, serve};
 use sealdex_keyfile::options::UnlockOptions;
 use sealdex_net::{Listen, guard::Bounds, tls};
 use tokio::{
@@ -44,6 +44,8 @@ struct Options {
     /// Most searches and batches at once.
     #[arg(long, default_value_t = 64)]
     heavy: usize,
+    #[command(flatten)]
+    backup: BackupOptions,
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -73,6 +75,7 @@ async fn run(options: Options) -> Result<(), Failure> {
         cloud_ca: options.cloud_ca,
         bounds: Bounds { concurrency: options.concurrency, ..Bounds::default() },
         heavy: options.heavy,
+        backup: options.backup.plan(),
     };
     let (ready, bound) = oneshot::channel();
     tokio::spawn(announce(bound));

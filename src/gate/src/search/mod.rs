@@ -109,6 +109,7 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         request: SearchRequest,
     ) -> Result<SearchResponse, GateError> {
+        self.standings.serving()?;
         let _slot = self.slot()?;
         let members = self.members()?;
         members.active(caller)?;

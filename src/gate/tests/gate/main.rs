@@ -1,6 +1,7 @@
 //! The gate from outside: consent, ingest, queries, HTTP, crashes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, unreachable_pub)] // tests
 
+mod backing_up;
 mod cloud;
 mod consent;
 mod crash;
@@ -9,5 +10,6 @@ mod http;
 mod ingest;
 mod reading;
 mod revoking;
+mod safety;
 mod timing;
 mod unfolding;
