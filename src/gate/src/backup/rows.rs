@@ -198,3 +198,64 @@ fn read_table<R: Read, E: From<BackupError>>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use sealdex_crypto::{IdentitySeed, PrincipalId};
+
+    use super::*;
+    use crate::backup::{BackupKey, stream::Header};
+
+    /// What reading makes of a stream that is genuine but was written like this.
+    fn told(plain: &[&[u8]]) -> String {
+        let (gate, key) = (PrincipalId([7; 16]), BackupKey::derive(&IdentitySeed::from_bytes(&[1; 32])));
+        let mut sealer = Sealer::new(Vec::new(), &Header { gate, taken_at: 5 }, &key).expect("a header");
+        sealer.add(&plain.concat()).expect("content");
+        let bytes = sealer.finish().expect("an end");
+        let mut opener = Opener::new(Path::new("b"), bytes.as_slice(), gate, &key).expect("a header");
+        match read(&mut opener, |_, _| Ok::<_, BackupError>(())) {
+            Ok(summary) => format!("{:?}", summary.tables),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    fn table(name: &str, rows: &[Row], count: u64) -> (Vec<u8>, [u8; 32]) {
+        let mut out = [&[TABLE, name.len() as u8], name.as_bytes()].concat();
+        let mut chain = sha256(&[name.as_bytes()]);
+        for row in rows {
+            let framed = framed(row).expect("short");
+            chain = sha256(&[&chain, &framed]);
+            out.extend(framed);
+        }
+        out.extend([[END].as_slice(), &count.to_be_bytes(), &chain].concat());
+        (out, sha256(&[&[0; 32], &chain]))
+    }
+
+    fn trailer(tables: u32, rows: u64, digest: &[u8; 32]) -> Vec<u8> {
+        [[TRAILER].as_slice(), &tables.to_be_bytes(), &rows.to_be_bytes(), digest].concat()
+    }
+
+    #[test]
+    fn counts_and_hashes_must_fit_what_is_there() {
+        let row = |n: u8| (vec![n], vec![n; 3]);
+        let (grants, digest) = table("grants", &[row(1), row(2)], 2);
+        assert_eq!(told(&[&grants, &trailer(1, 2, &digest)]), r#"[("grants", 2)]"#);
+        let miscounted = table("grants", &[row(1), row(2)], 3).0;
+        assert!(told(&[&miscounted, &trailer(1, 3, &digest)]).contains("other rows than were counted"));
+        let mut other = grants.clone();
+        let len = other.len();
+        other[len - 42] ^= 1; // in the last row's value
+        assert!(told(&[&other, &trailer(1, 2, &digest)]).contains("other rows than were counted"));
+        for (tables, rows, digest) in [(2, 2, digest), (1, 1, digest), (1, 2, [0; 32])] {
+            assert!(told(&[&grants, &trailer(tables, rows, &digest)]).contains("its trailer counts other"));
+        }
+        assert!(told(&[&grants, &grants]).contains("comes twice"));
+        assert!(told(&[&table("votes", &[], 0).0]).contains("\"votes\", which this program does not know"));
+        assert!(told(&[&table("grants", &[row(2), row(1)], 2).0]).contains("out of order"));
+        assert!(told(&[&grants]).contains("ends in the middle"), "no trailer");
+        assert!(told(&[&grants, &trailer(1, 2, &digest), &[0]]).contains("follows its trailer"));
+        assert!(told(&[&grants, &[9]]).contains("begins with 9"));
+    }
+}

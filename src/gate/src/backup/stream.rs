@@ -230,10 +230,70 @@ impl<R: Read> Opener<R> {
     /// # Errors
     /// [`BackupError::Damaged`] when something follows.
     pub fn end(&mut self) -> Result<(), BackupError> {
+        // An empty stream has a chunk too.
+        if self.number == 0 {
+            self.open_next()?;
+        }
         if self.ended && self.used == self.opened.len() {
             Ok(())
         } else {
             Err(self.damaged("something follows its trailer"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sealdex_crypto::IdentitySeed;
+
+    use super::*;
+
+    const GATE: PrincipalId = PrincipalId([7; 16]);
+    const SEALED: usize = CHUNK + TAG;
+
+    fn key() -> BackupKey {
+        BackupKey::derive(&IdentitySeed::from_bytes(&[1; 32]))
+    }
+
+    /// Equal chunks, so that nothing but their place tells them apart.
+    fn sealed(len: usize) -> Vec<u8> {
+        let mut sealer = Sealer::new(Vec::new(), &Header { gate: GATE, taken_at: 5 }, &key()).expect("a header");
+        sealer.add(&vec![9; len]).expect("content");
+        sealer.finish().expect("an end")
+    }
+
+    fn open(bytes: &[u8], len: usize) -> Result<(), BackupError> {
+        let mut opener = Opener::new(Path::new("b"), bytes, GATE, &key())?;
+        assert_eq!(opener.header().taken_at, 5);
+        assert!(opener.take(len)?.iter().all(|b| *b == 9));
+        opener.end()
+    }
+
+    #[test]
+    fn what_was_added_comes_out_whatever_its_length() {
+        for len in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK + 5] {
+            let bytes = sealed(len);
+            assert_eq!(open(&bytes, len), Ok(()), "{len}");
+            assert!(open(&bytes, len + 1).is_err() && (len == 0 || open(&bytes, len - 1).is_err()), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_stands_in_its_place_and_only_the_last_is_the_last() {
+        let bytes = sealed(3 * CHUNK);
+        let (header, rest) = bytes.split_at(HEADER);
+        let chunk = |n: usize| &rest[n * SEALED..(n + 1) * SEALED];
+        assert_eq!(rest.len(), 3 * SEALED);
+        let refused = |chunks: &[&[u8]], len| open(&[header, &chunks.concat()].concat(), len).is_err();
+        assert!(refused(&[chunk(1), chunk(0), chunk(2)], 3 * CHUNK), "swapped");
+        assert!(refused(&[chunk(1), chunk(2)], 2 * CHUNK), "the first left out");
+        assert!(refused(&[chunk(0), chunk(2)], 2 * CHUNK), "the second left out");
+        assert!(refused(&[chunk(0), chunk(1)], 2 * CHUNK), "the last left out");
+        assert!(refused(&[chunk(0), chunk(1), chunk(1), chunk(2)], 4 * CHUNK), "one twice");
+        assert!(refused(&[rest, &[0]], 3 * CHUNK) && refused(&[rest, chunk(2)], 4 * CHUNK), "added");
+        assert!(refused(&[], 0), "none");
+        // A chunk of another backup of the same gate, at the same place.
+        let other = sealed(3 * CHUNK);
+        assert!(refused(&[chunk(0), &other[HEADER + SEALED..HEADER + 2 * SEALED], chunk(2)], 3 * CHUNK));
     }
 }
