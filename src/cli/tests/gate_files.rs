@@ -16,7 +16,9 @@ const VARIABLES: [&str; 3] = ["SEALDEX_PASSPHRASE", "SEALDEX_UNLOCK_FILE", "SEAL
 /// Exit code, and what was said on both outputs.
 fn sealdex(dir: &Path, line: &str, environment: &[(&str, &str)]) -> (i32, String) {
     let mut command = Command::new(EXE);
-    VARIABLES.iter().for_each(|v| drop(command.env_remove(v)));
+    for variable in VARIABLES {
+        command.env_remove(variable);
+    }
     let output = command
         .args(line.split(' '))
         .envs(environment.iter().copied())
@@ -36,7 +38,9 @@ fn told(dir: &Path, line: &str, environment: &[(&str, &str)], code: i32, parts: 
 
 fn serve(dir: &Path, line: &str, environment: &[(&str, &str)]) -> Child {
     let mut command = Command::new(EXE);
-    VARIABLES.iter().for_each(|v| drop(command.env_remove(v)));
+    for variable in VARIABLES {
+        command.env_remove(variable);
+    }
     command.args(["serve"]).args(line.split(' ')).args(["--listen", "127.0.0.1:0"]).envs(environment.iter().copied());
     let mut child = command.current_dir(dir).env("RUST_LOG", "error").stdout(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
