@@ -9,6 +9,7 @@ mod domain;
 mod http;
 mod ingest;
 mod reading;
+mod resuming;
 mod revoking;
 mod safety;
 mod timing;
