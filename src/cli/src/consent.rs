@@ -12,7 +12,7 @@ use sealdex_net::{Peer, clock::now_s, peer::Http};
 use sealdex_provider::Manifest;
 use sealdex_wire::{consent::AccessKind, roster::PublicKeys};
 
-use crate::{failure::Failure, output::table, owners::open_wallet, passphrase::KeyOptions, places::Member};
+use crate::{failure::Failure, key_options::KeyOptions, output::table, owners::open_wallet, places::Member};
 
 #[derive(Args)]
 pub(crate) struct WhoOptions {

@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 
 use crate::{
     failure::Failure,
+    key_options::KeyOptions,
     owners::{enrol_patients, open_wallet, save_wallet},
-    passphrase::KeyOptions,
     places::Member,
 };
 
@@ -68,7 +68,7 @@ impl Custodian {
         }
         // New keys are kept before anything is sealed to them.
         save_wallet(&self.path, &wallet, &self.keys)?;
-        enrol_patients(&mut wallet, &new, &self.member, &self.owners).await?;
+        enrol_patients(&mut wallet, &new, &self.member, &self.owners, false).await?;
         save_wallet(&self.path, &wallet, &self.keys)?;
         tracing::info!(patients = new.len(), "enrolled");
         Ok(())

@@ -13,14 +13,15 @@ use sealdex_member::{MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
 use sealdex_net::{Peer, peer::Http};
 use sealdex_schema::{IndexKind, Schema, Scope};
 use sealdex_wire::{
-    consent::Bridge,
+    consent::{Accepted, Bridge},
+    operations::ResumeGate,
     roster::{Role, Status},
 };
 
 use crate::{
     failure::Failure,
+    key_options::KeyOptions,
     output::table,
-    passphrase::KeyOptions,
     places::{AuthorityDir, schema_text, write_json},
 };
 
@@ -91,6 +92,20 @@ pub(crate) enum DomainCommand {
         #[command(flatten)]
         keys: KeyOptions,
     },
+    /// Let a gate that was restored from a backup serve again: sends the roster, then accepts the loss.
+    ResumeGate {
+        /// The authority's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Time of the backup, as the gate says it: what came after it, revocations too, may be lost.
+        #[arg(long, value_name = "TIME", value_parser = crate::gate::time)]
+        accept_loss_after: u64,
+        /// Certificates to trust gate and cloud by, PEM.
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
     /// Show the roster.
     Show {
         /// The authority's folder.
@@ -147,6 +162,17 @@ pub(crate) async fn run(command: DomainCommand) -> Result<(), Failure> {
             authority.ceremony.roster.version += 1;
             authority.announce(Vec::new()).await?;
             println!("Gate and cloud have roster version {}.", authority.ceremony.roster.version);
+            Ok(())
+        }
+        DomainCommand::ResumeGate { dir, accept_loss_after, ca, keys } => {
+            let mut authority = Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?;
+            authority.ceremony.roster.version += 1;
+            authority.announce(Vec::new()).await?;
+            let roster_version = authority.ceremony.roster.version;
+            let request = ResumeGate { accept_loss_after, roster_version };
+            let _: Accepted = authority.gate()?.post_json("/v1/resume", &request).await?;
+            println!("The gate serves again, with roster version {roster_version}.");
+            println!("Members enrolled after the backup have no bridge scalar there: enrol them anew.");
             Ok(())
         }
         DomainCommand::Show { dir, keys } => {

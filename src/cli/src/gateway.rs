@@ -11,7 +11,8 @@ use sealdex_gateway::{Access, Clients, GatewayConfig, Ingest, Member as Holder, 
 use sealdex_provider::{Journal, Manifest, OwnerMap, Writer, WriterInput};
 
 use crate::{
-    consent::patient, custodian::Custodian, failure::Failure, passphrase::KeyOptions, places::Member, serve::NetOptions,
+    consent::patient, custodian::Custodian, failure::Failure, key_options::KeyOptions, places::Member,
+    serve::NetOptions,
 };
 
 #[derive(Args)]

@@ -7,10 +7,12 @@ mod dataset;
 mod demo;
 mod domain;
 mod failure;
+mod gate;
 mod gateway;
+mod key_options;
+mod keyfile;
 mod output;
 mod owners;
-mod passphrase;
 mod places;
 mod push;
 mod query;
@@ -75,6 +77,12 @@ enum Command {
     Query(query::QueryOptions),
     /// Make a wallet for owners who keep their own keys.
     Keygen(owners::KeygenOptions),
+    /// Restore, check and resume the store of a gate.
+    #[command(subcommand)]
+    Gate(gate::GateCommand),
+    /// Look at key files, and change how they are sealed.
+    #[command(subcommand)]
+    Keyfile(keyfile::KeyfileCommand),
     /// Check a schema file.
     #[command(subcommand)]
     Schema(SchemaCommand),
@@ -130,6 +138,8 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Push(o) => push::run(o).await,
         Command::Query(o) => query::run(o).await.map(done),
         Command::Keygen(o) => owners::keygen(o).map(done),
+        Command::Gate(c) => gate::run(c),
+        Command::Keyfile(c) => keyfile::run(c).map(done),
         Command::Schema(SchemaCommand::Check { file }) => domain::check_schema(&file).map(done),
         Command::Stats(o) => stats::run(o).await.map(done),
         Command::Selftest(o) => selftest::run(&o),

@@ -15,7 +15,7 @@ use sealdex_member::{
 use sealdex_provider::{Manifest, OwnerMap};
 use sealdex_schema::Owner as RecordOwner;
 
-use crate::{failure::Failure, output::table, passphrase::KeyOptions, places::Member, push::inputs};
+use crate::{failure::Failure, key_options::KeyOptions, output::table, places::Member, push::inputs};
 
 #[derive(Subcommand)]
 pub(crate) enum OwnersCommand {
@@ -37,6 +37,9 @@ pub(crate) enum OwnersCommand {
         /// Manifest of Bulk Data files, with the files beside it.
         #[arg(long)]
         manifest: Option<PathBuf>,
+        /// Publish every profile again, changed or not: to a gate that was restored from a backup.
+        #[arg(long)]
+        again: bool,
         /// Files and folders; else the manifest's sources.
         paths: Vec<PathBuf>,
         #[command(flatten)]
@@ -107,13 +110,14 @@ pub(crate) fn patients_in(
     Ok(patients)
 }
 
-/// Gives each patient an entry in the wallet with this provider as writer; publishes what changed and
+/// Gives each patient an entry in the wallet with this provider as writer; publishes what changed (`again`: all) and
 /// writes the provider's owner map. Returns how many profiles were published.
 pub(crate) async fn enrol_patients(
     wallet: &mut Wallet,
     patients: &BTreeSet<String>,
     provider: &Member,
     owner_map: &Path,
+    again: bool,
 ) -> Result<u64, Failure> {
     use rayon::prelude::*;
     let sections: Vec<String> = provider.trusted.schema.patient_sections().map(|s| s.name.clone()).collect();
@@ -128,7 +132,7 @@ pub(crate) async fn enrol_patients(
     let done: Vec<_> = entries
         .par_iter_mut()
         .map(|(patient, entry)| {
-            let changed = entry.admit(writer, &sections);
+            let changed = entry.admit(writer, &sections) || again;
             ((*patient).clone(), entry.owner().id(), changed.then(|| entry.next_profile(&domain)))
         })
         .collect();
@@ -144,7 +148,7 @@ pub(crate) async fn enrol_patients(
 
 pub(crate) async fn run(command: OwnersCommand) -> Result<(), Failure> {
     match command {
-        OwnersCommand::Enrol { provider, wallet, mapping, ca, manifest: bulk, paths, keys } => {
+        OwnersCommand::Enrol { provider, wallet, mapping, ca, manifest: bulk, again, paths, keys } => {
             let manifest = Manifest::read(&provider)?;
             let member = Member::open(&manifest.key, &manifest.domain, &keys, ca.as_deref()).await?;
             let (inputs, _) = inputs(paths, bulk.as_deref(), &manifest)?;
@@ -164,7 +168,7 @@ pub(crate) async fn run(command: OwnersCommand) -> Result<(), Failure> {
                 held.owners.entry(patient.clone()).or_insert_with(OwnerEntry::random);
             }
             save_wallet(&wallet, &held, &keys)?;
-            let count = enrol_patients(&mut held, &patients, &member, &manifest.owners).await?;
+            let count = enrol_patients(&mut held, &patients, &member, &manifest.owners, again).await?;
             save_wallet(&wallet, &held, &keys)?;
             println!(
                 "{} patients in the sources; {count} profiles published. Keys are in {}.",

@@ -7,7 +7,7 @@ use sealdex_member::{DomainPack, MemberKeys, Trusted, keys::read_secrets};
 use sealdex_net::{Peer, peer::Http};
 use sealdex_schema::{DIABETES130, FHIR_R4};
 
-use crate::{failure::Failure, passphrase::KeyOptions};
+use crate::{failure::Failure, key_options::KeyOptions};
 
 /// The authority's folder.
 #[derive(Clone, Debug)]

@@ -8,8 +8,8 @@ use sealdex_fhir::Suite;
 
 use crate::{
     failure::Failure,
+    key_options::KeyOptions,
     output::{Format, print},
-    passphrase::KeyOptions,
     places::Member,
 };
 

@@ -4,11 +4,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use sealdex_cloud::{CloudConfig, CloudKeys};
-use sealdex_gate::{GateConfig, GateSecrets};
+use sealdex_gate::{GateConfig, backup::schedule::BackupOptions};
 use sealdex_net::{Listen, guard::Bounds, tls};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{failure::Failure, gateway, passphrase::KeyOptions};
+use crate::{failure::Failure, gate::read_gate_keys, gateway, key_options::KeyOptions};
 
 #[derive(Subcommand)]
 pub(crate) enum ServeCommand {
@@ -42,6 +42,8 @@ pub(crate) enum ServeCommand {
         /// Certificates to trust the cloud by, PEM.
         #[arg(long)]
         cloud_ca: Option<PathBuf>,
+        #[command(flatten)]
+        backup: BackupOptions,
         #[command(flatten)]
         net: NetOptions,
         #[command(flatten)]
@@ -89,15 +91,14 @@ pub(crate) async fn run(command: ServeCommand) -> Result<(), Failure> {
                 CloudConfig { data_dir: dir, listen: net.listen(listen)?, keys: loaded, bounds: Bounds::default() };
             sealdex_cloud::serve(config, |addr| println!("listening on {addr}"), stop).await?;
         }
-        ServeCommand::Gate { keys, store, listen, cloud_ca, net, key_options } => {
-            let json = sealdex_keyfile::read(
-                &keys,
-                sealdex_client::ceremony::GATE_KIND,
-                key_options.to_read(&keys)?.as_ref(),
-            )?;
-            let secrets = GateSecrets::from_json(&json)?;
-            let config =
-                GateConfig { listen: net.listen(listen)?, cloud_ca, ..GateConfig::loopback(secrets, store, 0) };
+        ServeCommand::Gate { keys, store, listen, cloud_ca, backup, net, key_options } => {
+            let secrets = read_gate_keys(&keys, &key_options)?;
+            let config = GateConfig {
+                listen: net.listen(listen)?,
+                cloud_ca,
+                backup: backup.plan(),
+                ..GateConfig::loopback(secrets, store, 0)
+            };
             let (ready, bound) = tokio::sync::oneshot::channel();
             tokio::spawn(async move {
                 if let Ok(addr) = bound.await {

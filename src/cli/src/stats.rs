@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use sealdex_wire::ingest::CloudStats;
 
-use crate::{failure::Failure, output::table, passphrase::KeyOptions, places::Member};
+use crate::{failure::Failure, key_options::KeyOptions, output::table, places::Member};
 
 #[derive(Args)]
 pub(crate) struct StatsOptions {

@@ -106,7 +106,7 @@ async fn mistakes_are_told_and_harm_nothing() {
     ask("{}", &["member.key"]);
     let locked = sealdex_keyfile::Passphrase::new("right".into());
     let secrets = sealdex_wire::codec::to_json(&world.readers["reader"].secrets);
-    sealdex_keyfile::write(&user.join("member.key"), "member", secrets.as_bytes(), Some(&locked)).unwrap();
+    sealdex_keyfile::write(&user.join("member.key"), "member", secrets.as_bytes(), Some(&locked.into())).unwrap();
     ask("{}", &["passphrase"]);
     std::fs::write(user.join("phrase"), "wrong\n").unwrap();
     refused(&["query", "--member", &u, "--passphrase-file", text(&user.join("phrase")), "{}"], &["wrong passphrase"]);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sealdex_crypto::{Identity, IdentitySeed, PrincipalId};
-use sealdex_keyfile::{KeyFileError, Passphrase};
+use sealdex_keyfile::{KeyFileError, Unlock};
 use sealdex_wire::{codec, consent::SecretBytes, roster::PublicKeys};
 use serde::Deserialize;
 
@@ -35,8 +35,8 @@ pub enum KeysError {
 
 impl CloudKeys {
     /// Reads a key file.
-    pub fn load(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, KeysError> {
-        let text = sealdex_keyfile::read(path, KEY_KIND, passphrase)?;
+    pub fn load(path: &Path, unlock: Option<&Unlock>) -> Result<Self, KeysError> {
+        let text = sealdex_keyfile::read(path, KEY_KIND, unlock)?;
         // The decoder's message could quote what it read.
         codec::from_json(&text).map_err(|_| KeysError::Contents)
     }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use sealdex_cloud::{CloudConfig, CloudKeys};
-use sealdex_keyfile::Passphrase;
+use sealdex_keyfile::options::UnlockOptions;
 use sealdex_net::{Listen, guard::Bounds, tls};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,9 +21,8 @@ struct Args {
     /// The cloud's key file.
     #[arg(long)]
     keys: PathBuf,
-    /// File whose first line is the key file's passphrase; else SEALDEX_PASSPHRASE.
-    #[arg(long)]
-    passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    unlock: UnlockOptions,
     /// Certificate chain, PEM.
     #[arg(long, requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -49,10 +48,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
-    let passphrase = match &args.passphrase_file {
-        Some(path) => Some(Passphrase::from_file(path)?),
-        None => std::env::var("SEALDEX_PASSPHRASE").ok().map(Passphrase::new),
-    };
+    let unlock = args.unlock.to_read(&args.keys)?;
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(cert), Some(key)) => Some(tls::server(cert, key)?),
         _ => None,
@@ -60,7 +56,7 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let config = CloudConfig {
         data_dir: args.dir,
         listen: Listen { addr: args.listen, tls, insecure: args.insecure_http },
-        keys: CloudKeys::load(&args.keys, passphrase.as_ref())?,
+        keys: CloudKeys::load(&args.keys, unlock.as_ref())?,
         bounds: Bounds::default(),
     };
     let mut terminate = signal(SignalKind::terminate())?;

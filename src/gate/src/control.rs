@@ -165,7 +165,9 @@ impl<S: ConsentStore> Gate<S> {
             let profile = profiles.get(owner).ok_or(GrantRefusal::UnknownOwner(*owner))?;
             against.verify(submission, profile)
         };
-        Ok(grants.par_iter().zip(&owners).map(verify).collect::<Result<_, GrantRefusal>>()?)
+        let verified: Vec<_> = grants.par_iter().zip(&owners).map(verify).collect::<Result<_, GrantRefusal>>()?;
+        self.standings.admit(verified.iter().map(|v| v.row.granted_at))?;
+        Ok(verified)
     }
 
     /// Stores grants; how many are new, and what their owners are told of them.

@@ -16,6 +16,7 @@ use crate::{
     },
     search::SearchRefusal,
     secrets::NotSealedHere,
+    standing::StandingRefusal,
     store::StoreError,
 };
 
@@ -74,6 +75,9 @@ pub enum GateError {
     /// All slots for heavy requests are taken.
     #[error("too many searches and batches at once: try again")]
     Overloaded,
+    /// The store was restored from a backup.
+    #[error(transparent)]
+    Standing(#[from] StandingRefusal),
     /// The cloud failed.
     #[error(transparent)]
     Cloud(#[from] CloudError),
@@ -133,6 +137,7 @@ impl GateError {
             Self::Budget(_) => ProblemType::Budget,
             Self::Bridge(e) => e.problem_type(),
             Self::Search(e) => e.problem_type(),
+            Self::Standing(e) => e.problem_type(),
             Self::TooMany { .. } => ProblemType::Malformed,
             Self::Cloud(_) => ProblemType::Upstream,
             Self::Store(_) | Self::Sealed(_) | Self::Worker => ProblemType::Internal,

@@ -20,6 +20,7 @@ use crate::{
     members::Members,
     rules,
     secrets::GateSecrets,
+    standing::{Standing, Standings},
     store::{AccessRow, AuditEntry, AuditKind, ConsentStore, ReadConsents as _, upgrade::upgrade},
     term_keys::TermKeys,
     tickets::Outstanding,
@@ -37,6 +38,7 @@ pub struct Gate<S: ConsentStore> {
     pub(crate) cloud: Arc<dyn Cloud>,
     pub(crate) outstanding: Arc<Outstanding>,
     pub(crate) journal: Journal,
+    pub(crate) standings: Standings,
     /// Searches hold the read side from reading grants until their tickets are on record; whatever
     /// ends a permission takes the write side. So a revocation comes wholly before or wholly after.
     pub(crate) barrier: RwLock<()>,
@@ -63,13 +65,15 @@ impl<S: ConsentStore> Gate<S> {
         let (secrets, store) = (Arc::new(secrets), Arc::new(store));
         upgrade(&*store, &secrets.store_key)?;
         let now = clock();
-        let (roster, family, tickets, groups, meter) = store.read(|s| {
+        let (roster, family, tickets, groups, meter, standing) = store.read(|s| {
+            let groups = Groups::new(s.groups()?)?;
             Ok::<_, GateError>((
                 s.roster()?,
                 s.family()?,
                 s.tickets()?,
-                Groups::new(s.groups()?)?,
+                groups,
                 Meter::load(s, now)?,
+                Standing::read(s)?,
             ))
         })?;
         let members = roster.map(|signed| rules::roster::verify(signed, family, &secrets)).transpose()?;
@@ -83,6 +87,7 @@ impl<S: ConsentStore> Gate<S> {
             cloud,
             outstanding,
             journal,
+            standings: Standings::new(standing),
             barrier: RwLock::new(()),
             generation: AtomicU64::new(0),
             members: std::sync::RwLock::new(members.map(Arc::new)),
@@ -148,6 +153,7 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         request: BridgeRequest,
     ) -> Result<BridgeResponse, GateError> {
+        self.standings.serving()?;
         let _slot = self.slot()?;
         let members = self.members()?;
         let known = members.active_provider(caller)?;

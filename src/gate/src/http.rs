@@ -30,6 +30,10 @@ use sealdex_wire::{
 };
 
 use crate::{
+    backup::{
+        BackupError,
+        schedule::{self, BackupPlan},
+    },
     cloud::HttpCloud,
     error::GateError,
     gate::Gate,
@@ -52,12 +56,15 @@ pub struct GateConfig {
     pub bounds: Bounds,
     /// Most searches and batches worked on at once; one more is refused with 503.
     pub heavy: usize,
+    /// Where, how often and how many backups to take.
+    pub backup: Option<BackupPlan>,
 }
 
 impl GateConfig {
     /// A gate on a loopback port (0 picks one), with default bounds.
     pub fn loopback(secrets: GateSecrets, store: PathBuf, port: u16) -> Self {
-        Self { secrets, store, listen: Listen::loopback(port), cloud_ca: None, bounds: Bounds::default(), heavy: 64 }
+        let (listen, bounds) = (Listen::loopback(port), Bounds::default());
+        Self { secrets, store, listen, cloud_ca: None, bounds, heavy: 64, backup: None }
     }
 }
 
@@ -70,6 +77,9 @@ pub enum ServeError {
     /// What the store holds is unusable.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// Backups cannot be taken.
+    #[error("backups cannot be taken: {0}")]
+    Backup(#[from] BackupError),
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -100,6 +110,7 @@ pub async fn serve(
     let http = Http::new(config.cloud_ca.as_deref())?;
     let cloud = HttpCloud::new(http, config.secrets.domain(), config.secrets.identity().clone());
     let gate = Gate::open(config.secrets, store, Arc::new(cloud), Arc::new(now_ms), config.heavy)?;
+    let backups = schedule::start(&gate, config.backup)?;
     let bind = |source| ServeError::Bind { addr: config.listen.addr, source };
     let listener = config.listen.bind().await.map_err(bind)?;
     let addr = listener.local_addr().map_err(bind)?;
@@ -109,6 +120,7 @@ pub async fn serve(
     // Nobody may be waiting for the address.
     let _ = ready.send(addr);
     sealdex_net::serve(listener, config.listen.tls.clone(), router, shutdown).await;
+    drop(backups);
     let asked = Instant::now();
     while Arc::strong_count(&gate) > 1 && asked.elapsed() < LAST_WORK {
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -164,6 +176,7 @@ pub fn router<S: ConsentStore>(gate: Arc<Gate<S>>) -> Router {
         .route("/v1/count", post(count::<S>))
         .route("/v1/bridge", post(bridge::<S>))
         .route("/v1/search", post(search::<S>))
+        .route("/v1/resume", post(resume::<S>))
         .route("/v1/openapi.json", get(|| async { Json(openapi::document()) }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz::<S>))
@@ -174,7 +187,8 @@ type Answer<T> = Result<T, Refusal>;
 
 async fn readyz<S: ConsentStore>(State(app): State<App<S>>) -> Answer<&'static str> {
     app.gate.members()?;
-    Ok("ready\n")
+    // It must stay reachable while it waits: for revocations, rosters and being resumed.
+    Ok(if app.gate.standings.serving().is_ok() { "ready\n" } else { "ready, but restored: waits to be resumed\n" })
 }
 
 async fn put_roster<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
@@ -287,4 +301,8 @@ async fn trace<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer
 
 async fn count<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<Counted>> {
     Ok(Cbor(app.gate.count(call.caller.id, call.cbor()?).await?))
+}
+
+async fn resume<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.resume_serving(call.caller.id, call.json()?).await?))
 }

@@ -2,6 +2,10 @@
 
 /// The store key, from the gate's identity seed.
 pub const STORE_KEY: &str = "sdx1/gate-store";
+/// What the keys of backups come from, from the gate's identity seed.
+pub const BACKUP: &str = "sdx1/gate-backup";
+/// The key of one backup.
+pub const BACKUP_FILE: &str = "sdx1/gate-backup-file";
 /// First associated-data string of a sealed cursor.
 pub const CURSOR: &str = "sdx1/gate-cursor";
 /// Slot of a grant among those of one section, epoch and reader.

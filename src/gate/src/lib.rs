@@ -15,6 +15,7 @@
 //! | limits on the curious | [`budget`] |
 //! | ingest | [`bridge`] |
 //! | queries | [`search`], [`unfold`] |
+//! | backups, restored stores | [`backup`], [`standing`] |
 //! | HTTP | [`http`] |
 //!
 //! **A revocation is acknowledged only when** it is durable, no search can use what it ended, and the
@@ -22,6 +23,7 @@
 //! the gate keeps trying until the tickets expire, [`sealdex_wire::limits::TICKET_MS`] at the latest.
 
 mod accesses;
+pub mod backup;
 pub mod bridge;
 pub mod budget;
 pub mod care;
@@ -40,6 +42,7 @@ pub mod revoke;
 pub mod rules;
 pub mod search;
 pub mod secrets;
+pub mod standing;
 pub mod store;
 pub mod term_keys;
 mod tickets;

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use sealdex_gate::{GateConfig, GateSecrets, serve};
-use sealdex_keyfile::Passphrase;
+use sealdex_gate::{GateConfig, GateSecrets, backup::schedule::BackupOptions, serve};
+use sealdex_keyfile::options::UnlockOptions;
 use sealdex_net::{Listen, guard::Bounds, tls};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -18,9 +18,8 @@ struct Options {
     /// Key file of the gate, as the ceremony wrote it.
     #[arg(long)]
     keys: PathBuf,
-    /// File whose first line is the key file's passphrase. Else SEALDEX_PASSPHRASE, else it is asked.
-    #[arg(long)]
-    passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    unlock: UnlockOptions,
     /// File of the consent store; created when missing.
     #[arg(long)]
     store: PathBuf,
@@ -45,6 +44,8 @@ struct Options {
     /// Most searches and batches at once.
     #[arg(long, default_value_t = 64)]
     heavy: usize,
+    #[command(flatten)]
+    backup: BackupOptions,
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -74,6 +75,7 @@ async fn run(options: Options) -> Result<(), Failure> {
         cloud_ca: options.cloud_ca,
         bounds: Bounds { concurrency: options.concurrency, ..Bounds::default() },
         heavy: options.heavy,
+        backup: options.backup.plan(),
     };
     let (ready, bound) = oneshot::channel();
     tokio::spawn(announce(bound));
@@ -96,14 +98,6 @@ async fn announce(bound: oneshot::Receiver<SocketAddr>) {
 }
 
 fn secrets(options: &Options) -> Result<GateSecrets, Failure> {
-    let (_, encrypted) = sealdex_keyfile::inspect(&options.keys)?;
-    let passphrase = match (&options.passphrase_file, std::env::var("SEALDEX_PASSPHRASE")) {
-        _ if !encrypted => None,
-        (Some(file), _) => Some(Passphrase::from_file(file)?),
-        (None, Ok(text)) => Some(Passphrase::new(text)),
-        (None, Err(_)) => {
-            Some(Passphrase::new(rpassword::prompt_password(format!("Passphrase of {}: ", options.keys.display()))?))
-        }
-    };
-    Ok(GateSecrets::from_json(&sealdex_keyfile::read(&options.keys, "gate", passphrase.as_ref())?)?)
+    let unlock = options.unlock.to_read(&options.keys)?;
+    Ok(GateSecrets::from_json(&sealdex_keyfile::read(&options.keys, "gate", unlock.as_ref())?)?)
 }

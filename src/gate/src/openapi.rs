@@ -55,6 +55,7 @@ pub fn document() -> Value {
             "/v1/grants/list": { "post": operation("The caller's grants, given or received", Some("ListGrants"), "GrantList") },
             "/v1/accesses": { "post": operation("What was done with the caller's own records and consent, oldest first", Some("ListAccesses"), "AccessList") },
             "/v1/revocations": { "post": operation("Revoke, at once (the owner, or an active member carrying signed revocations)", Some("SubmitRevocations"), "Accepted") },
+            "/v1/resume": { "post": operation("Let a gate that was restored from a backup serve again (authority)", Some("ResumeGate"), "Accepted") },
         },
         "components": {
             "securitySchemes": { "sealdex": {
@@ -111,6 +112,10 @@ fn schemas() -> Value {
         "Place": object(&["act", "part"], json!({
             "act": { "type": "integer", "minimum": 0 },
             "part": { "type": "integer", "minimum": 0 },
+        })),
+        "ResumeGate": object(&["accept_loss_after", "roster_version"], json!({
+            "accept_loss_after": { "type": "integer", "description": "time of the backup, Unix milliseconds" },
+            "roster_version": { "type": "integer", "description": "of the newest roster" },
         })),
         "ListAccesses": object(&["limit"], json!({
             "after": { "oneOf": [schema("Place"), { "type": "null" }] },

@@ -6,7 +6,7 @@ use sealdex_wire::{codec, consent::SecretBytes, roster::PublicKeys};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{labels, store::Table};
+use crate::{backup::BackupKey, labels, store::Table};
 
 /// 64 secret bytes of a key file.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -88,6 +88,7 @@ pub struct GateSecrets {
     pub(crate) noise_key: NoiseKey,
     pub(crate) tag_key: GateTagKey,
     pub(crate) store_key: StoreKey,
+    pub(crate) backup_key: BackupKey,
 }
 
 impl GateSecrets {
@@ -115,6 +116,7 @@ impl GateSecrets {
             noise_key: NoiseKey::from_bytes(&keys.noise_key.0),
             tag_key: GateTagKey::from_bytes(&keys.tag_key.0),
             store_key: StoreKey::derive(&seed),
+            backup_key: BackupKey::derive(&seed),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sealdex_crypto::{Identity, IdentitySeed};
-use sealdex_keyfile::{KeyFileError, Passphrase};
+use sealdex_keyfile::{KeyFileError, Unlock};
 use sealdex_wire::{consent::SecretBytes, roster::PublicKeys, roster::Role};
 use serde::{Deserialize, Serialize};
 
@@ -75,8 +75,8 @@ impl MemberKeys {
     }
 
     /// Reads a key file.
-    pub fn read(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, KeysError> {
-        read_secrets(path, MEMBER_KIND, passphrase).map(Self::new)
+    pub fn read(path: &Path, unlock: Option<&Unlock>) -> Result<Self, KeysError> {
+        read_secrets(path, MEMBER_KIND, unlock).map(Self::new)
     }
 }
 
@@ -84,9 +84,9 @@ impl MemberKeys {
 pub fn read_secrets<T: serde::de::DeserializeOwned>(
     path: &Path,
     kind: &'static str,
-    passphrase: Option<&Passphrase>,
+    unlock: Option<&Unlock>,
 ) -> Result<T, KeysError> {
-    let bytes = sealdex_keyfile::read(path, kind, passphrase)?;
+    let bytes = sealdex_keyfile::read(path, kind, unlock)?;
     serde_json::from_slice(&bytes).map_err(|e| KeysError::Content {
         path: path.display().to_string(),
         kind,
@@ -99,9 +99,9 @@ pub fn write_secrets<T: Serialize>(
     path: &Path,
     kind: &str,
     secrets: &T,
-    passphrase: Option<&Passphrase>,
+    unlock: Option<&Unlock>,
 ) -> Result<(), KeysError> {
-    Ok(sealdex_keyfile::write(path, kind, &to_bytes(secrets), passphrase)?)
+    Ok(sealdex_keyfile::write(path, kind, &to_bytes(secrets), unlock)?)
 }
 
 /// As [`write_secrets`], over what is there.
@@ -109,9 +109,9 @@ pub fn replace_secrets<T: Serialize>(
     path: &Path,
     kind: &str,
     secrets: &T,
-    passphrase: Option<&Passphrase>,
+    unlock: Option<&Unlock>,
 ) -> Result<(), KeysError> {
-    Ok(sealdex_keyfile::replace(path, kind, &to_bytes(secrets), passphrase)?)
+    Ok(sealdex_keyfile::replace(path, kind, &to_bytes(secrets), unlock)?)
 }
 
 fn to_bytes<T: Serialize>(secrets: &T) -> zeroize::Zeroizing<Vec<u8>> {

@@ -67,7 +67,8 @@ impl CallError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { problem, .. } => {
-                problem.status == 503
+                // One that waits for its operators does so longer than anybody tries.
+                (problem.status == 503 && problem.problem_type() != Some(ProblemType::NotServing))
                     || matches!(
                         problem.problem_type(),
                         Some(ProblemType::Stale | ProblemType::Upstream | ProblemType::Timeout)

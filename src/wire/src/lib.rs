@@ -17,6 +17,7 @@ pub mod group;
 pub mod ingest;
 pub mod labels;
 pub mod limits;
+pub mod operations;
 pub mod problem;
 pub mod roster;
 pub mod search;

@@ -58,6 +58,8 @@ problems! {
     Budget, "budget", 429, "The caller has asked too much for now";
     /// Come back later.
     Overloaded, "overloaded", 503, "The server is overloaded";
+    /// It serves nobody until its operators have decided something.
+    NotServing, "not-serving", 503, "The server does not serve for now";
     /// A server behind this one does not answer.
     Upstream, "upstream", 502, "A server behind this one failed";
     /// A fault of the server; nothing was accepted.

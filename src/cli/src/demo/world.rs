@@ -29,9 +29,9 @@ use super::{
 use crate::{
     domain::{Authority, init},
     failure::Failure,
+    key_options::KeyOptions,
     output::table,
     owners::{enrol_patients, patients_in, save_wallet},
-    passphrase::KeyOptions,
     places::{AuthorityDir, Member},
     push::{bar, follow, push_provider},
 };
@@ -161,7 +161,8 @@ impl World {
         let mut published = 0;
         for h in &self.hospitals {
             let patients = patients_in(&[h.records.clone().into()], self.mapping.as_ref(), &h.member.trusted)?;
-            published += enrol_patients(&mut self.wallet, &patients, &h.member, &h.dir.join("owners.ndjson")).await?;
+            published +=
+                enrol_patients(&mut self.wallet, &patients, &h.member, &h.dir.join("owners.ndjson"), false).await?;
         }
         save_wallet(&self.home.join("patients.key"), &self.wallet, &KeyOptions::plain())?;
         let sections: Vec<String> = self.session.trusted().schema.patient_sections().map(|s| s.name.clone()).collect();

@@ -123,6 +123,7 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         request: SearchRequest,
     ) -> Result<SearchResponse, GateError> {
+        self.standings.serving()?;
         let _slot = self.slot()?;
         let members = self.members()?;
         let known = members.active(caller)?;
@@ -161,6 +162,7 @@ impl<S: ConsentStore> Gate<S> {
     /// # Errors
     /// [`GateError`]; nothing is told then.
     pub async fn count(self: &Arc<Self>, caller: PrincipalId, request: CountRequest) -> Result<Counted, GateError> {
+        self.standings.serving()?;
         let _slot = self.slot()?;
         let members = self.members()?;
         let known = members.active(caller)?;

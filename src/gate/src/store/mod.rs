@@ -6,6 +6,7 @@
 //! it does it. What the rows mean is laid out once, above the backends, in [`consents`]. Scalars are
 //! sealed before they reach this layer ([`crate::secrets::StoreKey`]).
 
+pub mod check;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod consents;

@@ -375,7 +375,12 @@ async fn revoking_a_carers_own_reading_ends_what_it_passed_on() {
 }
 
 /// A member below another, and what its parent sends.
-fn below(d: &Domain, parent: usize, seed: u8, role: Role) -> (Party, UpdateFamily) {
+fn below<S: sealdex_gate::store::ConsentStore>(
+    d: &Domain<S>,
+    parent: usize,
+    seed: u8,
+    role: Role,
+) -> (Party, UpdateFamily) {
     let (key, c_inverse) = d.parties[parent].key.delegate(&mut rand::rng());
     let identity = identity(seed);
     let member = Member {
@@ -397,6 +402,35 @@ fn below(d: &Domain, parent: usize, seed: u8, role: Role) -> (Party, UpdateFamil
     let delta = d.parties[parent].delta.delegate(&c_inverse);
     let (parent, status, counts_from, succeeds) = (Some(d.id(parent)), Status::Active, None, None);
     (Party { identity, key, delta, role, parent, status, counts_from, succeeds }, update)
+}
+
+/// An emergency, a request, a mandate and a member below a member.
+pub async fn something_of_each<S: sealdex_gate::store::ConsentStore>(d: &Domain<S>, owner: &Owner) {
+    let emergency = Some(Emergency { wakers: vec![d.id(OTHER)], minutes: 30 });
+    let (terms, rk) = owner.terms(&d.public(CLINICIAN), "notes", 0, START);
+    let dormant = owner.sign_grant(&GrantTerms { emergency, ..terms }, rk);
+    d.grant(owner.id(), vec![dormant]).await.unwrap();
+    let reason = "a test".into();
+    let (asked_at, until) = (START, START / 1000 + 60);
+    let nonce = B32([7; 32]);
+    let text =
+        Wake { domain: DOMAIN.into(), owner: owner.id(), reader: d.id(CLINICIAN), reason, asked_at, until, nonce };
+    let wake = Signed::sign(&text, &d.parties[OTHER].identity, &mut rand::rng());
+    d.gate.submit_wake(d.id(OTHER), SubmitWake { wake }).await.unwrap();
+    let ask = AskAccess {
+        owner: owner.id(),
+        reader: d.id(OTHER),
+        sections: vec!["notes".into()],
+        purpose: "treatment".into(),
+        days: 30,
+        reason: "second opinion".into(),
+    };
+    d.gate.ask_access(d.id(OTHER), ask).await.unwrap();
+    let carer = &d.parties[CLINICIAN].identity;
+    let mandate = mandate(owner, carer, &[], START / 1000 + 7200, START);
+    d.gate.submit_mandate(owner.identity.public(), mandate).await.unwrap();
+    let (_, update) = below(d, NORTH, 60, Role::Provider);
+    d.gate.update_family(d.id(NORTH), update).await.unwrap();
 }
 
 #[tokio::test]

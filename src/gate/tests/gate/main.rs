@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, unreachable_pub)] // tests
 
 mod access;
+mod backing_up;
 mod cloud;
 mod consent;
 mod crash;
@@ -11,6 +12,8 @@ mod http;
 mod ingest;
 mod matrix;
 mod reading;
+mod resuming;
 mod revoking;
+mod safety;
 mod timing;
 mod unfolding;
