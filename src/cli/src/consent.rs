@@ -6,13 +6,26 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use sealdex_client::{GrantRequest, Owner, Patient, owner};
+use sealdex_client::{GrantLimits, GrantRequest, Owner, Patient, group, owner};
+use sealdex_crypto::PublicIdentity;
 use sealdex_member::{DomainPack, Trusted};
 use sealdex_net::{Peer, clock::now_s, peer::Http};
 use sealdex_provider::Manifest;
-use sealdex_wire::{consent::AccessKind, roster::PublicKeys};
+use sealdex_wire::{
+    care::Emergency,
+    consent::{AccessKind, GroupKey},
+    roster::PublicKeys,
+};
 
-use crate::{failure::Failure, key_options::KeyOptions, output::table, owners::open_wallet, places::Member};
+use crate::{
+    failure::Failure,
+    key_options::KeyOptions,
+    output::table,
+    owners::{open_wallet, save_wallet},
+    patients::day,
+    places::Member,
+    policies::Newcomers,
+};
 
 #[derive(Args)]
 pub(crate) struct WhoOptions {
@@ -45,27 +58,55 @@ pub(crate) struct WhoOptions {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  sealdex grant --wallet w.key --domain domain.json --owner Patient/1 --all-sections --to ana
+  sealdex grant --wallet w.key --domain domain.json --owner Patient/1 --section observations \\
+      --to ward-3@dr-house --newcomers later --pushed-by north --purpose treatment --purpose research --days 90
+  sealdex grant --wallet w.key --domain domain.json --owner Patient/1 --all-sections --purpose any \\
+      --to er@north --waker er@north --minutes 240        dormant: two of the group must wake it")]
 pub(crate) struct GrantOptions {
     #[command(flatten)]
     who: WhoOptions,
-    /// Member who may read, by name.
+    /// Who may read: a member's name, or group@manager.
     #[arg(long)]
     to: String,
-    /// Purpose of use the grant is for; "any" for all.
-    #[arg(long, default_value = "treatment")]
-    purpose: String,
+    /// Purpose of use the grant is for; "any" for all. Repeat for several.
+    #[arg(long = "purpose", default_values_t = [String::from("treatment")])]
+    purposes: Vec<String>,
     /// Days it holds.
     #[arg(long, default_value_t = 365)]
     days: u64,
+    /// Only what this provider pushed, or anyone below it; repeat for several.
+    #[arg(long = "pushed-by")]
+    pushed_by: Vec<String>,
+    /// Which members of a group it means.
+    #[arg(long, value_enum, default_value_t)]
+    newcomers: Newcomers,
+    /// Leave out what was written in earlier epochs.
+    #[arg(long)]
+    not_earlier: bool,
+    /// Make it for emergencies: two of these people must wake it. A member, or group@manager; repeat for several.
+    #[arg(long = "waker")]
+    wakers: Vec<String>,
+    /// Longest an emergency lasts, minutes.
+    #[arg(long, default_value_t = 60, requires = "wakers")]
+    minutes: u32,
 }
 
 #[derive(Args)]
 pub(crate) struct RevokeOptions {
     #[command(flatten)]
     who: WhoOptions,
-    /// Member who may read no longer, by name.
+    /// Who may read no longer: a member's name, or group@manager.
     #[arg(long)]
     from: String,
+    /// Only what was granted for this purpose; repeat for several.
+    #[arg(long = "purpose")]
+    purposes: Vec<String>,
+    /// Do not begin a new epoch of the sections. Then whoever was revoked could still open what is written later,
+    /// together with a gate that secretly kept its scalar.
+    #[arg(long)]
+    keep_epoch: bool,
 }
 
 /// How lists are printed.
@@ -113,6 +154,8 @@ struct Consent {
     trusted: Trusted,
     http: Http,
     owners: Vec<Speaker>,
+    /// Their labels, when they are of a wallet.
+    labels: Vec<String>,
     sections: Vec<String>,
 }
 
@@ -127,7 +170,11 @@ impl Consent {
         if let Some(unknown) = sections.iter().find(|s| !known.contains(s)) {
             return Err(Failure::new(format!("no section \"{unknown}\"; there are: {}", known.join(", "))));
         }
-        Ok(Self { trusted, http: Http::new(o.ca.as_deref())?, owners, sections })
+        let labels = match (&o.wallet, o.all_owners) {
+            (Some(wallet), true) => open_wallet(wallet, &o.keys)?.owners.into_keys().collect(),
+            _ => o.owners.clone(),
+        };
+        Ok(Self { trusted, http: Http::new(o.ca.as_deref())?, owners, labels, sections })
     }
 
     fn of_wallet(
@@ -159,6 +206,16 @@ impl Consent {
         Ok((trusted, vec![Speaker { owner, epochs: Default::default() }], known))
     }
 
+    /// Takes over whoever joined since the domain pack was written.
+    async fn newest_members(&mut self) {
+        let Some(gate) = self.owners.first().and_then(|s| self.gate(&s.owner).ok()) else { return };
+        let newest = gate.get_json::<sealdex_wire::family::MemberList>("/v1/members").await;
+        let merged = newest.map_err(Failure::from).and_then(|list| Ok(self.trusted.merge(&list)?));
+        if let Err(error) = merged {
+            tracing::warn!(%error, "going on with the domain pack's own roster");
+        }
+    }
+
     /// The gate, called by an owner in its own name.
     fn gate(&self, owner: &Owner) -> Result<Peer, Failure> {
         gate_for(owner, &self.trusted, &self.http)
@@ -171,65 +228,132 @@ fn gate_for(owner: &Owner, trusted: &Trusted, http: &Http) -> Result<Peer, Failu
     Ok(peer.self_certified())
 }
 
-fn reader(trusted: &Trusted, name: &str) -> Result<PublicKeys, Failure> {
-    let member = trusted.roster.named(name).ok_or_else(|| {
+/// A member or group by name: its keys, and a group's key of now.
+async fn reader(consent: &Consent, name: &str) -> Result<(PublicIdentity, Option<GroupKey>), Failure> {
+    let keys = |keys: &PublicKeys| keys.identity().map_err(|e| Failure::new(e.to_string()));
+    if name.contains('@') {
+        let owner = consent.owners.first().ok_or_else(|| Failure::new("no owner is named"))?;
+        let group = group::named(&consent.gate(&owner.owner)?, &consent.trusted, name).await?;
+        return Ok((keys(&group.charter.group)?, Some(group.key())));
+    }
+    let member = consent.trusted.roster.named(name).ok_or_else(|| {
         Failure::new(format!(
             "the roster has no member named \"{name}\"; if it is new, get the newest domain.json from the authority"
         ))
     })?;
-    Ok(member.keys)
+    Ok((keys(&member.keys)?, None))
+}
+
+impl GrantOptions {
+    async fn limits(&self, consent: &Consent, group_key: Option<GroupKey>) -> Result<GrantLimits, Failure> {
+        let unknown = |name: &String| Failure::new(format!("the roster has no provider named \"{name}\""));
+        let id = |name: &String| consent.trusted.roster.named(name).map(|m| m.id).ok_or_else(|| unknown(name));
+        let mut wakers = Vec::new();
+        for name in &self.wakers {
+            wakers.push(reader(consent, name).await?.0.id());
+        }
+        Ok(GrantLimits {
+            group_key,
+            newcomers: sealdex_client::NewcomersRule::from(self.newcomers).now(),
+            providers: self.pushed_by.iter().map(id).collect::<Result<_, _>>()?,
+            emergency: (!wakers.is_empty()).then_some(Emergency { wakers, minutes: self.minutes }),
+        })
+    }
 }
 
 pub(crate) async fn grant(o: GrantOptions) -> Result<(), Failure> {
-    let consent = Consent::open(&o.who).await?;
-    let keys = reader(&consent.trusted, &o.to)?.identity().map_err(|e| Failure::new(e.to_string()))?;
+    let mut consent = Consent::open(&o.who).await?;
+    consent.newest_members().await;
+    let (keys, group_key) = reader(&consent, &o.to).await?;
+    let limits = o.limits(&consent, group_key).await?;
     let now = now_s();
     let mut count = 0;
     for Speaker { owner, epochs } in &consent.owners {
-        let requests = consent.sections.iter().map(|section| {
-            let request = GrantRequest {
-                domain: &consent.trusted.roster.domain,
-                reader: keys,
-                section,
-                epoch: epochs.get(section).copied().unwrap_or(0),
-                purpose: &o.purpose,
-                not_before: now.saturating_sub(60),
-                not_after: now + o.days * 86_400,
-                limits: Default::default(),
-            };
-            (owner, request)
-        });
-        count += owner::grant_all(&consent.gate(owner)?, &requests.collect::<Vec<_>>()).await?;
+        let mut requests = Vec::new();
+        for section in &consent.sections {
+            let newest = epochs.get(section).copied().unwrap_or(0);
+            for epoch in if o.not_earlier { newest } else { 0 }..=newest {
+                requests.extend(o.purposes.iter().map(|purpose| {
+                    let request = GrantRequest {
+                        domain: &consent.trusted.roster.domain,
+                        reader: keys,
+                        section,
+                        epoch,
+                        purpose,
+                        not_before: now.saturating_sub(60),
+                        not_after: now + o.days * 86_400,
+                        limits: limits.clone(),
+                    };
+                    (owner, request)
+                }));
+            }
+        }
+        count += owner::grant_all(&consent.gate(owner)?, &requests).await?;
     }
+    let how = if o.wakers.is_empty() { "may read" } else { "may read, once two people have woken it," };
     println!(
-        "{} may read {} sections of {} owners for {}, {} days ({count} grants).",
+        "{} {how} {} sections of {} owners for {}, {} days ({count} grants).",
         o.to,
         consent.sections.len(),
         consent.owners.len(),
-        o.purpose,
+        o.purposes.join(", "),
         o.days
     );
     Ok(())
 }
 
 pub(crate) async fn revoke(o: RevokeOptions) -> Result<(), Failure> {
-    let consent = Consent::open(&o.who).await?;
-    let id = reader(&consent.trusted, &o.from)?.identity().map_err(|e| Failure::new(e.to_string()))?.id();
-    let mut count = 0;
-    for Speaker { owner, .. } in &consent.owners {
-        let domain = &consent.trusted.roster.domain;
-        let revocations = if o.who.all_sections {
-            vec![owner.revocation(domain, id, None)]
-        } else {
-            consent.sections.iter().map(|s| owner.revocation(domain, id, Some(s))).collect()
-        };
-        count += owner::revoke_all(&consent.gate(owner)?, revocations).await?;
+    let mut consent = Consent::open(&o.who).await?;
+    consent.newest_members().await;
+    let id = reader(&consent, &o.from).await?.0.id();
+    let all = o.who.all_sections.then_some(None);
+    let sections: Vec<Option<&str>> =
+        all.map_or_else(|| consent.sections.iter().map(|s| Some(s.as_str())).collect(), |all| vec![all]);
+    let purposes: Vec<Option<&str>> = match o.purposes.is_empty() {
+        true => vec![None],
+        false => o.purposes.iter().map(|p| Some(p.as_str())).collect(),
+    };
+    let wanted: Vec<(Option<&str>, Option<&str>)> =
+        sections.iter().flat_map(|s| purposes.iter().map(|p| (*s, *p))).collect();
+    let owners = consent.owners.len();
+    let (mut count, mut advanced) = (0, 0);
+    match (&o.who.wallet, o.keep_epoch) {
+        (Some(path), false) => {
+            let mut wallet = open_wallet(path, &o.who.keys)?;
+            let bar = indicatif::ProgressBar::new(consent.labels.len() as u64);
+            for label in &consent.labels {
+                let Some(entry) = wallet.owners.get(label).cloned() else { continue };
+                let mut patient = Patient::new(label, entry, consent.trusted.clone(), &consent.http)?;
+                let revocations = wanted.iter().map(|(s, p)| patient.revocation(id, *s, *p)).collect();
+                // Only what the reader could read begins a new epoch.
+                let held = patient.sections_of(id).await?;
+                let named = consent.sections.iter().cloned().collect();
+                let concerned = held.intersection(&named).cloned().collect();
+                let done = patient.advance(&concerned, revocations).await;
+                wallet.owners.insert(label.clone(), patient.entry().clone());
+                count += done.as_ref().map_or(0, |d| d.ended);
+                advanced += done.as_ref().map_or(0, |d| d.sections);
+                bar.inc(1);
+                if let Err(e) = done {
+                    save_wallet(path, &wallet, &o.who.keys)?;
+                    return Err(Failure::new(format!("{label}: {e}; whoever comes before it is done")));
+                }
+            }
+            bar.finish_and_clear();
+            save_wallet(path, &wallet, &o.who.keys)?;
+        }
+        _ => {
+            for Speaker { owner, .. } in &consent.owners {
+                let domain = &consent.trusted.roster.domain;
+                let revocations = wanted.iter().map(|(s, p)| owner.revocation_for(domain, id, *s, *p)).collect();
+                count += owner::revoke_all(&consent.gate(owner)?, revocations).await? as usize;
+            }
+        }
     }
     println!(
-        "Revoked: {} can no longer read {} sections of {} owners ({count} grants ended).",
+        "Revoked: {} can no longer read {} sections of {owners} owners ({count} grants ended, {advanced} epochs begun).",
         o.from,
         consent.sections.len(),
-        consent.owners.len()
     );
     Ok(())
 }
@@ -326,10 +450,4 @@ fn print_lines(all: impl Iterator<Item = serde_json::Value>) -> Result<(), Failu
         writeln!(out, "{json}")?;
     }
     Ok(())
-}
-
-/// A Unix time as people read it.
-fn day(seconds: u64) -> String {
-    let at = i64::try_from(seconds).ok().and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
-    at.map_or_else(|| seconds.to_string(), |t| format!("{} {:02}:{:02} UTC", t.date(), t.hour(), t.minute()))
 }

@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 use sealdex_client::{
     Ceremony,
-    ceremony::{AUTHORITY_KIND, CLOUD_KIND, GATE_KIND},
+    ceremony::{AUTHORITY_KIND, CLOUD_KIND, GATE_KIND, Standing},
     owner,
 };
 use sealdex_member::{MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
@@ -14,8 +14,9 @@ use sealdex_net::{Peer, peer::Http};
 use sealdex_schema::{IndexKind, Schema, Scope};
 use sealdex_wire::{
     consent::{Accepted, Bridge},
+    family::MemberList,
     operations::ResumeGate,
-    roster::{Role, Status},
+    roster::{Budget, Role, Roster, Status},
 };
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     key_options::KeyOptions,
     output::table,
     places::{AuthorityDir, schema_text, write_json},
+    trace,
 };
 
 #[derive(Subcommand)]
@@ -58,6 +60,12 @@ pub(crate) enum DomainCommand {
         /// What it may do.
         #[arg(long)]
         role: RoleName,
+        /// It may count and never read: the smallest count it is told, and what counts are multiples of.
+        #[arg(long)]
+        counts_from: Option<u32>,
+        /// Revoked member whose grants it takes over (`sealdex member take-over`), after that one's key leaked.
+        #[arg(long)]
+        succeeds: Option<String>,
         /// New folder for the member.
         #[arg(long)]
         out: PathBuf,
@@ -75,6 +83,49 @@ pub(crate) enum DomainCommand {
         /// Name in the roster.
         #[arg(long)]
         name: String,
+        /// Certificates to trust gate and cloud by, PEM.
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
+    /// What a member with all below it may ask in 24 hours, each for itself; for everyone else when none is named.
+    Budget {
+        /// The authority's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Name in the roster.
+        #[arg(long)]
+        name: Option<String>,
+        /// Tokens searched for.
+        #[arg(long)]
+        tokens: u64,
+        /// Ranges searched for.
+        #[arg(long)]
+        ranges: u64,
+        /// Index entries bridged.
+        #[arg(long)]
+        entries: u64,
+        /// Certificates to trust gate and cloud by, PEM.
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
+    /// Name whose key file was found in the wild, what it could reach and what it did reach; with --revoke, revoke it
+    /// and everyone below it at once.
+    Trace {
+        /// The authority's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The key file, or a file with a principal id in hex.
+        keyfile: PathBuf,
+        /// Revoke it and everyone below it.
+        #[arg(long)]
+        revoke: bool,
+        /// Rows shown of each list.
+        #[arg(long, default_value_t = 20)]
+        rows: u32,
         /// Certificates to trust gate and cloud by, PEM.
         #[arg(long)]
         ca: Option<PathBuf>,
@@ -144,18 +195,35 @@ pub(crate) async fn run(command: DomainCommand) -> Result<(), Failure> {
             println!("then enrol members: sealdex domain enrol --help");
             Ok(())
         }
-        DomainCommand::Enrol { dir, name, role, out, ca, keys } => {
+        DomainCommand::Enrol { dir, name, role, counts_from, succeeds, out, ca, keys } => {
             let authority = Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?;
-            authority.enrol(&[(name.clone(), role.into(), out.clone())], &keys).await?;
+            let unknown = |n: &String| Failure::new(format!("the roster has no member named \"{n}\""));
+            let before = |n: &String| authority.ceremony.roster.named(n).map(|m| m.id).ok_or_else(|| unknown(n));
+            let standing = Standing { counts_from, succeeds: succeeds.as_ref().map(before).transpose()? };
+            authority.enrol_as(&[(name.clone(), role.into(), out.clone())], standing, &keys).await?;
             println!("{name} is enrolled; its folder is {}. Hand it over safely.", out.display());
             Ok(())
         }
         DomainCommand::Revoke { dir, name, ca, keys } => {
             let mut authority = Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?;
-            authority.ceremony.revoke(&name)?;
-            authority.announce(Vec::new()).await?;
+            authority.revoke(&name).await?;
             println!("{name} is revoked, and everyone below it.");
             Ok(())
+        }
+        DomainCommand::Budget { dir, name, tokens, ranges, entries, ca, keys } => {
+            let mut authority = Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?;
+            let unknown = |n: &String| Failure::new(format!("the roster has no member named \"{n}\""));
+            let id = |n: &String| authority.ceremony.roster.named(n).map(|m| m.id).ok_or_else(|| unknown(n));
+            let member = name.as_ref().map(id).transpose()?;
+            authority.ceremony.set_budget(Budget { member, tokens, ranges, entries });
+            authority.announce(Vec::new()).await?;
+            let who = name.unwrap_or_else(|| "Everyone without a budget of their own".into());
+            println!("{who}: {tokens} tokens, {ranges} ranges, {entries} index entries in 24 hours.");
+            Ok(())
+        }
+        DomainCommand::Trace { dir, keyfile, revoke, rows, ca, keys } => {
+            let mut authority = Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?;
+            trace::run(&mut authority, &keyfile, revoke, rows, &keys).await
         }
         DomainCommand::Announce { dir, ca, keys } => {
             let mut authority = Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?;
@@ -258,17 +326,41 @@ impl Authority {
         write_json(&self.dir.pack(), &self.ceremony.pack(&self.schema))
     }
 
+    /// Everybody, with those whom members enrolled, as the gate has it.
+    pub(crate) async fn everybody(&self) -> Result<Roster, Failure> {
+        let list: MemberList = self.gate()?.get_json("/v1/members").await?;
+        Ok(list.family.merge(&self.ceremony.roster)?)
+    }
+
+    /// Revokes a member, whoever enrolled it, and everyone below it.
+    pub(crate) async fn revoke(&mut self, name: &str) -> Result<(), Failure> {
+        if self.ceremony.roster.named(name).is_some() {
+            self.ceremony.revoke(name)?;
+        } else {
+            let all = self.everybody().await?;
+            let member = all.named(name).ok_or_else(|| Failure::new(format!("nobody is named \"{name}\"")))?;
+            self.ceremony.revoke_below(member.id);
+        }
+        self.announce(Vec::new()).await
+    }
+
     /// Enrols members: key files first, then the servers, then their packs. If the servers cannot be
     /// told, the key files are removed again and nothing has changed.
-    pub(crate) async fn enrol(
+    pub(crate) async fn enrol(self, members: &[(String, Role, PathBuf)], keys: &KeyOptions) -> Result<Self, Failure> {
+        self.enrol_as(members, Standing::default(), keys).await
+    }
+
+    /// As [`Authority::enrol`], for members with a special standing.
+    pub(crate) async fn enrol_as(
         mut self,
         members: &[(String, Role, PathBuf)],
+        standing: Standing,
         keys: &KeyOptions,
     ) -> Result<Self, Failure> {
         let passphrase = keys.to_write()?;
         let (mut bridges, mut written, mut made) = (Vec::new(), Vec::new(), Vec::new());
         for (name, role, out) in members {
-            let (secrets, bridge) = self.ceremony.enrol(name, *role)?;
+            let (secrets, bridge) = self.ceremony.enrol_as(name, *role, standing)?;
             let path = out.join("member.key");
             write_secrets(&path, MEMBER_KIND, &secrets, passphrase.as_ref())?;
             written.push(path);
@@ -301,7 +393,7 @@ impl Authority {
 
 /// A provider owns what belongs to no patient: it publishes keys for that, and lets every member read its
 /// directories.
-async fn publish_directory(member: &MemberKeys, trusted: &Trusted, http: &Http) -> Result<(), Failure> {
+pub(crate) async fn publish_directory(member: &MemberKeys, trusted: &Trusted, http: &Http) -> Result<(), Failure> {
     let gate = trusted.gate(http, member)?;
     let owner = owner::Owner::from_seed(&member.secrets.seed);
     let sections: Vec<String> = trusted.schema.provider_sections().map(|s| s.name.clone()).collect();

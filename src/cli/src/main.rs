@@ -1,24 +1,32 @@
 //! `sealdex`: everything a person or a job runs.
 #![allow(clippy::print_stdout)] // this is the program whose business is to print
 
+mod carers;
 mod consent;
 mod custodian;
 mod dataset;
 mod demo;
 mod domain;
+mod emergencies;
 mod failure;
 mod gate;
 mod gateway;
+mod groups;
 mod key_options;
 mod keyfile;
+mod members;
 mod output;
 mod owners;
+mod patients;
 mod places;
+mod policies;
 mod push;
 mod query;
+mod requests;
 mod selftest;
 mod serve;
 mod stats;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -69,6 +77,29 @@ enum Command {
     Revoke(consent::RevokeOptions),
     /// List grants as the gate holds them.
     Grants(consent::ListOptions),
+    /// An owner's consent as a whole: show, export, import, renew, begin new epochs.
+    #[command(subcommand)]
+    Consent(policies::ConsentCommand),
+    /// Standing policies: "my GP may read everything but notes".
+    #[command(subcommand)]
+    Policy(policies::PolicyCommand),
+    /// Ask an owner for access, and answer.
+    #[command(subcommand)]
+    Request(requests::RequestCommand),
+    /// Break-glass: wake a dormant grant, by two people, for a reason and a time.
+    #[command(subcommand)]
+    Emergency(emergencies::EmergencyCommand),
+    /// Let somebody act for an owner, and act for one.
+    #[command(subcommand)]
+    Carer(carers::CarerCommand),
+    /// Groups: wards, roles, study teams.
+    #[command(subcommand)]
+    Group(groups::GroupCommand),
+    /// Enrol below oneself; new keys for old ones.
+    #[command(subcommand)]
+    Member(members::MemberCommand),
+    /// Count without reading, for members who may do no more.
+    Count(members::CountOptions),
     /// List who read a patient's records, granted and revoked, as the gate has it.
     AccessLog(consent::ListOptions),
     /// Seal records and push them to the cloud.
@@ -134,6 +165,14 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Grant(o) => consent::grant(o).await.map(done),
         Command::Revoke(o) => consent::revoke(o).await.map(done),
         Command::Grants(o) => consent::list(o).await.map(done),
+        Command::Consent(c) => policies::consent(c).await.map(done),
+        Command::Policy(c) => policies::policy(c).await.map(done),
+        Command::Request(c) => requests::run(c).await.map(done),
+        Command::Emergency(c) => emergencies::run(c).await.map(done),
+        Command::Carer(c) => carers::run(c).await.map(done),
+        Command::Group(c) => groups::run(c).await.map(done),
+        Command::Member(c) => members::run(c).await.map(done),
+        Command::Count(o) => members::count(o).await.map(done),
         Command::AccessLog(o) => consent::access_log(o).await.map(done),
         Command::Push(o) => push::run(o).await,
         Command::Query(o) => query::run(o).await.map(done),

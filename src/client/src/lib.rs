@@ -4,7 +4,7 @@
 //! - [`ceremony`]: keys of a new domain, rosters, enrolment.
 //! - [`owner`]: a wallet of owners, their profiles, grants and revocations; [`patient`]: one owner at the gate, with
 //!   standing [`policy`]s, requests, emergencies, carers and section epochs.
-//! - [`carer`]: acting for an owner; [`delegate`]: enrolling below oneself, new keys for old ones.
+//! - [`carer`]: acting for an owner; [`emergency`]: waking a dormant grant; [`delegate`]: enrolling below oneself, new keys for old ones.
 //! - [`group`]: founding a group, its members, rotating its key.
 //! - [`session`]: a user's connection; [`session::Session::ask`] answers a query document,
 //!   [`session::Session::search`] a FHIR search, [`session::Session::walk`] goes through all of a type.
@@ -13,6 +13,7 @@ pub mod carer;
 pub mod ceremony;
 pub mod compile;
 pub mod delegate;
+pub mod emergency;
 pub mod group;
 pub mod opening;
 pub mod owner;

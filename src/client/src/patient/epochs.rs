@@ -20,8 +20,8 @@ pub struct Advanced {
     pub sections: usize,
     /// Grants of the new epochs, to whoever goes on reading.
     pub renewed: usize,
-    /// Revocations that took effect with it.
-    pub revoked: usize,
+    /// Grants that ended.
+    pub ended: usize,
 }
 
 impl Patient {
@@ -75,12 +75,14 @@ impl Patient {
         let advancing: BTreeSet<String> =
             sections.iter().filter(|s| self.entry.sections.contains_key(*s)).cloned().collect();
         let mut grants: Vec<GrantSubmission> = Vec::new();
+        let mut ended = 0;
         for terms in self.grants().await? {
             let current = self.entry.sections.get(&terms.section) == Some(&terms.epoch);
             let reader = terms.reader.identity().map_err(|_| PatientError::Reader)?.id();
             let by = terms.by.unwrap_or(reader);
-            let ended = ends(reader, &terms.section, &terms.purpose) || ends(by, &terms.section, &terms.purpose);
-            if current && advancing.contains(&terms.section) && !ended && terms.not_after > now_s() {
+            if ends(reader, &terms.section, &terms.purpose) || ends(by, &terms.section, &terms.purpose) {
+                ended += 1;
+            } else if current && advancing.contains(&terms.section) && terms.not_after > now_s() {
                 grants.extend(self.renewal(&terms, terms.epoch + 1).await?);
             }
         }
@@ -93,10 +95,17 @@ impl Patient {
             true => Vec::new(),
             false => vec![next.next_profile(&self.trusted.roster.domain)],
         };
-        let done = Advanced { sections: advancing.len(), renewed: grants.len(), revoked: revocations.len() };
+        let done = Advanced { sections: advancing.len(), renewed: grants.len(), ended };
         owner::change(&self.gate, &ChangeConsent { profiles, revocations, grants }).await?;
         self.entry = next;
         Ok(done)
+    }
+
+    /// Sections that a reader is granted, or passed on.
+    pub async fn sections_of(&self, reader: PrincipalId) -> Result<BTreeSet<String>, PatientError> {
+        let grants = self.grants().await?.into_iter();
+        let concerned = grants.filter(|g| g.by == Some(reader) || g.reader.identity().is_ok_and(|r| r.id() == reader));
+        Ok(concerned.map(|g| g.section).collect())
     }
 
     /// Sections whose epoch began longer ago than so many days, by this wallet's own notes.

@@ -19,6 +19,7 @@ use sealdex_net::{CallError, Peer, clock::now_s, peer::Http};
 use sealdex_wire::{
     SignedError,
     consent::{Access, AccessList, GrantList, GrantTerms, ListAccesses, ListGrants},
+    family::MemberList,
     limits,
 };
 
@@ -105,6 +106,11 @@ impl Patient {
         let peer = Peer::new(http.clone(), &server.url, &trusted.roster.domain, server.id, Some(owner.identity()));
         let gate = peer.map_err(|e| PatientError::Peer(e.to_string()))?.self_certified();
         Ok(Self { label: label.into(), entry, owner, gate, trusted: Arc::new(trusted), groups: Default::default() })
+    }
+
+    /// Everybody in the domain, as the gate has it; checked when it is merged into what is trusted already.
+    pub async fn members(&self) -> Result<MemberList, PatientError> {
+        Ok(self.gate.get_json("/v1/members").await?)
     }
 
     /// Label in the wallet.
