@@ -47,9 +47,12 @@ pub(crate) struct WhoOptions {
     /// Section; repeat for several.
     #[arg(long = "section", required_unless_present = "all_sections")]
     sections: Vec<String>,
-    /// All sections that the owners have records in.
+    /// All sections that the owners have records in; of sensitive ones, those of the labels named.
     #[arg(long)]
     all_sections: bool,
+    /// Sensitivity label; repeat for several. The sections named are meant with it, beside what bears none.
+    #[arg(long = "label")]
+    labels: Vec<String>,
     /// Certificates to trust the gate by, PEM.
     #[arg(long)]
     ca: Option<PathBuf>,
@@ -166,10 +169,18 @@ impl Consent {
             (None, Some(wallet), Some(domain)) => Self::of_wallet(wallet, domain, o)?,
             _ => return Err(Failure::new("name --wallet and --domain, or --provider")),
         };
-        let sections = if o.all_sections { known.clone() } else { o.sections.clone() };
-        if let Some(unknown) = sections.iter().find(|s| !known.contains(s)) {
+        let mut sections = if o.all_sections { known.clone() } else { o.sections.clone() };
+        let is_known = |s: &String| known.contains(s) || (s.contains('/') && trusted.schema.section(s).is_some());
+        if let Some(unknown) = sections.iter().find(|s| !is_known(s)) {
             return Err(Failure::new(format!("no section \"{unknown}\"; there are: {}", known.join(", "))));
         }
+        if let Some(unknown) = o.labels.iter().find(|l| trusted.schema.labels().iter().all(|k| k.name != **l)) {
+            let names: Vec<&str> = trusted.schema.labels().iter().map(|l| l.name.as_str()).collect();
+            return Err(Failure::new(format!("no label \"{unknown}\"; there are: {}", names.join(", "))));
+        }
+        let labelled = |s: &String| o.labels.iter().map(|l| format!("{s}/{l}")).collect::<Vec<_>>();
+        let sensitive: Vec<String> = sections.iter().filter(|s| !s.contains('/')).flat_map(labelled).collect();
+        sections.extend(sensitive);
         let labels = match (&o.wallet, o.all_owners) {
             (Some(wallet), true) => open_wallet(wallet, &o.keys)?.owners.into_keys().collect(),
             _ => o.owners.clone(),
@@ -271,6 +282,10 @@ pub(crate) async fn grant(o: GrantOptions) -> Result<(), Failure> {
     for Speaker { owner, epochs } in &consent.owners {
         let mut requests = Vec::new();
         for section in &consent.sections {
+            // Most owners have nothing that bears a label.
+            if section.contains('/') && !epochs.contains_key(section) {
+                continue;
+            }
             let newest = epochs.get(section).copied().unwrap_or(0);
             for epoch in if o.not_earlier { newest } else { 0 }..=newest {
                 requests.extend(o.purposes.iter().map(|purpose| {
@@ -328,7 +343,10 @@ pub(crate) async fn revoke(o: RevokeOptions) -> Result<(), Failure> {
                 // Only what the reader could read begins a new epoch.
                 let held = patient.sections_of(id).await?;
                 let named = consent.sections.iter().cloned().collect();
-                let concerned = held.intersection(&named).cloned().collect();
+                let concerned = match o.who.all_sections {
+                    true => held,
+                    false => held.intersection(&named).cloned().collect(),
+                };
                 let done = patient.advance(&concerned, revocations).await;
                 wallet.owners.insert(label.clone(), patient.entry().clone());
                 count += done.as_ref().map_or(0, |d| d.ended);

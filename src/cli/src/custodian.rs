@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use crate::{
     failure::Failure,
     key_options::KeyOptions,
-    owners::{enrol_patients, open_wallet, save_wallet},
+    owners::{Sensitive, enrol_patients, open_wallet, patient_of, save_wallet},
     places::Member,
 };
 
@@ -52,18 +52,31 @@ impl Custodian {
     /// Enrols the patients among these records who are new to this hospital. Only a Patient resource makes a
     /// patient: a reference may be a mistake.
     async fn enrol(&self, records: &[Record]) -> Result<(), Failure> {
+        let schema = &self.member.trusted.schema;
         let patients = records.iter().filter(|r| r.resource_type == "Patient").map(Record::identity);
-        let patients: BTreeSet<String> = patients.collect();
-        if patients.is_empty() {
+        let mut named: Sensitive = patients.map(|p| (p, BTreeSet::new())).collect();
+        for (patient, labelled) in records.iter().filter_map(|r| patient_of(r, schema)) {
+            if let Some(labelled) = labelled {
+                named.entry(patient).or_default().insert(labelled);
+            }
+        }
+        if named.is_empty() {
             return Ok(());
         }
         let mut wallet = self.wallet.lock().await;
         let known = if self.owners.exists() { OwnerMap::read(&self.owners)? } else { OwnerMap::default() };
-        let new: BTreeSet<String> = patients.into_iter().filter(|p| known.get(p).is_none()).collect();
+        let is_patient = |p: &String| records.iter().any(|r| r.resource_type == "Patient" && r.identity() == *p);
+        let lacks = |p: &String, sections: &BTreeSet<String>| match wallet.owners.get(p) {
+            Some(entry) => sections.iter().any(|s| !entry.sections.contains_key(s)),
+            None => false,
+        };
+        // New patients, and those whose first record of some label this is.
+        named.retain(|p, sections| (known.get(p).is_none() && is_patient(p)) || lacks(p, sections));
+        let new = named;
         if new.is_empty() {
             return Ok(());
         }
-        for patient in &new {
+        for patient in new.keys() {
             wallet.owners.entry(patient.clone()).or_insert_with(sealdex_client::OwnerEntry::random);
         }
         // New keys are kept before anything is sealed to them.

@@ -25,7 +25,7 @@ use crate::{
 #[command(after_help = "Examples:
   sealdex member enrol --member providers/north --name cardiology --role provider --out providers/cardiology
   sealdex member enrol --member providers/cardiology --name dr-ana --role user --out users/dr-ana
-  sealdex query --member users/dr-ana '{\"resource\":\"Observation\",\"filters\":[{\"field\":\"provider\",\"op\":\"eq\",\"value\":\"north/cardiology\"}]}'
+  sealdex query --member users/dr-ana '{\"resource\":\"Observation\",\"filters\":[{\"field\":\"source\",\"op\":\"eq\",\"value\":\"north/cardiology\"}]}'
   sealdex member dismiss --member providers/north --name north/cardiology        with everyone below it")]
 pub(crate) enum MemberCommand {
     /// Enrol a department or physician below a provider. The authority takes no part.

@@ -1,7 +1,7 @@
 //! Owners: wallets and the enrolment of patients.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,7 @@ use sealdex_member::{
     keys::{read_secrets, replace_secrets},
 };
 use sealdex_provider::{Manifest, OwnerMap};
-use sealdex_schema::Owner as RecordOwner;
+use sealdex_schema::{Owner as RecordOwner, Schema};
 
 use crate::{failure::Failure, key_options::KeyOptions, output::table, places::Member, push::inputs};
 
@@ -79,14 +79,28 @@ pub(crate) fn save_wallet(path: &Path, wallet: &Wallet, keys: &KeyOptions) -> Re
     Ok(replace_secrets(path, WALLET_KIND, wallet, passphrase.as_ref())?)
 }
 
+/// Patients, each with the sections of labelled records (`section/label`) it has or is to have.
+pub(crate) type Sensitive = BTreeMap<String, BTreeSet<String>>;
+
+/// The patient whose record this is, and the section of its label if it has one.
+pub(crate) fn patient_of(r: &Record, schema: &Schema) -> Option<(String, Option<String>)> {
+    match schema.owner(&r.resource_type, &r.id, &r.json).ok()? {
+        RecordOwner::Patient(p) => {
+            let labelled = schema.label_of(&r.json).map(|_| schema.sealed_to(&r.resource_type, &r.json));
+            Some((p, labelled))
+        }
+        RecordOwner::Provider => None,
+    }
+}
+
 /// Patients named in sources, as the schema sees ownership.
 pub(crate) fn patients_in(
     inputs: &[Input],
     mapping: Option<&Mapping>,
     trusted: &Trusted,
-) -> Result<BTreeSet<String>, Failure> {
+) -> Result<Sensitive, Failure> {
     use rayon::prelude::*;
-    let mut patients = BTreeSet::new();
+    let mut patients = Sensitive::new();
     for input in inputs {
         let mut source = Source::of(input, mapping)?.filter_map(|item| match item {
             SourceItem::Record(raw) => Some(raw),
@@ -97,14 +111,10 @@ pub(crate) fn patients_in(
             if chunk.is_empty() {
                 break;
             }
-            let found = chunk.into_par_iter().filter_map(|raw| {
-                let r = Record::parse(raw).ok()?;
-                match trusted.schema.owner(&r.resource_type, &r.id, &r.json).ok()? {
-                    RecordOwner::Patient(p) => Some(p),
-                    RecordOwner::Provider => None,
-                }
-            });
-            patients.extend(found.collect::<BTreeSet<_>>());
+            let found = chunk.into_par_iter().filter_map(|raw| patient_of(&Record::parse(raw).ok()?, &trusted.schema));
+            for (patient, labelled) in found.collect::<BTreeSet<_>>() {
+                patients.entry(patient).or_default().extend(labelled);
+            }
         }
     }
     Ok(patients)
@@ -114,7 +124,7 @@ pub(crate) fn patients_in(
 /// writes the provider's owner map. Returns how many profiles were published.
 pub(crate) async fn enrol_patients(
     wallet: &mut Wallet,
-    patients: &BTreeSet<String>,
+    patients: &Sensitive,
     provider: &Member,
     owner_map: &Path,
     again: bool,
@@ -124,15 +134,16 @@ pub(crate) async fn enrol_patients(
     let writer = provider.keys.identity.id();
     let domain = provider.trusted.roster.domain.clone();
     let mut map = if owner_map.exists() { OwnerMap::read(owner_map)? } else { OwnerMap::default() };
-    for patient in patients {
+    for patient in patients.keys() {
         wallet.owners.entry(patient.clone()).or_insert_with(OwnerEntry::random);
     }
     let mut entries: Vec<(&String, &mut OwnerEntry)> =
-        wallet.owners.iter_mut().filter(|(p, _)| patients.contains(*p)).collect();
+        wallet.owners.iter_mut().filter(|(p, _)| patients.contains_key(*p)).collect();
     let done: Vec<_> = entries
         .par_iter_mut()
         .map(|(patient, entry)| {
-            let changed = entry.admit(writer, &sections) || again;
+            let changed =
+                entry.admit(writer, &sections.iter().chain(&patients[*patient]).cloned().collect::<Vec<_>>()) || again;
             ((*patient).clone(), entry.owner().id(), changed.then(|| entry.next_profile(&domain)))
         })
         .collect();
@@ -164,7 +175,7 @@ pub(crate) async fn run(command: OwnersCommand) -> Result<(), Failure> {
                 Wallet::new(&secrets.domain, secrets.authority)
             };
             // New keys are kept before anything is sealed to them.
-            for patient in &patients {
+            for patient in patients.keys() {
                 held.owners.entry(patient.clone()).or_insert_with(OwnerEntry::random);
             }
             save_wallet(&wallet, &held, &keys)?;

@@ -95,6 +95,9 @@ pub(crate) struct PolicyOptions {
     /// Section left out; repeat for several.
     #[arg(long = "except")]
     except: Vec<String>,
+    /// Sensitivity label it extends to, beside what bears none; repeat for several.
+    #[arg(long = "label")]
+    labels: Vec<String>,
     /// Purpose of use; repeat for several. "any" for all.
     #[arg(long = "purpose", default_values_t = [String::from("treatment")])]
     purposes: Vec<String>,
@@ -157,6 +160,7 @@ impl PolicyOptions {
             reader: self.to.clone(),
             sections: self.sections.clone(),
             except: self.except.clone(),
+            labels: self.labels.clone(),
             purposes: self.purposes.clone(),
             providers: self.providers.clone(),
             days: self.days,
@@ -313,6 +317,7 @@ fn policies(patient: &Patient) -> comfy_table::Table {
         table(&["policy", "who", "may read", "except", "for", "days", "earlier records", "newcomers", "emergency"]);
     for p in &patient.entry().policies {
         let or_all = |list: &[String]| if list.is_empty() { "all".to_owned() } else { list.join(", ") };
+        let labels: String = p.labels.iter().map(|l| format!(", and {l}")).collect();
         let emergency = match p.wakers.is_empty() {
             true => String::new(),
             false => format!("two of {}, {} min", p.wakers.join(", "), p.minutes.unwrap_or(60)),
@@ -320,7 +325,7 @@ fn policies(patient: &Patient) -> comfy_table::Table {
         t.add_row([
             p.name.clone(),
             p.reader.clone(),
-            or_all(&p.sections),
+            or_all(&p.sections) + &labels,
             p.except.join(", "),
             p.purposes.join(", "),
             p.days.to_string(),

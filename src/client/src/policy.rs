@@ -22,6 +22,9 @@ pub struct Policy {
     /// Sections left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<String>,
+    /// Sensitivity labels it extends to, beside what bears none. A section named with its label needs none here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
     /// Purposes of use.
     pub purposes: Vec<String>,
     /// Only what these pushed, by name, or anyone below them.
@@ -78,7 +81,13 @@ impl Policy {
     pub fn extends_to<'a>(&self, sections: impl Iterator<Item = &'a String>) -> Vec<String> {
         let (named, except): (BTreeSet<_>, BTreeSet<_>) =
             (self.sections.iter().collect(), self.except.iter().collect());
-        let meant = |s: &&String| (named.is_empty() || named.contains(s)) && !except.contains(s);
+        let meant = |s: &&String| {
+            let (section, label) = s.split_once('/').map_or((s.as_str(), None), |(s, l)| (s, Some(l.to_owned())));
+            let section = section.to_owned();
+            let labelled = label.is_none_or(|l| self.labels.contains(&l));
+            let within = (named.is_empty() || named.contains(&section)) && labelled;
+            (within || named.contains(s)) && !except.contains(s) && !except.contains(&section)
+        };
         sections.filter(meant).cloned().collect()
     }
 }
@@ -94,6 +103,7 @@ mod tests {
             reader: "dr-ana".into(),
             sections: Vec::new(),
             except: vec!["notes".into()],
+            labels: Vec::new(),
             purposes: vec!["treatment".into()],
             providers: Vec::new(),
             days: 365,
@@ -105,6 +115,12 @@ mod tests {
         };
         let all = ["labs".to_owned(), "notes".to_owned(), "claims".to_owned()];
         assert_eq!(policy.extends_to(all.iter()), ["labs", "claims"]);
+        let sensitive = ["labs".to_owned(), "labs/sexual".to_owned(), "notes/sexual".to_owned()];
+        assert_eq!(policy.extends_to(sensitive.iter()), ["labs"], "what bears a label takes the label");
+        let told = Policy { labels: vec!["sexual".into()], ..policy.clone() };
+        assert_eq!(told.extends_to(sensitive.iter()), ["labs", "labs/sexual"], "and what is left out is left out");
+        let named = Policy { sections: vec!["labs/sexual".into()], ..policy.clone() };
+        assert_eq!(named.extends_to(sensitive.iter()), ["labs/sexual"]);
         let only = Policy { sections: vec!["notes".into(), "labs".into()], ..policy };
         assert_eq!(only.extends_to(all.iter()), ["labs"]);
     }

@@ -10,6 +10,12 @@ use crate::{
     resolve::{Condition, Group, Resolved, Target},
 };
 
+/// Whether a provider is one of these, or below one: its name is then that one's, a slash, and more.
+fn is_at_or_below(source: &str, names: &[String]) -> bool {
+    let ends = source.match_indices('/').map(|(at, _)| at).chain([source.len()]);
+    ends.into_iter().any(|end| names.iter().any(|n| *n == source[..end]))
+}
+
 /// A record that may be part of an answer. One resource held by several providers is one hit.
 #[derive(Clone, Debug)]
 pub struct Hit {
@@ -51,8 +57,8 @@ impl Condition {
     /// Whether a record from these providers satisfies the condition.
     pub fn holds(&self, record: &Json, sources: &BTreeSet<String>) -> bool {
         match self {
-            Self::Source { negated: false, names } => sources.iter().any(|s| names.contains(s)),
-            Self::Source { negated: true, names } => !sources.iter().any(|s| names.contains(s)),
+            Self::Source { negated: false, names } => sources.iter().any(|s| is_at_or_below(s, names)),
+            Self::Source { negated: true, names } => !sources.iter().any(|s| is_at_or_below(s, names)),
             Self::Words { target, words } => {
                 let present = target.field.words(record);
                 words.iter().all(|w| present.contains(w))

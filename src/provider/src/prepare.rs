@@ -155,6 +155,10 @@ impl Preparer {
     fn check<'s>(&'s self, p: &Parsed, owners: &Owners) -> Result<Checked<'s>, String> {
         let owner = self.owner(&p.record)?;
         let section = self.schema.section_of(&p.record.resource_type);
+        let sealed_to = match self.schema_owner(&p.record)? {
+            RecordOwner::Patient(_) => self.schema.sealed_to(&p.record.resource_type, &p.record.json),
+            RecordOwner::Provider => section.name.clone(),
+        };
         let profile = owners.get(owner).ok_or_else(|| {
             format!(
                 "the gate has no valid profile of owner {owner}: the owner publishes it with `sealdex owners publish`"
@@ -164,8 +168,8 @@ impl Preparer {
             return Err(format!("owner {owner} has not authorised this provider to write"));
         }
         let (epoch, key) = profile
-            .section(&section.name)
-            .ok_or_else(|| format!("owner {owner} has published no key for section \"{}\"", section.name))?;
+            .section(&sealed_to)
+            .ok_or_else(|| format!("owner {owner} has published no key for section \"{sealed_to}\": enrol again"))?;
         let entries = self
             .schema
             .index(&p.record.resource_type, &p.record.id, &p.record.json)
@@ -176,7 +180,7 @@ impl Preparer {
         if p.record.bytes.len() > limits::SEALED / 2 {
             return Err(format!("{} bytes; at most {} are accepted", p.record.bytes.len(), limits::SEALED / 2));
         }
-        Ok(Checked { owner, section: section.name.clone(), content_type: &section.content_type, epoch, key, entries })
+        Ok(Checked { owner, section: sealed_to, content_type: &section.content_type, epoch, key, entries })
     }
 
     fn encapsulate(&self, slot: &Slot) -> (BridgeCapsule, CapsuleKey) {

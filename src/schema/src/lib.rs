@@ -24,6 +24,6 @@ pub use model::{IndexKind, Normaliser, SchemaError, Scope};
 pub use normalise::{NormaliseError, Value, fold, local_reference};
 pub use path::Path;
 pub use quantise::{Quantiser, QuantiserError};
-pub use schema::{DIABETES130, FHIR_R4, Field, Owner, OwnerError, RecordType, Schema, Section};
+pub use schema::{DIABETES130, FHIR_R4, Field, Label, Owner, OwnerError, RecordType, Schema, Section};
 pub use selftest::check_quantisers;
 pub use words::{query_word, words};

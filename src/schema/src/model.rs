@@ -22,6 +22,14 @@ pub enum SchemaError {
     /// A section's name that routing tags cannot hold.
     #[error("section \"{0}\": a section's name has at most 32 characters")]
     SectionName(String),
+    /// A sensitivity label that makes no sense.
+    #[error("label \"{label}\": {reason}")]
+    Label {
+        /// Label.
+        label: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A type or the default refers to a section that is not declared.
     #[error("{place} goes to section \"{section}\", which the schema does not declare")]
     UnknownSection {
@@ -45,6 +53,8 @@ pub enum SchemaError {
 pub(crate) struct SchemaModel {
     pub(crate) version: u32,
     pub(crate) sections: BTreeMap<String, SectionModel>,
+    #[serde(default)]
+    pub(crate) labels: Vec<LabelModel>,
     pub(crate) default: DefaultModel,
     #[serde(default)]
     pub(crate) types: BTreeMap<String, TypeModel>,
@@ -55,6 +65,16 @@ pub(crate) struct SchemaModel {
 pub(crate) struct SectionModel {
     #[serde(default = "fhir_json")]
     pub(crate) content_type: String,
+    #[serde(default)]
+    #[allow(dead_code)] // for the reader of the file
+    pub(crate) about: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LabelModel {
+    pub(crate) name: String,
+    pub(crate) codes: Vec<String>,
     #[serde(default)]
     #[allow(dead_code)] // for the reader of the file
     pub(crate) about: String,

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use crate::{
     Decimal, IndexKind, Normaliser, Path, Quantiser, SchemaError, Scope,
     index::SUBJECT_FIELD,
-    model::{FieldModel, IndexModel, QuantiserModel, SchemaModel, WithoutPatient},
+    model::{FieldModel, IndexModel, LabelModel, QuantiserModel, SchemaModel, WithoutPatient},
     normalise::local_reference,
 };
 
@@ -95,9 +95,20 @@ pub struct RecordType {
     pub fields: Vec<Field>,
 }
 
+/// A kind of sensitive content. Records that bear it are sealed to sections of their own, `section/label`, under keys
+/// of their own: a grant of the section alone does not open them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Name.
+    pub name: String,
+    /// Security labels (`meta.security`) that make a record sensitive in this way: `system|code`.
+    pub codes: Vec<(String, String)>,
+}
+
 /// A checked schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schema {
+    labels: Vec<Label>,
     sections: Vec<Section>,
     types: BTreeMap<String, RecordType>,
     fallback: RecordType,
@@ -117,6 +128,24 @@ fn type_name_ok(name: &str) -> Result<(), SchemaError> {
         && name.starts_with(|c: char| c.is_ascii_uppercase())
         && name.chars().all(|c| c.is_ascii_alphanumeric());
     if ok { Ok(()) } else { Err(SchemaError::TypeName(name.into())) }
+}
+
+fn label(model: &LabelModel, sections: &[Section]) -> Result<Label, SchemaError> {
+    let refused = |reason: String| SchemaError::Label { label: model.name.clone(), reason };
+    name_ok(&model.name)?;
+    if let Some(long) = sections.iter().find(|s| s.name.len() + 1 + model.name.len() > MAX_SECTION) {
+        return Err(refused(format!("with section \"{}\" it has more than {MAX_SECTION} characters", long.name)));
+    }
+    let code = |text: &String| {
+        let (system, code) = text.rsplit_once('|').ok_or_else(|| refused(format!("\"{text}\" is not system|code")))?;
+        Ok((system.to_owned(), code.to_owned()))
+    };
+    let codes: Vec<_> = model.codes.iter().map(code).collect::<Result<_, _>>()?;
+    if codes.is_empty() {
+        Err(refused("it names no code".into()))
+    } else {
+        Ok(Label { name: model.name.clone(), codes })
+    }
 }
 
 /// What records of types the schema does not name are found by, beside type and id.
@@ -174,7 +203,8 @@ impl Schema {
             let (section, without_patient) = (find(name, &t.section)?, t.without_patient);
             types.insert(name.clone(), RecordType { section, owner, without_patient, fields });
         }
-        Ok(Self { sections, types, fallback })
+        let labels = model.labels.iter().map(|l| label(l, &sections)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { labels, sections, types, fallback })
     }
 
     /// The FHIR R4 schema that ships with the program.
@@ -188,9 +218,36 @@ impl Schema {
         &self.sections
     }
 
-    /// The section with this name.
+    /// The section with this name; of `section/label`, the section.
     pub fn section(&self, name: &str) -> Option<&Section> {
-        self.sections.iter().find(|s| s.name == name)
+        let (name, label) = name.split_once('/').map_or((name, None), |(name, label)| (name, Some(label)));
+        let known = label.is_none_or(|label| self.labels.iter().any(|l| l.name == label));
+        self.sections.iter().find(|s| known && s.name == name)
+    }
+
+    /// Sensitivity labels, the one that counts first.
+    pub fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
+    /// The label of a record: the first of the schema's whose codes its `meta.security` has.
+    pub fn label_of(&self, json: &Json) -> Option<&Label> {
+        let security = json.get("meta")?.get("security")?.as_array()?;
+        let text = |coding: &Json, name| coding.get(name).and_then(Json::as_str).map(str::to_owned);
+        let has = |label: &&Label| {
+            label.codes.iter().any(|(system, code)| {
+                security
+                    .iter()
+                    .any(|c| text(c, "code").as_ref() == Some(code) && text(c, "system").as_ref() == Some(system))
+            })
+        };
+        self.labels.iter().find(has)
+    }
+
+    /// Name of the section that a patient's record is sealed to: of its type, and of its label if it has one.
+    pub fn sealed_to(&self, record_type: &str, json: &Json) -> String {
+        let section = &self.section_of(record_type).name;
+        self.label_of(json).map_or_else(|| section.clone(), |label| format!("{section}/{}", label.name))
     }
 
     /// Sections that records of patients can go to, as opposed to the providers' own.

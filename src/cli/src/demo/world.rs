@@ -168,12 +168,14 @@ impl World {
         let sections: Vec<String> = self.session.trusted().schema.patient_sections().map(|s| s.name.clone()).collect();
         let reader = self.clinician.keys.identity.public();
         let now = now_s();
-        let owners: Vec<owner::Owner> = self.wallet.owners.values().map(|e| e.owner()).collect();
+        // Everything: sections of labelled records, where there are some, too.
+        let owners: Vec<(owner::Owner, Vec<&String>)> =
+            self.wallet.owners.values().map(|e| (e.owner(), e.sections.keys().collect())).collect();
         let mut granted = 0;
         for part in owners.chunks(4096) {
             let requests: Vec<_> = part
                 .iter()
-                .flat_map(|owner| {
+                .flat_map(|(owner, sections)| {
                     sections.iter().map(move |section| {
                         let request = GrantRequest {
                             domain: "demo",
