@@ -169,5 +169,5 @@ pub async fn take_over(
         return Err(DelegateError::OtherMember);
     }
     let olds = HashMap::from([(0, ReaderKey::from_identity(&old.identity))]);
-    Ok(rotate_all(gate, before, olds, ReaderKey::from_identity(&keys.identity), progress).await?)
+    Ok(rotate_all(gate, before, olds, (0, ReaderKey::from_identity(&keys.identity)), progress).await?)
 }

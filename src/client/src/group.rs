@@ -258,7 +258,7 @@ impl<'a> Manager<'a> {
     pub async fn rotate(&self, group: &Group, progress: impl Fn(u64)) -> Result<u64, GroupError> {
         let keys: HashMap<u32, ReaderKey> = self.seeds(group)?.into_iter().map(|(g, _, key)| (g, key)).collect();
         let newest = keys.get(&group.charter.generation).cloned().ok_or(GroupError::Key)?;
-        let count = rotate_all(&self.gate, group.id, keys, newest, progress).await?;
+        let count = rotate_all(&self.gate, group.id, keys, (group.charter.generation, newest), progress).await?;
         if !group.charter.earlier.is_empty() {
             let mut charter = group.charter.clone();
             charter.version += 1;
@@ -297,7 +297,7 @@ pub(crate) async fn rotate_all(
     gate: &Peer,
     reader: PrincipalId,
     keys: HashMap<u32, ReaderKey>,
-    newest: ReaderKey,
+    (to, newest): (u32, ReaderKey),
     progress: impl Fn(u64),
 ) -> Result<u64, GroupError> {
     let keys = std::sync::Arc::new((keys, newest));
@@ -315,7 +315,7 @@ pub(crate) async fn rotate_all(
                         let point = |p: &RawPoint| Point::from_bytes(&p.0).map_err(|_| GroupError::Key);
                         let factor = rotation_factor(old, &keys.1, &point(&g.x)?, &point(&g.a)?);
                         let factor = SecretBytes(*factor.to_bytes());
-                        Ok(Rotation { grant: g.grant, from: g.generation, x: g.x, factor })
+                        Ok(Rotation { grant: g.grant, from: g.generation, to, x: g.x, factor })
                     };
                     page.grants.into_par_iter().map(factor).collect::<Result<Vec<_>, GroupError>>()
                 };

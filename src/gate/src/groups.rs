@@ -227,20 +227,26 @@ impl<S: ConsentStore> Gate<S> {
     /// [`GateError`]; nothing has changed then.
     pub async fn rotate(self: &Arc<Self>, caller: PrincipalId, request: RotateGrants) -> Result<Accepted, GateError> {
         at_most("rotations", request.rotations.len(), limits::DOCUMENTS)?;
+        // The generation does not change between the check and the store.
+        let held = self.barrier.read().await;
         let (generation, to) = self.rotates(caller, request.reader)?;
         let gate = self.clone();
-        blocking(move || {
+        let done = blocking(move || {
             let parse = |r: &sealdex_wire::group::Rotation| {
                 let key =
                     GrantKey::parse(&r.grant.0).filter(|k| k.reader == request.reader).ok_or(GroupRefusal::Cursor)?;
                 let factor = Scalar::from_bytes(&r.factor.0).map_err(|_| GroupRefusal::Factor)?;
-                Ok((key, factor, r.from, r.x))
+                Ok((key, factor, (r.from, r.to), r.x))
             };
-            let parsed: Vec<(GrantKey, Scalar, u32, RawPoint)> =
+            let parsed: Vec<(GrantKey, Scalar, (u32, u32), RawPoint)> =
                 request.rotations.par_iter().map(parse).collect::<Result<_, GroupRefusal>>()?;
             gate.store.write(|txn| {
                 let mut count = 0;
-                for (key, factor, from, x) in &parsed {
+                for (key, factor, (from, leads_to), x) in &parsed {
+                    // Late: the reader's key has changed again since.
+                    if *leads_to != generation {
+                        continue;
+                    }
                     let Some(mut row) = txn.grant(key)? else { continue };
                     // Made, replaced or rotated since: not what the factor is for.
                     if row.generation != *from || row.x != *x || (row.generation == generation && to == key.reader) {
@@ -273,7 +279,9 @@ impl<S: ConsentStore> Gate<S> {
                 Ok::<_, GateError>(Accepted { count })
             })
         })
-        .await
+        .await;
+        drop(held);
+        done
     }
 }
 

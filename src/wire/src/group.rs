@@ -236,6 +236,8 @@ pub struct Rotation {
     pub grant: Sealed,
     /// The generation it must be of; else it is left as it is.
     pub from: u32,
+    /// The generation the factor leads to; when that is no longer the reader's, it is left as it is.
+    pub to: u32,
     /// The `X` it must have.
     pub x: RawPoint,
     /// `d·d'⁻¹`.

@@ -74,7 +74,7 @@ impl TantivyIndex {
                 create(dir, schema)?
             }
         };
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         let options = IndexWriterOptions::builder()
             .num_worker_threads(1)
             .num_merge_threads(1)
@@ -223,7 +223,13 @@ fn open_sound(dir: &Path, schema: &Schema) -> Result<Option<Index>, Unsound> {
     if damaged > 0 {
         return Err(Unsound::Checksum(damaged));
     }
-    index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+    let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+    // Fields are opened at first use; what does not open is to be found here, and not by a search.
+    for segment in reader.searcher().segment_readers() {
+        for (field, _) in schema.fields().filter(|(_, e)| e.is_indexed()) {
+            segment.inverted_index(field)?;
+        }
+    }
     Ok(Some(index))
 }
 

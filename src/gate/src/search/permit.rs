@@ -12,7 +12,7 @@ use super::pages::Asker;
 use crate::{
     error::GateError,
     secrets::StoreKey,
-    store::{GrantKey, GrantRow, ReadConsents as _, Snapshot, StoreError, Table},
+    store::{GrantKey, GrantRow, ReadConsents as _, Snapshot, StoreError, Table, WakeRow},
 };
 
 /// A live grant of one section and epoch to the caller or a group it belongs to.
@@ -96,7 +96,7 @@ fn look_up(
             }
             let ends = match row.emergency {
                 false => row.not_after,
-                true => match awake_until(routing.patient, reader.id, now, stored)? {
+                true => match awake_until(routing.patient, reader.id, row.granted_at, now, stored)? {
                     None => continue,
                     Some(until) => until.min(row.not_after),
                 },
@@ -113,13 +113,16 @@ fn look_up(
     Ok(live)
 }
 
-/// Until when two people have woken an owner's emergency grants to a reader.
+/// Until when two people have woken an owner's emergency grants to a reader, as they were when this one was there
+/// already: a grant that the owner leaves anew is dormant again.
 fn awake_until(
     owner: PrincipalId,
     reader: PrincipalId,
+    granted_at: u64,
     now: u64,
     stored: &dyn Snapshot,
 ) -> Result<Option<u64>, StoreError> {
     let wakes = stored.wakes(owner, Some(reader))?;
-    Ok(wakes.iter().filter(|w| w.is_awake(now)).map(|w| w.until).max())
+    let woken = |w: &&WakeRow| w.is_awake(now) && w.woken_at.is_some_and(|at| at >= granted_at);
+    Ok(wakes.iter().filter(woken).map(|w| w.until).max())
 }

@@ -67,7 +67,11 @@ pub struct Owner {
 
 impl Owner {
     pub fn new(n: u8) -> Self {
-        Self { identity: identity(n), seed: [n; 32] }
+        Self::of_seed([n; 32])
+    }
+
+    pub fn of_seed(seed: [u8; 32]) -> Self {
+        Self { identity: Identity::from_seed(&IdentitySeed::from_bytes(&seed)), seed }
     }
 
     pub fn id(&self) -> PrincipalId {

@@ -111,12 +111,23 @@ impl TestGroup {
         !answer.groups.is_empty() && answer.groups.iter().all(with)
     }
 
+    pub fn factors_in_parallel(&self, stale: &[sealdex_wire::group::StaleGrant]) -> Vec<Rotation> {
+        use rayon::prelude::*;
+        stale.par_iter().flat_map(|g| self.factors(std::slice::from_ref(g))).collect()
+    }
+
     pub fn factors(&self, stale: &[sealdex_wire::group::StaleGrant]) -> Vec<Rotation> {
         let newest = self.keys.last().unwrap();
         let factor = |g: &sealdex_wire::group::StaleGrant| {
             let old = rekey_secret(&self.keys[g.generation as usize], &g.x, &g.a);
             let factor = old.mul(&rekey_secret(newest, &g.x, &g.a).invert());
-            Rotation { grant: g.grant.clone(), from: g.generation, x: g.x, factor: SecretBytes(*factor.to_bytes()) }
+            Rotation {
+                grant: g.grant.clone(),
+                from: g.generation,
+                to: self.charter.generation,
+                x: g.x,
+                factor: SecretBytes(*factor.to_bytes()),
+            }
         };
         stale.iter().map(factor).collect()
     }
@@ -192,6 +203,35 @@ async fn who_leaves_is_refused_at_once_and_what_the_gate_holds_then_fits_the_new
     assert!(after.groups.iter().all(|g| g.generation == 1));
     assert!(group.opens(1, &owner, &after));
     assert!(!after.groups.iter().any(|g| opens_with(&group.keys[0], &owner, g)), "the leaver's key fits none of it");
+}
+
+#[tokio::test]
+async fn a_factor_that_comes_late_changes_nothing() {
+    let (d, owner, mut group) = prepared(&[CLINICIAN, OTHER, SOUTH]).await;
+    group.granted(&d, &owner, "labs", START).await;
+    group.remove(&[d.id(OTHER)]);
+    group.send(&d, NORTH).await.unwrap();
+    let stale = async |group: &TestGroup| {
+        let list = ListStale { reader: group.id(), after: None, limit: 9 };
+        d.gate.list_stale(d.id(NORTH), list).await.unwrap().grants
+    };
+    let late = group.factors(&stale(&group).await);
+    group.remove(&[d.id(SOUTH)]);
+    group.send(&d, NORTH).await.unwrap();
+    let rotate = async |group: &TestGroup, rotations| {
+        d.gate.rotate(d.id(NORTH), RotateGrants { reader: group.id(), rotations }).await
+    };
+    assert_eq!(
+        rotate(&group, late).await,
+        Ok(Accepted { count: 0 }),
+        "it leads to a key that is no longer the group's"
+    );
+    let answer = d.search(CLINICIAN, InnerClause::All).await.unwrap();
+    assert!(group.opens(2, &owner, &answer), "and what it was for still opens");
+    let now = group.factors(&stale(&group).await);
+    assert_eq!(rotate(&group, now).await, Ok(Accepted { count: 1 }));
+    let answer = d.search(CLINICIAN, InnerClause::All).await.unwrap();
+    assert!(answer.groups.iter().all(|g| g.generation == 2) && group.opens(2, &owner, &answer));
 }
 
 #[tokio::test]
@@ -390,7 +430,7 @@ async fn a_successor_takes_over_grants_with_the_old_key_and_no_owner() {
         let old = rekey_secret(d.parties[CLINICIAN].identity.enc_secret(), &g.x, &g.a);
         let new = rekey_secret(d.parties[successor].identity.enc_secret(), &g.x, &g.a);
         let factor = SecretBytes(*old.mul(&new.invert()).to_bytes());
-        Rotation { grant: g.grant.clone(), from: g.generation, x: g.x, factor }
+        Rotation { grant: g.grant.clone(), from: g.generation, to: 0, x: g.x, factor }
     };
     let rotations: Vec<Rotation> = stale.grants.iter().map(factor).collect();
     let request = RotateGrants { reader, rotations };
