@@ -4,6 +4,8 @@
 use sealdex_wire::{problem, roster::Role};
 use serde_json::{Value, json};
 
+mod care;
+
 fn bytes(n: usize) -> Value {
     json!({ "type": "string", "pattern": format!("^[0-9a-fA-F]{{{}}}$", 2 * n) })
 }
@@ -54,6 +56,25 @@ pub fn document() -> Value {
             "/v1/grants": { "post": operation("Grant (the owner, or an active member carrying signed grants)", Some("SubmitGrants"), "Accepted") },
             "/v1/grants/list": { "post": operation("The caller's grants, given or received", Some("ListGrants"), "GrantList") },
             "/v1/accesses": { "post": operation("What was done with the caller's own records and consent, oldest first", Some("ListAccesses"), "AccessList") },
+            "/v1/consent": { "post": operation("Profiles, revocations and grants, together or not at all (as grants)", Some("ChangeConsent"), "Accepted") },
+            "/v1/members": {
+                "get": operation("Everybody, and who enrolled whom (any active member, any owner)", None, "MemberList"),
+                "post": operation("Enrol below oneself, or dismiss (provider)", Some("UpdateFamily"), "Accepted"),
+            },
+            "/v1/bridges/rotate": { "post": operation("Fit the caller's bridge to its new token key (member)", Some("RotateBridge"), "Accepted") },
+            "/v1/groups": { "post": operation("Put a charter in force (its manager)", Some("SubmitGroup"), "Accepted") },
+            "/v1/groups/list": { "post": operation("Charters", Some("ListGroups"), "GroupList") },
+            "/v1/groups/stale": { "post": operation("Grants that are for an earlier key (manager, successor)", Some("ListStale"), "StaleList") },
+            "/v1/groups/rotate": { "post": operation("Rotate grants to the newest key (manager, successor)", Some("RotateGrants"), "Accepted") },
+            "/v1/emergencies": { "post": operation("Sign for an emergency: the second signature wakes it (a member its grant names)", Some("SubmitWake"), "WakeState") },
+            "/v1/emergencies/list": { "post": operation("Emergencies of the caller's records, or that it may sign or has signed", Some("ListWakes"), "WakeList") },
+            "/v1/emergencies/close": { "post": operation("End an emergency before its time (owner, or who signed)", Some("CloseWake"), "Accepted") },
+            "/v1/requests": { "post": operation("Ask an owner for access (member)", Some("AskAccess"), "Asked") },
+            "/v1/requests/list": { "post": operation("Requests to an owner (it, or its carer), or by the caller", Some("ListRequests"), "RequestList") },
+            "/v1/requests/answer": { "post": operation("Approve or decline (owner, carer), or withdraw (who asked)", Some("AnswerRequest"), "Accepted") },
+            "/v1/mandates": { "post": operation("Give or end a mandate (owner)", Some("SubmitMandate"), "Accepted") },
+            "/v1/mandates/list": { "post": operation("Mandates the caller gave or holds; the body is null", None, "MandateList") },
+            "/v1/trace": { "post": operation("What a member could reach and did reach (authority)", Some("TraceMember"), "Trace") },
             "/v1/revocations": { "post": operation("Revoke, at once (the owner, or an active member carrying signed revocations)", Some("SubmitRevocations"), "Accepted") },
             "/v1/resume": { "post": operation("Let a gate that was restored from a backup serve again (authority)", Some("ResumeGate"), "Accepted") },
         },
@@ -68,6 +89,14 @@ pub fn document() -> Value {
 }
 
 fn schemas() -> Value {
+    let mut all = consent_schemas();
+    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), care::schemas()) {
+        all.extend(more);
+    }
+    all
+}
+
+fn consent_schemas() -> Value {
     let signed = || schema("Signed");
     json!({
         "Signed": object(&["payload", "signer", "signature"], json!({
@@ -84,6 +113,13 @@ fn schemas() -> Value {
             "clouds": list(schema("Server")),
             "everyone": schema("PublicKeys"),
             "members": list(schema("Member")),
+            "revoked": list(bytes(16)),
+            "budgets": list(object(&["tokens", "ranges", "entries"], json!({
+                "member": bytes(16),
+                "tokens": { "type": "integer" },
+                "ranges": { "type": "integer" },
+                "entries": { "type": "integer" },
+            }))),
         })),
         "Server": object(&["id", "keys", "url"], json!({ "id": bytes(16), "keys": schema("PublicKeys"), "url": { "type": "string" } })),
         "Member": object(&["id", "keys", "role", "status"], json!({
@@ -93,6 +129,8 @@ fn schemas() -> Value {
             "name": { "type": "string" },
             "parent": bytes(16),
             "status": { "enum": ["active", "revoked"] },
+            "counts_from": { "type": "integer", "description": "it may count and not read: the smallest count told" },
+            "succeeds": bytes(16),
         })),
         "UpdateRoster": object(&["roster"], json!({
             "roster": signed(),
@@ -107,6 +145,7 @@ fn schemas() -> Value {
         "SubmitRevocations": object(&["revocations"], json!({ "revocations": list(signed()) })),
         "ListGrants": object(&["limit"], json!({
             "owner": { "oneOf": [bytes(16), { "type": "null" }] },
+            "after": { "type": "string", "description": "next of the page before" },
             "limit": { "type": "integer", "minimum": 0 },
         })),
         "Place": object(&["act", "part"], json!({
@@ -124,7 +163,8 @@ fn schemas() -> Value {
         "Access": object(&["place", "at", "kind", "caller", "count"], json!({
             "place": schema("Place"),
             "at": { "type": "integer", "description": "Unix milliseconds" },
-            "kind": { "enum": ["search", "push", "grant", "revocation"] },
+            "kind": { "enum": ["search", "push", "grant", "revocation", "emergency", "request", "mandate"] },
+            "emergency": { "type": "boolean", "description": "under an emergency grant that was awake" },
             "caller": bytes(16),
             "purpose": { "type": ["string", "null"] },
             "section": { "type": ["string", "null"] },
@@ -135,7 +175,7 @@ fn schemas() -> Value {
             "accesses": list(schema("Access")),
             "next": { "oneOf": [schema("Place"), { "type": "null" }] },
         })),
-        "GrantList": object(&["grants", "more"], json!({ "grants": list(signed()), "more": { "type": "boolean" } })),
+        "GrantList": object(&["grants"], json!({ "grants": list(signed()), "next": { "type": "string" } })),
         "Accepted": object(&["count"], json!({ "count": { "type": "integer", "minimum": 0 } })),
         "Problem": { "type": "object", "required": ["type", "title", "status", "detail"], "properties": {
             "type": { "type": "string" },

@@ -2,6 +2,7 @@
 
 mod report;
 mod servers;
+mod ward;
 mod world;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -103,7 +104,11 @@ pub(crate) async fn run(o: DemoOptions) -> Result<ExitCode, Failure> {
     heading(&mut n, &format!("{} asks {} questions over all hospitals at once", world::CLINICIAN, suite.queries.len()));
     let report = ask(&world, &suite, ingest).await?;
     heading(&mut n, "A patient changes their mind");
-    revoke_on_stage(&mut world, &suite).await?;
+    let shown = revoke_on_stage(&mut world, &suite).await?;
+    if let Some((kind, patient, section)) = &shown {
+        heading(&mut n, "A ward whose members change, and an emergency");
+        ward::on_stage(&world, kind, patient, section).await?;
+    }
     heading(&mut n, "What it took");
     timing(&world, &suite, &report).await?;
     world.memory();
@@ -151,21 +156,23 @@ fn title(doc: &QueryDoc) -> String {
 }
 
 /// Revokes one section of one patient who is among the answers, asks again, grants again, asks again.
-async fn revoke_on_stage(world: &mut World, suite: &Suite) -> Result<(), Failure> {
+/// The record type, the patient and the section it was shown with.
+async fn revoke_on_stage(world: &mut World, suite: &Suite) -> Result<Option<(String, String, String)>, Failure> {
     for doc in &suite.queries {
         if doc.topk.is_some() {
             continue;
         }
         let before = world.session.ask(doc).await?;
+        let schema = &world.session.trusted().schema;
         let owned = before.hits.iter().find_map(|h| {
             let kind = h.json.get("resourceType").and_then(Json::as_str)?;
             let id = h.json.get("id").and_then(Json::as_str)?;
-            match world.session.trusted().schema.owner(kind, id, &h.json) {
-                Ok(RecordOwner::Patient(p)) => Some((p, world.session.trusted().schema.section_of(kind).name.clone())),
+            match schema.owner(kind, id, &h.json) {
+                Ok(RecordOwner::Patient(p)) => Some((p, schema.sealed_to(kind, &h.json), kind.to_owned())),
                 _ => None,
             }
         });
-        let Some((patient, section)) = owned else { continue };
+        let Some((patient, section, kind)) = owned else { continue };
         println!(
             "\"{}\" has {} answers. {patient} takes back the section \"{section}\" from {}.",
             title(doc),
@@ -181,10 +188,10 @@ async fn revoke_on_stage(world: &mut World, suite: &Suite) -> Result<(), Failure
         if after.hits.len() >= before.hits.len() || again.hits.len() != before.hits.len() {
             return Err(Failure::new("the revocation had no effect: this must not happen"));
         }
-        return Ok(());
+        return Ok(Some((kind, patient, section)));
     }
     println!("No question found a patient's record, so there is nothing to take back.");
-    Ok(())
+    Ok(None)
 }
 
 /// Times the question with the number of answers nearest to a hundred: asked, opened and printed.

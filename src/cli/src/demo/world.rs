@@ -10,7 +10,7 @@ use std::{
 
 use indicatif::MultiProgress;
 use sealdex_client::{
-    GrantRequest, Session, Wallet, owner,
+    GrantRequest, Patient, Session, Wallet, owner,
     session::{DEFAULT_PURPOSE, MOST_OPENED},
 };
 use sealdex_dataset::Manifest as DataManifest;
@@ -38,6 +38,8 @@ use crate::{
 
 /// Who asks.
 pub(super) const CLINICIAN: &str = "dr-lindqvist";
+/// Who is in the ward.
+pub(super) const NURSES: [&str; 2] = ["nurse-okafor", "nurse-haddad"];
 /// Hospitals that push at the same time.
 const AT_ONCE: usize = 2;
 
@@ -59,6 +61,7 @@ pub(super) struct World {
     mapping: Option<Mapping>,
     wallet: Wallet,
     clinician: Member,
+    nurses: [Member; 2],
     /// The clinician's session.
     pub(super) session: Session,
 }
@@ -120,7 +123,9 @@ impl World {
         let place = |kind: &str, name: &str| home.join(kind).join(name);
         let mut members: Vec<_> =
             named.iter().map(|(n, _)| (n.clone(), Role::Provider, place("providers", n))).collect();
-        members.push((CLINICIAN.into(), Role::User, place("users", CLINICIAN)));
+        for user in [CLINICIAN].into_iter().chain(NURSES) {
+            members.push((user.into(), Role::User, place("users", user)));
+        }
         let authority = Authority::open(dir, &keys, None)?.enrol(&members, &keys).await?;
         let mut hospitals = Vec::new();
         for (name, records) in named {
@@ -129,9 +134,13 @@ impl World {
             hospitals.push(Hospital { name, dir, records, member });
         }
         let clinician = Member::open_dir(&place("users", CLINICIAN), &keys, None).await?;
+        let nurses = [
+            Member::open_dir(&place("users", NURSES[0]), &keys, None).await?,
+            Member::open_dir(&place("users", NURSES[1]), &keys, None).await?,
+        ];
         let session = Session::new(&clinician.http, &clinician.keys, clinician.trusted.clone())?;
         let wallet = Wallet::new("demo", clinician.keys.secrets.authority);
-        Ok(Self { home: home.into(), authority, gate, cloud, hospitals, mapping, wallet, clinician, session })
+        Ok(Self { home: home.into(), authority, gate, cloud, hospitals, mapping, wallet, clinician, nurses, session })
     }
 
     /// Says who there is.
@@ -311,6 +320,21 @@ impl World {
     fn owner(&self, patient: &str) -> Result<owner::Owner, Failure> {
         let entry = self.wallet.owners.get(patient).ok_or_else(|| Failure::new(format!("{patient} has no keys")))?;
         Ok(entry.owner())
+    }
+
+    pub(super) fn clinician(&self) -> &Member {
+        &self.clinician
+    }
+
+    pub(super) fn nurses(&self) -> [&Member; 2] {
+        self.nurses.each_ref()
+    }
+
+    /// A patient, connected to the gate.
+    pub(super) fn patient(&self, label: &str) -> Result<Patient, Failure> {
+        let entry = self.wallet.owners.get(label).ok_or_else(|| Failure::new(format!("{label} has no keys")))?;
+        let (trusted, http) = (self.clinician.trusted.clone(), &self.clinician.http);
+        Ok(Patient::new(label, entry.clone(), trusted, http)?)
     }
 
     /// A patient takes a section back. Milliseconds until the gate acknowledged.

@@ -113,6 +113,11 @@ impl Patient {
         Ok(self.gate.get_json("/v1/members").await?)
     }
 
+    /// Principal id.
+    pub fn id(&self) -> PrincipalId {
+        self.owner.id()
+    }
+
     /// Label in the wallet.
     pub fn label(&self) -> &str {
         &self.label
