@@ -7,10 +7,11 @@ use indicatif::ProgressBar;
 use sealdex_client::{Session, delegate};
 use sealdex_fhir::Suite;
 use sealdex_member::{
-    MEMBER_KIND, MemberKeys,
-    keys::{replace_secrets, write_secrets},
+    MEMBER_KIND, MemberKeys, MemberSecrets,
+    keys::{read_secrets, replace_secrets, write_secrets},
 };
-use sealdex_wire::roster::Role;
+use sealdex_wire::{consent::SecretBytes, roster::Role};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{RoleName, publish_directory},
@@ -97,20 +98,7 @@ pub(crate) async fn run(command: MemberCommand) -> Result<(), Failure> {
             println!("{t}");
             Ok(())
         }
-        MemberCommand::RotateToken { who } => {
-            let me = who.open().await?;
-            let path = who.dir().join("member.key");
-            let unlock = who.keys().to_read(&path)?;
-            let (secrets, factor) = delegate::new_token_key(&me.keys)?;
-            // The new key is kept before the gate is told; if it is not told, the old one is put back.
-            replace_secrets(&path, MEMBER_KIND, &secrets, unlock.as_ref())?;
-            if let Err(e) = delegate::rotate_token_key(factor, &me.gate).await {
-                replace_secrets(&path, MEMBER_KIND, &me.keys.secrets, unlock.as_ref())?;
-                return Err(e.into());
-            }
-            println!("{} has a new token key; the old one fits nothing.", me.keys.secrets.name);
-            Ok(())
-        }
+        MemberCommand::RotateToken { who } => rotate_token(&who).await,
         MemberCommand::TakeOver { who, old } => {
             let me = who.open().await?;
             let path = old.join("member.key");
@@ -128,6 +116,43 @@ pub(crate) async fn run(command: MemberCommand) -> Result<(), Failure> {
     }
 }
 
+/// Kind of a file that holds a token key on its way.
+const ROTATION_KIND: &str = "rotation";
+
+/// A new key file, and the factor the gate must be told; kept until it is known that the gate has it.
+#[derive(Serialize, Deserialize)]
+struct Rotation {
+    secrets: MemberSecrets,
+    factor: SecretBytes,
+}
+
+/// Takes a new token key. Killed anywhere, or without an answer, it goes on when it is run again: the gate takes the same
+/// factor once.
+async fn rotate_token(who: &MemberOptions) -> Result<(), Failure> {
+    let me = who.open().await?;
+    let (path, pending) = (who.dir().join("member.key"), who.dir().join("rotation.key"));
+    let unlock = who.keys().to_read(&path)?;
+    let rotation: Rotation = if pending.exists() {
+        read_secrets(&pending, ROTATION_KIND, who.keys().to_read(&pending)?.as_ref())?
+    } else {
+        let (secrets, factor) = delegate::new_token_key(&me.keys)?;
+        let new = Rotation { secrets, factor };
+        write_secrets(&pending, ROTATION_KIND, &new, unlock.as_ref())?;
+        new
+    };
+    if let Err(e) = delegate::rotate_token_key(rotation.factor.clone(), &me.gate).await {
+        return Err(Failure::new(format!(
+            "{e}\nRun the command again to go on; {} has the new key.",
+            pending.display()
+        )));
+    }
+    replace_secrets(&path, MEMBER_KIND, &rotation.secrets, unlock.as_ref())?;
+    let gone = |e| Failure::new(format!("cannot remove {}: {e}", pending.display()));
+    std::fs::remove_file(&pending).map_err(gone)?;
+    println!("{} has a new token key; the old one fits nothing.", me.keys.secrets.name);
+    Ok(())
+}
+
 async fn enrol(who: &MemberOptions, name: &str, role: Role, out: &std::path::Path) -> Result<(), Failure> {
     let me = who.open().await?;
     let enrolled = delegate::enrol(&me.keys, &me.trusted, name, role)?;
@@ -135,9 +160,17 @@ async fn enrol(who: &MemberOptions, name: &str, role: Role, out: &std::path::Pat
     write_secrets(&path, MEMBER_KIND, &enrolled.secrets, who.keys().to_write()?.as_ref())?;
     let cloud = me.trusted.cloud(&me.http, Some(&me.keys))?;
     if let Err(e) = delegate::announce(&enrolled, &me.gate, &cloud).await {
-        // What the servers know nothing of is of no use.
-        let _ = std::fs::remove_file(&path);
-        return Err(e.into());
+        let refused = matches!(&e, delegate::DelegateError::Call(call) if call.problem_type().is_some());
+        if refused {
+            // What the servers know nothing of is of no use.
+            let _ = std::fs::remove_file(&path);
+            return Err(e.into());
+        }
+        return Err(Failure::new(format!(
+            "{e}\nIt is not known whether the servers have {}: see `sealdex member list`. Its key is in {}.",
+            enrolled.secrets.name,
+            path.display()
+        )));
     }
     let pack = who.dir().join("domain.json");
     let fail = |e: std::io::Error| Failure::new(format!("cannot copy {}: {e}", pack.display()));

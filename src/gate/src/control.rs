@@ -52,11 +52,17 @@ impl<S: ConsentStore> Gate<S> {
     /// [`GateError`].
     pub fn member_list(&self, caller: PrincipalId) -> Result<MemberList, GateError> {
         let members = self.members()?;
-        let is_owner = || self.store.read(|s| s.profile(caller)).map(|p| p.is_some());
-        if caller != self.secrets.authority().id() && !is_owner()? {
-            members.active(caller)?;
-        }
+        self.member_or_owner(caller)?;
         Ok(MemberList { roster: members.signed().clone(), family: members.family().clone() })
+    }
+
+    /// Refuses whoever is neither the authority, nor an active member, nor an owner that has published a profile.
+    pub(crate) fn member_or_owner(&self, caller: PrincipalId) -> Result<(), GateError> {
+        let known = caller == self.secrets.authority().id() || self.members()?.active(caller).is_ok();
+        if known || self.store.read(|s| s.profile(caller))?.is_some() {
+            return Ok(());
+        }
+        Err(CallerRefusal::NeitherOwnerNorMember(caller).into())
     }
 
     /// Stores owner profiles, all or none. From an active provider, or an owner for itself.

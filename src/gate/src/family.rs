@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use sealdex_crypto::{BridgeScalar, PrincipalId, Scalar};
 use sealdex_wire::{
     ProblemType,
+    auth::sha256,
     consent::Accepted,
     family::{FamilyError, RotateBridge, UpdateFamily},
     limits,
@@ -18,6 +19,9 @@ use crate::{
     revoke::{finish, mark},
     store::{AuditKind, ConsentStore, Table, TicketRow, WriteConsents as _},
 };
+
+/// Where in the table of settings the hash of the last factor of a member is kept.
+const ROTATED: &[u8] = b"rotated:";
 
 /// Why an enrolment, a dismissal or a changed token key was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -109,6 +113,7 @@ impl<S: ConsentStore> Gate<S> {
         let dismissals: Vec<_> = dismissals.collect::<Result<_, _>>().map_err(FamilyRefusal::from)?;
         let dismissals: Vec<_> = dismissals.into_iter().filter(|(member, _)| !gone.contains(member)).collect();
         let mut family = before.family().clone();
+        at_most("members enrolled by others", family.enrolments.len() + new.len(), limits::FAMILY)?;
         let first = family.enrolments.len() as u64;
         family.enrolments.extend(new.iter().map(|((e, _), _)| e.clone()));
         family.dismissals.extend(dismissals.iter().map(|(_, d)| d.clone()));
@@ -152,7 +157,13 @@ impl<S: ConsentStore> Gate<S> {
         let gate = self.clone();
         blocking(move || {
             let factor = Scalar::from_bytes(&request.factor.0).map_err(|_| FamilyRefusal::Factor(caller))?;
+            let (place, sent) = ([ROTATED, &caller.0].concat(), sha256(&[ROTATED, &request.factor.0]));
             gate.store.write(|txn| {
+                // Sent again after an answer was lost.
+                if txn.get(Table::Meta, &place)?.as_deref() == Some(&sent) {
+                    return Ok(Accepted { count: 0 });
+                }
+                txn.put(Table::Meta, &place, &sent)?;
                 let old: BridgeScalar =
                     bridge_scalar(&gate.secrets, txn, caller)?.ok_or(BridgeRefusal::NoBridge(caller))?;
                 let new = old.delegate(&factor).to_bytes();

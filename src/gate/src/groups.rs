@@ -123,6 +123,10 @@ impl<S: ConsentStore> Gate<S> {
             return Ok((0, Vec::new()));
         }
         groups::follows(&new, before.map(|b| &b.charter), self.now())?;
+        let managed = self.groups().by_id.values().filter(|g| g.manager() == Some(caller)).count();
+        if before.is_none() && managed >= limits::MANAGED_GROUPS {
+            return Err(GroupRefusal::TooManyGroups(caller).into());
+        }
         let staying: HashSet<PrincipalId> = new.charter.members.iter().map(|m| m.member).collect();
         let left = before.into_iter().flat_map(|b| &b.charter.members).map(|m| m.member);
         let left: HashSet<PrincipalId> = left.filter(|m| !staying.contains(m)).collect();
@@ -140,12 +144,13 @@ impl<S: ConsentStore> Gate<S> {
         Ok((1, ended))
     }
 
-    /// Charters. For whoever is authenticated: who grants to a group is to know who is in it.
+    /// Charters. For members and owners: who grants to a group is to know who is in it.
     ///
     /// # Errors
     /// [`GateError`].
     pub fn list_groups(&self, caller: PrincipalId, request: &ListGroups) -> Result<GroupList, GateError> {
         at_most("groups", request.groups.len(), limits::DOCUMENTS)?;
+        self.member_or_owner(caller)?;
         let groups = self.groups();
         let wanted: HashSet<_> = request.groups.iter().collect();
         let concerns = |group: &Group| {

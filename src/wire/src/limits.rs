@@ -51,3 +51,11 @@ pub const WAKERS: usize = 32;
 pub const EMERGENCY_MINUTES: u32 = 7 * 24 * 60;
 /// Unanswered requests of one member to one owner, and of all to one owner.
 pub const REQUESTS: [usize; 2] = [8, 256];
+/// Groups one member manages.
+pub const MANAGED_GROUPS: usize = 256;
+/// Members that providers enrolled below themselves, in a domain.
+pub const FAMILY: usize = 65_536;
+/// Requests of one member to one owner that are kept, answered ones included.
+pub const KEPT_REQUESTS: usize = 256;
+/// Emergencies of one owner and reader that wait for a second person.
+pub const OPEN_WAKES: usize = 64;

@@ -51,7 +51,12 @@ impl<S: ConsentStore> Gate<S> {
             }
             let (id, now) = (text_hash(&request.wake), gate.now());
             gate.store.write(|txn| {
-                let before = txn.wakes(wake.owner, Some(wake.reader))?.into_iter().find(|w| w.id == id);
+                let all = txn.wakes(wake.owner, Some(wake.reader))?;
+                let waiting = |w: &&WakeRow| w.woken_at.is_none() && w.closed_at.is_none() && w.until > now / 1000;
+                if all.iter().filter(waiting).count() >= limits::OPEN_WAKES {
+                    return Err(CareRefusal::TooMany(caller).into());
+                }
+                let before = all.into_iter().find(|w| w.id == id);
                 let minutes = most_minutes(caller, &wake, &gate.groups(), now, txn)?;
                 let too_long = wake.until > (wake.asked_at / 1000).saturating_add(u64::from(minutes) * 60);
                 if too_long || wake.until <= now / 1000 || is_future(wake.asked_at, now) {

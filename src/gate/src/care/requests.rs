@@ -42,7 +42,11 @@ impl<S: ConsentStore> Gate<S> {
                     return Ok(Asked { number: *number });
                 }
                 let own = pending().filter(|(_, r)| r.caller == caller).count();
-                if own >= limits::REQUESTS[0] || pending().count() >= limits::REQUESTS[1] {
+                let kept = before.iter().filter(|(_, r)| r.caller == caller).count();
+                if kept >= limits::KEPT_REQUESTS
+                    || own >= limits::REQUESTS[0]
+                    || pending().count() >= limits::REQUESTS[1]
+                {
                     return Err(CareRefusal::TooMany(caller).into());
                 }
                 let number = before.last().map_or(1, |(n, _)| n + 1);

@@ -3,7 +3,7 @@
 use sealdex_crypto::{Point, PrincipalId, PublicIdentity, RekeyScalar, Scalar};
 use sealdex_wire::{
     ProblemType, Signed, SignedError,
-    consent::{GrantSubmission, GrantTerms, OwnerProfile},
+    consent::{ANY_PURPOSE, GrantSubmission, GrantTerms, OwnerProfile},
     limits,
     roster::Role,
 };
@@ -338,10 +338,12 @@ fn pass_on(
     }
     for (key, row) in stored.grants(*owner, section, *epoch, carer)? {
         let live = !row.emergency && (row.not_before..row.not_after).contains(&(now / 1000));
-        // Not more than the carer has: not longer, and not what other providers pushed.
+        // Not more than the carer has: not longer, for no other purpose, and not what other providers pushed.
         let within =
             new.row.not_after <= row.not_after && (row.providers.is_empty() || row.providers == new.row.providers);
-        if !live || !within || new.row.emergency {
+        let same_purpose = row.purpose == new.row.purpose || row.purpose == ANY_PURPOSE;
+        let not_before = new.row.not_before >= row.not_before;
+        if !live || !within || !same_purpose || !not_before || new.row.emergency {
             continue;
         }
         let bytes = store_key.open_scalar(Table::Grants, &key.to_bytes(), &row.rk)?;

@@ -46,6 +46,9 @@ pub enum GroupRefusal {
         /// How many.
         found: usize,
     },
+    /// More groups than one manager may have.
+    #[error("{0} manages {most} groups already, which is the most", most = limits::MANAGED_GROUPS)]
+    TooManyGroups(PrincipalId),
     /// Somebody in it is no active member of the domain.
     #[error("group {group} lists {member}, who is no active member of this domain: remove it")]
     Member {

@@ -326,6 +326,8 @@ async fn a_carer_passes_on_what_it_may_read_and_revokes_until_its_mandate_ends()
     assert_eq!(pass(&notes, START).await, refused("notes"), "a section the mandate leaves out");
     let longer = GrantTerms { not_after: labs.not_after + 1, ..labs.clone() };
     assert_eq!(pass(&longer, START).await, refused("labs"), "longer than the carer may read");
+    let other = GrantTerms { purpose: "research".into(), ..labs.clone() };
+    assert_eq!(pass(&other, START).await, refused("labs"), "for another purpose");
     let mut wrong = passed_on(&d, &labs, OTHER, START);
     wrong.rk = SecretBytes(*scalar(5).to_bytes());
     assert_eq!(d.grant(carer.id(), vec![wrong]).await, refused("labs"), "a factor that is not the one committed to");
@@ -465,7 +467,9 @@ async fn providers_enrol_below_themselves_and_dismiss_with_all_below() {
     assert_eq!(d.found(physician, of(d.id(department))).await, [4]);
     // A token key that leaked is replaced: nothing is indexed anew, and the old key fits nothing.
     let (key, c_inverse) = d.parties[physician].key.delegate(&mut rand::rng());
-    d.gate.rotate_bridge(d.id(physician), RotateBridge { factor: SecretBytes(*c_inverse.to_bytes()) }).await.unwrap();
+    let rotate = || d.gate.rotate_bridge(d.id(physician), RotateBridge { factor: SecretBytes(*c_inverse.to_bytes()) });
+    assert_eq!(rotate().await, Ok(Accepted { count: 1 }));
+    assert_eq!(rotate().await, Ok(Accepted { count: 0 }), "sent again after an answer was lost");
     assert_eq!(d.found(physician, bridged).await, [0_u8; 0]);
     d.parties[physician].key = key;
     let point = RawPoint(d.parties[physician].key.inner(DOMAIN, "mrn", b"4711").unwrap().to_bytes());

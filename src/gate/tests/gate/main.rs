@@ -18,3 +18,4 @@ mod revoking;
 mod safety;
 mod timing;
 mod unfolding;
+mod upgrading;
