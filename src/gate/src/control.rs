@@ -58,11 +58,14 @@ impl<S: ConsentStore> Gate<S> {
 
     /// Refuses whoever is neither the authority, nor an active member, nor an owner that has published a profile.
     pub(crate) fn member_or_owner(&self, caller: PrincipalId) -> Result<(), GateError> {
-        let known = caller == self.secrets.authority().id() || self.members()?.active(caller).is_ok();
-        if known || self.store.read(|s| s.profile(caller))?.is_some() {
+        let members = self.members()?;
+        if caller == self.secrets.authority().id() || self.store.read(|s| s.profile(caller))?.is_some() {
             return Ok(());
         }
-        Err(CallerRefusal::NeitherOwnerNorMember(caller).into())
+        match members.get(caller) {
+            Some(_) => members.active(caller).map(|_| ()).map_err(Into::into),
+            None => Err(CallerRefusal::NeitherOwnerNorMember(caller).into()),
+        }
     }
 
     /// Stores owner profiles, all or none. From an active provider, or an owner for itself.

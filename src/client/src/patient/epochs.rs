@@ -1,7 +1,7 @@
 //! Section epochs (spec section 3): a new one closes the future to whoever held the old one's key, even together with
 //! a gate that kept the scalars.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sealdex_crypto::PrincipalId;
 use sealdex_net::clock::{now_ms, now_s};
@@ -35,15 +35,30 @@ impl Patient {
         &mut self.entry
     }
 
-    /// Brings the entry up to the newest profile at the gate, which is checked to be the owner's own word: another
-    /// program may have used the same wallet, or a change been acknowledged that was not kept.
-    pub async fn sync(&mut self) -> Result<(), PatientError> {
+    /// The newest profile at the gate, checked to be the owner's own word.
+    async fn profile(&self) -> Result<OwnerProfile, PatientError> {
         let keys = self.owner.identity().public();
         let found: OwnersFound =
             self.gate.post_json("/v1/owners/lookup", &LookupOwners { owners: vec![keys.id()] }).await?;
         let signed: Option<Signed<OwnerProfile>> = found.profiles.into_iter().next().flatten();
         let signed = signed.ok_or_else(|| PatientError::NotEnrolled(self.label.clone()))?;
-        let profile = signed.verify(&keys).map_err(PatientError::Forged)?;
+        signed.verify(&keys).map_err(PatientError::Forged)
+    }
+
+    /// Newest epochs by section, as published.
+    pub(super) async fn newest_epochs(&self) -> Result<BTreeMap<String, u32>, PatientError> {
+        let mut newest = BTreeMap::new();
+        for key in self.profile().await?.sections {
+            let known = newest.entry(key.section).or_insert(0);
+            *known = key.epoch.max(*known);
+        }
+        Ok(newest)
+    }
+
+    /// Brings the entry up to the newest profile at the gate, which is checked to be the owner's own word: another
+    /// program may have used the same wallet, or a change been acknowledged that was not kept.
+    pub async fn sync(&mut self) -> Result<(), PatientError> {
+        let profile = self.profile().await?;
         self.entry.version = self.entry.version.max(profile.version);
         for key in &profile.sections {
             let newest = self.entry.sections.entry(key.section.clone()).or_insert(0);

@@ -170,15 +170,15 @@ impl Patient {
         if !revocations.is_empty() {
             revoke_all(&self.gate, revocations).await?;
         }
-        let requests: Vec<_> = wanted
-            .sections
-            .iter()
-            .map(|section| {
+        let newest = self.newest_epochs().await?;
+        let all = wanted.sections.iter().flat_map(|s| (0..=newest.get(s).copied().unwrap_or(0)).map(move |e| (s, e)));
+        let requests: Vec<_> = all
+            .map(|(section, epoch)| {
                 let request = GrantRequest {
                     domain,
                     reader,
                     section,
-                    epoch: self.entry.sections.get(section).copied().unwrap_or(0),
+                    epoch,
                     purpose: &wanted.purpose,
                     not_before: wanted.not_before,
                     not_after: wanted.not_after,

@@ -9,8 +9,6 @@ use ::redb::{
 use super::upgrade::{FORMAT, FORMAT_KEY};
 use super::{ConsentStore, Row, Snapshot, StoreError, Table, Transaction};
 
-/// Format of the file; a program that finds another refuses it.
-
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const fn definition(table: Table) -> Definition {
