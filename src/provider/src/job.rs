@@ -195,7 +195,7 @@ impl Job {
         progress: Arc<Progress>,
     ) -> Result<Self, PushError> {
         let id = keys.identity.id();
-        let path = trusted.roster.path(id).ok_or(PushError::NotInRoster)?.iter().map(|m| m.id).collect();
+        let path = trusted.roster.line(id).ok_or(PushError::NotInRoster)?;
         let gate_id = trusted.roster.gates.first().ok_or(PushError::NotInRoster)?.id;
         let preparer = Preparer {
             domain: trusted.roster.domain.clone(),

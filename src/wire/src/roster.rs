@@ -165,6 +165,19 @@ impl Roster {
         Some(path)
     }
 
+    /// The member, everyone above it, and whom each of them succeeded: in whose stead it writes.
+    pub fn line(&self, id: PrincipalId) -> Option<Vec<PrincipalId>> {
+        let mut line: Vec<PrincipalId> = self.path(id)?.iter().map(|m| m.id).collect();
+        let mut at = 0;
+        while at < line.len() {
+            if let Some(before) = self.member(line[at]).and_then(|m| m.succeeds).filter(|b| !line.contains(b)) {
+                line.push(before);
+            }
+            at += 1;
+        }
+        Some(line)
+    }
+
     /// The hospital a provider belongs to: the root of its path, or whom that one succeeded first. Its id is the
     /// provider's index scope.
     pub fn root(&self, id: PrincipalId) -> Option<PrincipalId> {

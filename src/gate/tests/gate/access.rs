@@ -496,6 +496,28 @@ async fn providers_enrol_below_themselves_and_dismiss_with_all_below() {
 }
 
 #[tokio::test]
+async fn a_hospitals_successor_writes_in_its_stead_and_nothing_is_indexed_anew() {
+    let (mut d, owner) = prepared().await;
+    let token = d.token("code", b"x");
+    let entries = || vec![entry(token, false)];
+    d.push(NORTH, d.batch(&owner, "labs", 9, &[(4, entries())])).await.unwrap();
+    d.grant(owner.id(), vec![owner.grant(&d.public(CLINICIAN), "labs", START)]).await.unwrap();
+    let (key, delta) = d.master.enrol(&mut rand::rng());
+    let (identity, role, status) = (identity(67), Role::Provider, Status::Active);
+    let succeeds = Some(d.id(NORTH));
+    d.parties.push(Party { identity, key, delta, role, parent: None, status, counts_from: None, succeeds });
+    d.version += 1;
+    assert!(d.send_roster().await.is_err(), "whom it succeeds still is served");
+    d.parties[NORTH].status = Status::Revoked;
+    d.send_roster().await.unwrap();
+    let new = d.parties.len() - 1;
+    d.push(new, d.batch(&owner, "labs", 10, &[(5, entries())])).await.unwrap();
+    assert_eq!(d.found(CLINICIAN, has(token, false)).await, [4, 5], "one scope, before and after");
+    assert_eq!(d.gate.members().unwrap().hospitals().len(), 2);
+    assert!(d.push(NORTH, d.batch(&owner, "labs", 11, &[(6, vec![])])).await.is_err());
+}
+
+#[tokio::test]
 async fn budgets_bound_what_is_asked_in_a_day() {
     let (mut d, owner) = prepared().await;
     d.grant(owner.id(), vec![owner.grant(&d.public(CLINICIAN), "labs", START)]).await.unwrap();
