@@ -88,6 +88,34 @@ impl Patients {
         self.wallet.owners.insert(patient.label().to_owned(), patient.entry().clone());
     }
 
+    /// Does something with each owner in turn, and keeps what became of them, also of those before a failure.
+    pub(crate) async fn each(
+        &mut self,
+        mut work: impl AsyncFnMut(&mut Patient) -> Result<(), Failure>,
+    ) -> Result<usize, Failure> {
+        let labels = self.labels();
+        let bar = match labels.len() {
+            0..20 => indicatif::ProgressBar::hidden(),
+            many => indicatif::ProgressBar::new(many as u64),
+        };
+        for (n, label) in labels.iter().enumerate() {
+            let mut patient = self.patient(label)?;
+            let done = match patient.sync().await {
+                Ok(()) => work(&mut patient).await,
+                Err(e) => Err(e.into()),
+            };
+            self.keep(&patient);
+            if let Err(e) = done {
+                self.save()?;
+                return Err(Failure::new(format!("{label}: {e}; the {n} owners before it are done")));
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        self.save()?;
+        Ok(labels.len())
+    }
+
     pub(crate) fn save(&self) -> Result<(), Failure> {
         save_wallet(&self.options.wallet, &self.wallet, &self.options.keys)
     }

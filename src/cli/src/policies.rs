@@ -214,41 +214,34 @@ pub(crate) async fn consent(command: ConsentCommand) -> Result<(), Failure> {
             println!("{count} grants and carers were missing and are in force now.");
         }
         ConsentCommand::Apply { who } => {
-            let mut patients = Patients::open(who).await?;
-            let (labels, mut count) = (patients.labels(), 0);
-            for label in &labels {
-                let mut patient = patients.patient(label)?;
-                patient.sync().await?;
+            let mut count = 0;
+            let work = async |patient: &mut Patient| {
                 count += patient.apply().await?;
-                patients.keep(&patient);
-            }
-            patients.save()?;
-            println!("{count} grants made or renewed for {} owners.", labels.len());
+                Ok(())
+            };
+            let owners = Patients::open(who).await?.each(work).await?;
+            println!("{count} grants made or renewed for {owners} owners.");
         }
         ConsentCommand::Advance { who, sections, older_than } => {
-            let mut patients = Patients::open(who).await?;
-            let (mut advanced, mut renewed, labels) = (0, 0, patients.labels());
-            for label in &labels {
-                let mut patient = patients.patient(label)?;
-                patient.sync().await?;
+            let (mut advanced, mut renewed) = (0, 0);
+            let work = async |patient: &mut Patient| {
                 let named: BTreeSet<String> = match sections.is_empty() {
                     true => patient.sections().cloned().collect(),
                     false => sections.iter().cloned().collect(),
                 };
-                let due = older_than.map(|days| patient.due(days));
-                let due: BTreeSet<String> = match due {
-                    Some(due) => named.intersection(&due).cloned().collect(),
+                let due: BTreeSet<String> = match older_than {
+                    Some(days) => named.intersection(&patient.due(days)).cloned().collect(),
                     None => named,
                 };
-                let done = patient.advance(&due, Vec::new()).await;
-                patients.keep(&patient);
-                // What was done is kept before anything else may fail.
-                patients.save()?;
-                let done = done?;
-                advanced += done.sections;
-                renewed += done.renewed;
-            }
-            println!("{advanced} epochs of {} owners began anew; {renewed} grants go on in them.", labels.len());
+                if !due.is_empty() {
+                    let done = patient.advance(&due, Vec::new()).await?;
+                    advanced += done.sections;
+                    renewed += done.renewed;
+                }
+                Ok(())
+            };
+            let owners = Patients::open(who).await?.each(work).await?;
+            println!("{advanced} epochs of {owners} owners began anew; {renewed} grants go on in them.");
         }
     }
     Ok(())
@@ -257,11 +250,8 @@ pub(crate) async fn consent(command: ConsentCommand) -> Result<(), Failure> {
 pub(crate) async fn policy(command: PolicyCommand) -> Result<(), Failure> {
     match command {
         PolicyCommand::Set { who, policy } => {
-            let mut patients = Patients::open(who).await?;
-            let (labels, mut count) = (patients.labels(), 0);
-            for label in &labels {
-                let mut patient = patients.patient(label)?;
-                patient.sync().await?;
+            let mut count = 0;
+            let work = async |patient: &mut Patient| {
                 let new = policy.policy();
                 let known = patient.sections().cloned().collect::<BTreeSet<_>>();
                 if let Some(unknown) = new.sections.iter().chain(&new.except).find(|s| !known.contains(*s)) {
@@ -271,10 +261,10 @@ pub(crate) async fn policy(command: PolicyCommand) -> Result<(), Failure> {
                 patient.entry_mut().policies.retain(|p| p.name != new.name);
                 patient.entry_mut().policies.push(new);
                 count += patient.apply().await?;
-                patients.keep(&patient);
-            }
-            patients.save()?;
-            println!("The policy {} is in force for {} owners ({count} grants).", policy.name, labels.len());
+                Ok(())
+            };
+            let owners = Patients::open(who).await?.each(work).await?;
+            println!("The policy {} is in force for {owners} owners ({count} grants).", policy.name);
         }
         PolicyCommand::List { who } => {
             let patients = Patients::open(who).await?;
@@ -283,32 +273,30 @@ pub(crate) async fn policy(command: PolicyCommand) -> Result<(), Failure> {
             }
         }
         PolicyCommand::Remove { who, name, revoke } => {
-            let mut patients = Patients::open(who).await?;
-            for label in patients.labels() {
-                let mut patient = patients.patient(&label)?;
-                let unknown = || Failure::new(format!("{label} has no policy \"{name}\""));
-                let policy = patient.entry().policies.iter().find(|p| p.name == name).cloned().ok_or_else(unknown)?;
-                patient.entry_mut().policies.retain(|p| p.name != name);
-                if revoke {
-                    let reader = patient.reader(&policy.reader).await?.id;
-                    let sections: BTreeSet<String> = policy.extends_to(patient.sections()).into_iter().collect();
-                    let end = |p: &String| {
-                        let purpose = (p != ANY_PURPOSE).then_some(p.as_str());
-                        sections.iter().map(move |s| (s.clone(), purpose.map(str::to_owned))).collect::<Vec<_>>()
-                    };
-                    let ended: Vec<_> = policy.purposes.iter().flat_map(end).collect();
-                    let revocations =
-                        ended.iter().map(|(s, p)| patient.revocation(reader, Some(s), p.as_deref())).collect();
-                    patient.advance(&sections, revocations).await?;
-                }
-                patients.keep(&patient);
-                patients.save()?;
-                let what =
-                    if revoke { ", and what it granted is revoked" } else { "; what it granted stays until it ends" };
-                println!("{label}: the policy {name} is removed{what}.");
-            }
+            let work = async |patient: &mut Patient| remove(patient, &name, revoke).await;
+            let owners = Patients::open(who).await?.each(work).await?;
+            let what = if revoke { "what it granted is revoked" } else { "what it granted stays until it ends" };
+            println!("The policy {name} of {owners} owners is removed; {what}.");
         }
     }
+    Ok(())
+}
+
+async fn remove(patient: &mut Patient, name: &str, revoke: bool) -> Result<(), Failure> {
+    let unknown = || Failure::new(format!("there is no policy \"{name}\""));
+    let policy = patient.entry().policies.iter().find(|p| p.name == name).cloned().ok_or_else(unknown)?;
+    patient.entry_mut().policies.retain(|p| p.name != name);
+    if !revoke {
+        return Ok(());
+    }
+    let reader = patient.reader(&policy.reader).await?.id;
+    let sections: BTreeSet<String> = policy.extends_to(patient.sections()).into_iter().collect();
+    let mut revocations = Vec::new();
+    for purpose in &policy.purposes {
+        let purpose = (purpose != ANY_PURPOSE).then_some(purpose.as_str());
+        revocations.extend(sections.iter().map(|s| patient.revocation(reader, Some(s), purpose)));
+    }
+    patient.advance(&sections, revocations).await?;
     Ok(())
 }
 
