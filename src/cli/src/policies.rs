@@ -342,7 +342,7 @@ async fn show(patient: &Patient) -> Result<(), Failure> {
         }
         match sealdex_client::Newcomers::of(g) {
             sealdex_client::Newcomers::All => {}
-            sealdex_client::Newcomers::Later => limits.push("newcomers: from the next epoch".into()),
+            sealdex_client::Newcomers::Later(_) => limits.push("newcomers: from the next epoch".into()),
             sealdex_client::Newcomers::JoinedBy(at) => limits.push(format!("joined by {}", day(at / 1000))),
         }
         if let Some(by) = g.by {

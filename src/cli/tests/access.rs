@@ -161,10 +161,18 @@ fn groups_policies_requests_labels_and_epochs() {
     s.own(&[&["grant"], &a[..], &["--section", "observations", "--to", "ward@house", "--newcomers", "later"]].concat());
     assert_eq!(s.finds("ana", "treatment"), ids(&["w1"]), "not what bears a label");
     assert_eq!(s.finds("house", "treatment"), ids(&[]), "its manager is not in it");
+    let later = |days: &str| {
+        let policy =
+            ["--name", "w", "--to", "ward@house", "--newcomers", "later", "--purpose", "audit", "--days", days];
+        s.own(&[&["policy", "set", "--owner", "Patient/b"], &policy[..]].concat())
+    };
+    later("1");
     s.done(&["group", "add", "--member", "house", "--name", "ward", "cem"]);
+    assert!(!later("365").contains("(0 grants)"), "what is about to end is renewed");
+    assert_eq!((s.finds("ana", "audit"), s.finds("cem", "audit")), (ids(&["w2"]), ids(&[])), "and means whom it meant");
     assert_eq!(s.finds("cem", "treatment"), ids(&[]), "a newcomer sees nothing of before");
     let gone = s.done(&["group", "remove", "--member", "house", "--name", "ward", "ben"]);
-    assert!(gone.contains("1 grants are rotated"), "{gone}");
+    assert!(gone.contains("13 grants are rotated"), "{gone}");
     assert_eq!((s.finds("ben", "treatment"), s.finds("ana", "treatment")), (ids(&[]), ids(&["w1"])));
     // The next epoch: what is pushed from now on is for the newcomer too.
     s.own(&[&["consent", "advance"], &a[..], &["--section", "observations"]].concat());

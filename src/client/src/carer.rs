@@ -124,6 +124,7 @@ impl<'a> Carer<'a> {
             granted_at: now_ms(),
             group_key: to.group,
             joined_by: None,
+            newcomers_later: false,
             by: Some(self.keys.identity.id()),
             ..own.clone()
         };

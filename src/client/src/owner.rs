@@ -151,9 +151,9 @@ pub enum Newcomers {
     /// Whoever is in it, whenever that is.
     #[default]
     All,
-    /// Whoever is in it when the grant is made. When the section's next epoch renews the grant, that is by then: who
-    /// joins sees what is written later, and nothing of before.
-    Later,
+    /// Whoever is in it by a time, Unix milliseconds, or when the grant is made. The grant of the section's next epoch
+    /// means who is in it by then: who joins sees what is written later, and nothing of before.
+    Later(Option<u64>),
     /// Whoever was in it by a time, Unix milliseconds; renewals keep it. Nobody who joins sees anything until the
     /// owner grants anew (SeSPHR's rule).
     JoinedBy(u64),
@@ -164,7 +164,7 @@ impl Newcomers {
     pub fn of(terms: &GrantTerms) -> Self {
         match terms.joined_by {
             None => Self::All,
-            Some(at) if at == terms.granted_at => Self::Later,
+            Some(at) if terms.newcomers_later => Self::Later(Some(at)),
             Some(at) => Self::JoinedBy(at),
         }
     }
@@ -172,8 +172,8 @@ impl Newcomers {
     fn cutoff(self, granted_at: u64) -> Option<u64> {
         match self {
             Self::All => None,
-            Self::Later => Some(granted_at),
-            Self::JoinedBy(at) => Some(if at == granted_at { at - 1 } else { at }),
+            Self::Later(at) => Some(at.unwrap_or(granted_at)),
+            Self::JoinedBy(at) => Some(at),
         }
     }
 }
@@ -250,6 +250,7 @@ impl Owner {
             granted_at,
             group_key: g.limits.group_key,
             joined_by: g.limits.newcomers.cutoff(granted_at),
+            newcomers_later: matches!(g.limits.newcomers, Newcomers::Later(_)),
             providers: g.limits.providers.clone(),
             emergency: g.limits.emergency.clone(),
             by: None,

@@ -70,7 +70,7 @@ impl NewcomersRule {
     pub fn since(self, made_at: u64) -> Newcomers {
         match self {
             Self::All => Newcomers::All,
-            Self::Later => Newcomers::Later,
+            Self::Later => Newcomers::Later(None),
             Self::Asked => Newcomers::JoinedBy(made_at),
         }
     }

@@ -112,6 +112,10 @@ pub struct GrantTerms {
     /// For a group: whoever joined it later than this, Unix milliseconds, is not meant. None means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined_by: Option<u64>,
+    /// For a group: whether the grant of the section's next epoch is to mean who has joined by then. The owner's own
+    /// note; the gate goes by `joined_by`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub newcomers_later: bool,
     /// Only what these providers, or anyone below them, pushed; what all pushed when it is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub providers: Vec<PrincipalId>,

@@ -226,7 +226,7 @@ impl Patient {
             grants.push(ExportedGrant {
                 reader: self.reader_name(reader).await?,
                 joined_by: g.joined_by,
-                newcomers_later: Newcomers::of(&g) == Newcomers::Later,
+                newcomers_later: g.newcomers_later,
                 section: g.section,
                 epoch: g.epoch,
                 purpose: g.purpose,
@@ -270,7 +270,7 @@ impl Patient {
                 false => Some(self.emergency(&g.wakers, g.minutes.unwrap_or(60)).await?),
             };
             let newcomers = match (g.newcomers_later, g.joined_by) {
-                (true, _) => Newcomers::Later,
+                (true, at) => Newcomers::Later(at),
                 (false, Some(at)) => Newcomers::JoinedBy(at),
                 (false, None) => Newcomers::All,
             };

@@ -1,6 +1,6 @@
 //! Granting: who, what, for what purpose, within which limits; by itself or under a standing policy.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, PublicIdentity};
@@ -134,7 +134,7 @@ impl Patient {
         let mut wanted = Vec::new();
         for section in &offer.sections {
             for epoch in self.epochs(section, offer.epochs)? {
-                wanted.extend(offer.purposes.iter().map(|p| (offer, section.clone(), epoch, p.clone())));
+                wanted.extend(offer.purposes.iter().map(|p| (offer.clone(), section.clone(), epoch, p.clone())));
             }
         }
         self.submit(&wanted).await
@@ -149,10 +149,10 @@ impl Patient {
         purpose: &str,
     ) -> Result<u64, PatientError> {
         let newest = *self.epochs(section, Epochs::Current)?.end();
-        self.submit(&[(offer, section.to_owned(), epoch.min(newest), purpose.to_owned())]).await
+        self.submit(&[(offer.clone(), section.to_owned(), epoch.min(newest), purpose.to_owned())]).await
     }
 
-    async fn submit(&self, wanted: &[(&Offer, String, u32, String)]) -> Result<u64, PatientError> {
+    async fn submit(&self, wanted: &[(Offer, String, u32, String)]) -> Result<u64, PatientError> {
         let mut count = 0;
         for part in wanted.chunks(PART) {
             let grants = part.par_iter().map(|(o, s, e, p)| self.submission(o, s, *e, p)).collect();
@@ -170,14 +170,23 @@ impl Patient {
         for policy in &self.entry.policies {
             let offer = self.offer_of(policy).await?;
             let lasting = now_s() + u64::from(policy.days) * 86_400 / 4;
-            let known: HashSet<_> = held.iter().filter(|g| g.not_after > lasting).filter_map(which).collect();
+            // Of each grant that is there: whether it lasts, and whom of a group it means.
+            let known: HashMap<Which, (bool, Option<u64>)> =
+                held.iter().filter_map(|g| Some((which(g)?, (g.not_after > lasting, g.joined_by)))).collect();
             let mut wanted = Vec::new();
             for section in &offer.sections {
                 for epoch in self.epochs(section, offer.epochs)? {
                     for purpose in &offer.purposes {
                         let key = (offer.reader.id, section.clone(), epoch, purpose.clone());
-                        if !known.contains(&(key, offer.providers.clone(), offer.emergency.is_some())) {
-                            wanted.push((&offer, section.clone(), epoch, purpose.clone()));
+                        let before = known.get(&(key, offer.providers.clone(), offer.emergency.is_some()));
+                        // Renewing a grant admits nobody to what was written before they joined.
+                        let newcomers = match (offer.newcomers, before) {
+                            (Newcomers::Later(None), Some((_, joined_by))) => Newcomers::Later(*joined_by),
+                            (as_said, _) => as_said,
+                        };
+                        if before.is_none_or(|(lasts, _)| !lasts) {
+                            let offer = Offer { newcomers, ..offer.clone() };
+                            wanted.push((offer, section.clone(), epoch, purpose.clone()));
                         }
                     }
                 }
@@ -227,7 +236,10 @@ impl Patient {
             purposes: Vec::new(),
             not_before: terms.not_before,
             not_after: terms.not_after,
-            newcomers: Newcomers::of(terms),
+            newcomers: match Newcomers::of(terms) {
+                Newcomers::Later(_) => Newcomers::Later(None),
+                as_before => as_before,
+            },
             providers: terms.providers.clone(),
             emergency: terms.emergency.clone(),
         };

@@ -466,6 +466,7 @@ mod tests {
             granted_at: 3,
             group_key: None,
             joined_by: None,
+            newcomers_later: false,
             providers: Vec::new(),
             emergency: None,
             by: None,

@@ -135,6 +135,7 @@ impl Owner {
             granted_at,
             group_key: None,
             joined_by: None,
+            newcomers_later: false,
             providers: Vec::new(),
             emergency: None,
             by: None,

@@ -91,6 +91,7 @@ impl TestGroup {
             granted_at,
             group_key: Some(GroupKey { generation: self.charter.generation, key: self.charter.key }),
             joined_by: None,
+            newcomers_later: false,
             providers: Vec::new(),
             emergency: None,
             by: None,
