@@ -22,7 +22,9 @@ pub fn write(access: &Access, patient: &str, owner: PrincipalId, roster: &Roster
     };
     let who = if access.caller == owner { reference(patient) } else { party(roster, access.caller) };
     let mut agent = json!({ "who": who, "requestor": true });
-    let purpose = access.purpose.as_deref().and_then(purpose_coding);
+    // Of an emergency, the reason two people signed stands in its place.
+    let is_emergency = access.kind == AccessKind::Emergency;
+    let purpose = access.purpose.as_deref().filter(|_| !is_emergency).and_then(purpose_coding);
     if let Some(purpose) = purpose {
         agent["purposeOfUse"] = json!([{ "coding": [purpose] }]);
     }
@@ -33,6 +35,9 @@ pub fn write(access: &Access, patient: &str, owner: PrincipalId, roster: &Roster
     }
     if access.emergency {
         details.push(detail("emergency", "yes".into()));
+    }
+    if let Some(reason) = access.purpose.as_ref().filter(|_| is_emergency) {
+        details.push(detail("reason", reason.clone()));
     }
     if let Some(reader) = access.reader {
         details.push(detail("reader", super::consent::name_of(roster, reader)));
