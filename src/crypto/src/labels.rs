@@ -17,6 +17,8 @@ pub const REKEY: &str = "sdx1/rekey";
 pub const WRAP: &str = "sdx1/wrap";
 /// Section 5: challenge of the proof that the gate used the granted scalar.
 pub const DLEQ: &str = "sdx1/dleq";
+/// Threshold gate: weights of the points that one proof is about.
+pub const DLEQ_BATCH: &str = "sdx1/dleq/batch";
 /// Section 7: AEAD key of one record.
 pub const RECORD: &str = "sdx1/record";
 /// Section 7: first bytes of every record header.

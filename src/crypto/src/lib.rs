@@ -61,6 +61,7 @@ mod scalar;
 mod secret;
 mod serde_impls;
 pub mod shamir;
+pub mod sharing;
 mod signature;
 mod term;
 mod token;

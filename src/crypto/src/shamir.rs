@@ -27,6 +27,9 @@ pub enum ShamirError {
     /// The coefficients make one share zero; draw others.
     #[error("the share of node {0} is zero, draw other coefficients")]
     ZeroShare(u16),
+    /// It holds none of the shares that are dealt again.
+    #[error("node {0} is none of the dealers")]
+    NotADealer(u16),
     /// The results sum to the identity, so at least one is wrong.
     #[error("the partial results cancel out, at least one is wrong")]
     Identity,
@@ -64,18 +67,19 @@ pub fn split_with(secret: &Scalar, coefficients: &[Scalar], nodes: u16) -> Resul
     if coefficients.len() >= usize::from(nodes) {
         return Err(ShamirError::Threshold { threshold: coefficients.len() + 1, nodes: nodes.into() });
     }
-    (1..=nodes)
-        .map(|node| {
-            let x = Inner::from(u64::from(node));
-            let mut value = Inner::ZERO;
-            for coefficient in coefficients.iter().rev() {
-                value = (value + *coefficient.0) * x;
-            }
-            let share = Scalar::from_inner(value + *secret.0);
-            value.zeroize();
-            share.ok_or(ShamirError::ZeroShare(node))
-        })
-        .collect()
+    (1..=nodes).map(|node| share_of(secret, coefficients, node)).collect()
+}
+
+/// `f(node)` of the polynomial with these coefficients of x⁰, and of x, x², ….
+pub(crate) fn share_of(secret: &Scalar, coefficients: &[Scalar], node: u16) -> Result<Scalar, ShamirError> {
+    let x = Inner::from(u64::from(node));
+    let mut value = Inner::ZERO;
+    for coefficient in coefficients.iter().rev() {
+        value = (value + *coefficient.0) * x;
+    }
+    let share = Scalar::from_inner(value + *secret.0);
+    value.zeroize();
+    share.ok_or(ShamirError::ZeroShare(node))
 }
 
 /// Lagrange coefficients `λ_j` at 0 for these nodes, in their order.
