@@ -8,7 +8,7 @@ use std::{
 
 use sealdex_client::{Ceremony, GrantRequest, OwnerEntry, Session, owner};
 use sealdex_fhir::{Corpus, Record, Source, SourceItem};
-use sealdex_member::{DomainPack, MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
+use sealdex_member::{DomainPack, GateLink, MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
 use sealdex_net::{Peer, peer::Http};
 use sealdex_provider::{Journal, OwnerMap, Progress, PushError, PushInput, PushReport, PushSettings, push};
 use sealdex_schema::{FHIR_R4, Owner as RecordOwner, Schema};
@@ -106,7 +106,7 @@ impl World {
         };
         let (gate, cloud) =
             (world.authority(&world.ceremony.roster.gates[0]), world.authority(&world.ceremony.roster.clouds[0]));
-        world.ceremony.announce(&gate, &cloud, bridges).await.unwrap();
+        world.ceremony.announce(&[gate], &cloud, bridges).await.unwrap();
         world.directories().await;
         world
     }
@@ -130,7 +130,7 @@ impl World {
     }
 
     /// The gate, called by a member.
-    pub fn gate(&self, keys: &MemberKeys) -> Peer {
+    pub fn gate(&self, keys: &MemberKeys) -> GateLink {
         self.trusted().gate(&self.http, keys).unwrap()
     }
 

@@ -140,7 +140,7 @@ async fn strangers_and_revoked_members_are_refused() {
     world.ceremony.revoke("ana").unwrap();
     let roster = &world.ceremony.roster;
     let (gate, cloud) = (world.authority(&roster.gates[0]), world.authority(&roster.clouds[0]));
-    world.ceremony.announce(&gate, &cloud, Vec::new()).await.unwrap();
+    world.ceremony.announce(&[gate], &cloud, Vec::new()).await.unwrap();
     assert_eq!(refused(session.ask(&question).await.unwrap_err()), Some(ProblemType::Forbidden));
     assert!(world.session("ben").ask(&question).await.is_ok(), "others are served");
 }

@@ -8,8 +8,8 @@ use std::{
 use clap::{Args, ValueEnum};
 use sealdex_client::{GrantLimits, GrantRequest, Owner, Patient, group, owner};
 use sealdex_crypto::PublicIdentity;
-use sealdex_member::{DomainPack, Trusted};
-use sealdex_net::{Peer, clock::now_s, peer::Http};
+use sealdex_member::{DomainPack, GateLink, Trusted};
+use sealdex_net::{clock::now_s, peer::Http};
 use sealdex_provider::Manifest;
 use sealdex_wire::{
     care::Emergency,
@@ -228,15 +228,13 @@ impl Consent {
     }
 
     /// The gate, called by an owner in its own name.
-    fn gate(&self, owner: &Owner) -> Result<Peer, Failure> {
+    fn gate(&self, owner: &Owner) -> Result<GateLink, Failure> {
         gate_for(owner, &self.trusted, &self.http)
     }
 }
 
-fn gate_for(owner: &Owner, trusted: &Trusted, http: &Http) -> Result<Peer, Failure> {
-    let gate = trusted.roster.gates.first().ok_or_else(|| Failure::new("the roster lists no gate"))?;
-    let peer = Peer::new(http.clone(), &gate.url, &trusted.roster.domain, gate.id, Some(owner.identity()))?;
-    Ok(peer.self_certified())
+fn gate_for(owner: &Owner, trusted: &Trusted, http: &Http) -> Result<GateLink, Failure> {
+    Ok(GateLink::new(http, &trusted.roster, owner.identity(), true)?)
 }
 
 /// A member or group by name: its keys, and a group's key of now.
@@ -244,7 +242,8 @@ async fn reader(consent: &Consent, name: &str) -> Result<(PublicIdentity, Option
     let keys = |keys: &PublicKeys| keys.identity().map_err(|e| Failure::new(e.to_string()));
     if name.contains('@') {
         let owner = consent.owners.first().ok_or_else(|| Failure::new("no owner is named"))?;
-        let group = group::named(&consent.gate(&owner.owner)?, &consent.trusted, name).await?;
+        let gate = consent.gate(&owner.owner)?;
+        let group = group::named(&gate, &consent.trusted, name).await?;
         return Ok((keys(&group.charter.group)?, Some(group.key())));
     }
     let member = consent.trusted.roster.named(name).ok_or_else(|| {
@@ -364,7 +363,8 @@ pub(crate) async fn revoke(o: RevokeOptions) -> Result<(), Failure> {
             for Speaker { owner, .. } in &consent.owners {
                 let domain = &consent.trusted.roster.domain;
                 let revocations = wanted.iter().map(|(s, p)| owner.revocation_for(domain, id, *s, *p)).collect();
-                count += owner::revoke_all(&consent.gate(owner)?, revocations).await? as usize;
+                let gate = consent.gate(owner)?;
+                count += owner::revoke_all(&gate, revocations).await? as usize;
             }
         }
     }

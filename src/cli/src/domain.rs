@@ -9,19 +9,20 @@ use sealdex_client::{
     ceremony::{AUTHORITY_KIND, CLOUD_KIND, GATE_KIND, Standing},
     owner,
 };
-use sealdex_member::{MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
+use sealdex_member::{GateLink, MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
 use sealdex_net::{Peer, peer::Http};
 use sealdex_schema::{IndexKind, Schema, Scope};
 use sealdex_wire::{
     consent::{Accepted, Bridge},
     family::MemberList,
     operations::ResumeGate,
-    roster::{Budget, Role, Roster, Status},
+    roster::{Budget, Role, Roster, Server, Status},
 };
 
 use crate::{
     failure::Failure,
     key_options::KeyOptions,
+    nodes,
     output::table,
     places::{AuthorityDir, schema_text, write_json},
     trace,
@@ -37,9 +38,15 @@ pub(crate) enum DomainCommand {
         /// Name of the domain.
         #[arg(long)]
         name: String,
-        /// Address members will reach the gate at.
+        /// Address members will reach the gate at; once for each of its nodes.
         #[arg(long, default_value = "http://127.0.0.1:7411")]
-        gate_url: String,
+        gate_url: Vec<String>,
+        /// Share the gate's scalars over this many nodes. Addresses not given follow from the first: ten ports on each.
+        #[arg(long, requires = "threshold", value_parser = clap::value_parser!(u16).range(2..=64))]
+        gates: Option<u16>,
+        /// How many of the nodes it takes to answer: more than half.
+        #[arg(long, requires = "gates")]
+        threshold: Option<u16>,
         /// Address members will reach the cloud at.
         #[arg(long, default_value = "http://127.0.0.1:7412")]
         cloud_url: String,
@@ -157,6 +164,37 @@ pub(crate) enum DomainCommand {
         #[command(flatten)]
         keys: KeyOptions,
     },
+    /// Prepare a node that is to join the gate: its key file. It is dealt its shares by `domain reshare`.
+    AddNode {
+        /// The authority's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Address members will reach it at.
+        #[arg(long)]
+        url: String,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
+    /// Share the gate's scalars anew: refreshes every node, and adds, replaces or leaves out some. No patient takes part.
+    Reshare {
+        /// The authority's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Nodes to add, as `domain add-node` numbered them; they must be running.
+        #[arg(long)]
+        with: Vec<u16>,
+        /// Nodes to leave out.
+        #[arg(long)]
+        without: Vec<u16>,
+        /// How many it takes from then on; as many as now when not given.
+        #[arg(long)]
+        threshold: Option<u16>,
+        /// Certificates to trust the nodes by, PEM.
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
     /// Show the roster.
     Show {
         /// The authority's folder.
@@ -184,14 +222,18 @@ impl From<RoleName> for Role {
 
 pub(crate) async fn run(command: DomainCommand) -> Result<(), Failure> {
     match command {
-        DomainCommand::Init { dir, name, gate_url, cloud_url, schema, keys } => {
+        DomainCommand::Init { dir, name, gate_url, gates, threshold, cloud_url, schema, keys } => {
             let text = schema_text(&schema)?;
             let dir = AuthorityDir(dir);
-            init(&dir, &name, &gate_url, &cloud_url, &text, &keys)?;
+            let urls = nodes::addresses(gate_url, gates)?;
+            init(&dir, &name, &urls, threshold, &cloud_url, &text, &keys)?;
             println!("Domain {name} is founded in {}.", dir.0.display());
             println!("Next: start the servers on their machines,");
             println!("  sealdex serve cloud --keys {} --dir cloud-data", dir.cloud().display());
-            println!("  sealdex serve gate --keys {} --store gate.redb", dir.gate().display());
+            match threshold {
+                None => println!("  sealdex serve gate --keys {} --store gate.redb", dir.gate().display()),
+                Some(_) => nodes::say_how_to_serve(&dir, &urls),
+            }
             println!("then enrol members: sealdex domain enrol --help");
             Ok(())
         }
@@ -243,6 +285,11 @@ pub(crate) async fn run(command: DomainCommand) -> Result<(), Failure> {
             println!("Members enrolled after the backup have no bridge scalar there: enrol them anew.");
             Ok(())
         }
+        DomainCommand::AddNode { dir, url, keys } => nodes::add(&AuthorityDir(dir), &url, &keys),
+        DomainCommand::Reshare { dir, with, without, threshold, ca, keys } => {
+            let authority = Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?;
+            nodes::reshare(authority, &with, &without, threshold).await
+        }
         DomainCommand::Show { dir, keys } => {
             let (ceremony, _) = AuthorityDir(dir).open(&keys)?;
             show(&ceremony);
@@ -254,10 +301,15 @@ pub(crate) async fn run(command: DomainCommand) -> Result<(), Failure> {
 fn show(ceremony: &Ceremony) {
     let roster = &ceremony.roster;
     println!("Domain {}, roster version {}", roster.domain, roster.version);
+    if let Some(sharing) = roster.sharing {
+        let (of, epoch) = (roster.gates.len(), sharing.epoch);
+        println!("The gate takes {} of its {of} nodes; epoch {epoch} of the sharing of its scalars", sharing.threshold);
+    }
     let mut t = table(&["who", "role", "status", "id", "where"]);
     for (role, servers) in [("gate", &roster.gates), ("cloud", &roster.clouds)] {
         for s in servers {
-            t.add_row(["", role, "", &s.id.to_string(), &s.url]);
+            let node = s.node.map(|n| format!("node {n}")).unwrap_or_default();
+            t.add_row([&node, role, "", &s.id.to_string(), &s.url]);
         }
     }
     for m in &roster.members {
@@ -274,27 +326,40 @@ fn show(ceremony: &Ceremony) {
     println!("{t}");
 }
 
-/// Founds a domain in a new folder.
+/// Founds a domain in a new folder. With a threshold, the gate has a node at each address.
 pub(crate) fn init(
     dir: &AuthorityDir,
     name: &str,
-    gate_url: &str,
+    gate_urls: &[String],
+    threshold: Option<u16>,
     cloud_url: &str,
     schema: &str,
     keys: &KeyOptions,
 ) -> Result<(), Failure> {
     Schema::parse(schema)?;
-    let (ceremony, cloud) = Ceremony::found(name, gate_url, cloud_url)?;
+    let (ceremony, nodes, cloud) = match (threshold, gate_urls) {
+        (Some(threshold), urls) => Ceremony::found_shared(name, urls, threshold, cloud_url)?,
+        (None, [url]) => {
+            let (ceremony, cloud) = Ceremony::found(name, url, cloud_url)?;
+            (ceremony, Vec::new(), cloud)
+        }
+        (None, _) => return Err(Failure::new("several gates take --gates and --threshold")),
+    };
     let passphrase = keys.to_write()?;
     write_secrets(&dir.authority(), AUTHORITY_KIND, &ceremony.keys, passphrase.as_ref())?;
-    write_secrets(&dir.gate(), GATE_KIND, &ceremony.keys.gate, passphrase.as_ref())?;
+    for (number, node) in (1..).zip(&nodes) {
+        write_secrets(&dir.node(number), GATE_KIND, node, passphrase.as_ref())?;
+    }
+    if nodes.is_empty() {
+        write_secrets(&dir.gate(), GATE_KIND, &ceremony.keys.gate, passphrase.as_ref())?;
+    }
     write_secrets(&dir.cloud(), CLOUD_KIND, &cloud, passphrase.as_ref())?;
     write_json(&dir.pack(), &ceremony.pack(schema))
 }
 
 /// The authority at work, with its connections.
 pub(crate) struct Authority {
-    dir: AuthorityDir,
+    pub(crate) dir: AuthorityDir,
     pub(crate) ceremony: Ceremony,
     schema: String,
     http: Http,
@@ -306,23 +371,27 @@ impl Authority {
         Ok(Self { dir, ceremony, schema, http: Http::new(ca)? })
     }
 
-    pub(crate) fn gate(&self) -> Result<Peer, Failure> {
-        self.peer(&self.ceremony.roster.gates, "gate")
+    pub(crate) fn gate(&self) -> Result<GateLink, Failure> {
+        Ok(GateLink::new(&self.http, &self.ceremony.roster, self.ceremony.identity(), false)?)
     }
 
     pub(crate) fn cloud(&self) -> Result<Peer, Failure> {
-        self.peer(&self.ceremony.roster.clouds, "cloud")
+        let cloud = self.ceremony.roster.clouds.first().ok_or_else(|| Failure::new("the roster lists no cloud"))?;
+        self.peer(cloud)
     }
 
-    fn peer(&self, servers: &[sealdex_wire::roster::Server], what: &str) -> Result<Peer, Failure> {
-        let server = servers.first().ok_or_else(|| Failure::new(format!("the roster lists no {what}")))?;
+    /// One server.
+    pub(crate) fn peer(&self, server: &Server) -> Result<Peer, Failure> {
         let domain = &self.ceremony.roster.domain;
         Ok(Peer::new(self.http.clone(), &server.url, domain, server.id, Some(self.ceremony.identity()))?)
     }
 
     /// Sends the roster to both servers, then keeps it as the newest pack.
     pub(crate) async fn announce(&self, bridges: Vec<Bridge>) -> Result<(), Failure> {
-        self.ceremony.announce(&self.gate()?, &self.cloud()?, bridges).await?;
+        let gates: Vec<Peer> = self.ceremony.roster.gates.iter().map(|g| self.peer(g)).collect::<Result<_, _>>()?;
+        for error in self.ceremony.announce(&gates, &self.cloud()?, bridges).await? {
+            eprintln!("note: a node of the gate learns of this from the others when it is back: {error}");
+        }
         write_json(&self.dir.pack(), &self.ceremony.pack(&self.schema))
     }
 

@@ -15,6 +15,7 @@ mod groups;
 mod key_options;
 mod keyfile;
 mod members;
+mod nodes;
 mod output;
 mod owners;
 mod patients;

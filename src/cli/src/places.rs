@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use sealdex_client::{AuthorityKeys, Ceremony, ceremony::AUTHORITY_KIND};
-use sealdex_member::{DomainPack, MemberKeys, Trusted, keys::read_secrets};
-use sealdex_net::{Peer, peer::Http};
+use sealdex_member::{DomainPack, GateLink, MemberKeys, Trusted, keys::read_secrets};
+use sealdex_net::peer::Http;
 use sealdex_schema::{DIABETES130, FHIR_R4};
 
 use crate::{failure::Failure, key_options::KeyOptions};
@@ -19,6 +19,14 @@ impl AuthorityDir {
     }
     pub(crate) fn gate(&self) -> PathBuf {
         self.0.join("gate.key")
+    }
+    /// Key file of a node of the gate.
+    pub(crate) fn node(&self, number: u16) -> PathBuf {
+        self.0.join(format!("gate-{number}.key"))
+    }
+    /// Where a node that is to join will be reached.
+    pub(crate) fn prepared(&self, number: u16) -> PathBuf {
+        self.0.join(format!("gate-{number}.json"))
     }
     pub(crate) fn cloud(&self) -> PathBuf {
         self.0.join("cloud.key")
@@ -43,7 +51,7 @@ impl AuthorityDir {
 pub(crate) struct Member {
     pub(crate) keys: MemberKeys,
     pub(crate) trusted: Trusted,
-    pub(crate) gate: Peer,
+    pub(crate) gate: GateLink,
     pub(crate) http: Http,
 }
 

@@ -13,10 +13,7 @@ use sealdex_client::owner;
 use sealdex_fhir::{QueryDoc, Suite};
 use sealdex_net::CallError;
 use sealdex_tests::{World, servers::Place, world::DOMAIN};
-use sealdex_wire::{
-    ProblemType,
-    consent::{Accepted, SubmitGrants},
-};
+use sealdex_wire::{ProblemType, consent::Accepted};
 
 const EXE: &str = env!("CARGO_BIN_EXE_sealdex");
 
@@ -102,8 +99,8 @@ async fn a_revocation_outlives_the_gate_and_replayed_grants() {
     let gate = world.gate(keys);
     let owners: Vec<owner::Owner> = world.owners.values().map(|e| e.owner()).collect();
     let grants: Vec<_> =
-        owners.iter().map(|o| o.grant(&world.request(keys.identity.public(), "observations", "any"))).collect();
-    let old = SubmitGrants { grants };
+        owners.iter().map(|o| o.grant(&world.request(keys.identity.public(), "observations", "any"), None)).collect();
+    let old = owner::submit(&gate, DOMAIN, grants);
     let _: Accepted = gate.post_json("/v1/grants", &old).await.unwrap();
     let session = world.session("reader");
     let all = session.ask(&question()).await.unwrap().hits.len();

@@ -2,9 +2,9 @@
 //! read itself. The owner's keys stay with the owner.
 
 use sealdex_crypto::{Point, PrincipalId, Scalar};
-use sealdex_member::{MemberKeys, Trusted};
+use sealdex_member::{GateLink, MemberKeys, Trusted};
 use sealdex_net::{
-    CallError, Peer,
+    CallError,
     clock::{now_ms, now_s},
 };
 use sealdex_open::{ReaderKey, pass_on};
@@ -42,7 +42,7 @@ pub enum CarerError {
 pub struct Carer<'a> {
     keys: &'a MemberKeys,
     trusted: &'a Trusted,
-    gate: Peer,
+    gate: GateLink,
 }
 
 /// To whom a carer passes on.
@@ -58,7 +58,7 @@ pub struct PassTo {
 
 impl<'a> Carer<'a> {
     /// With the member's own connection.
-    pub fn new(keys: &'a MemberKeys, trusted: &'a Trusted, gate: Peer) -> Self {
+    pub fn new(keys: &'a MemberKeys, trusted: &'a Trusted, gate: GateLink) -> Self {
         Self { keys, trusted, gate }
     }
 
@@ -103,7 +103,7 @@ impl<'a> Carer<'a> {
                 return Err(CarerError::Nothing { owner, section: section.clone() });
             }
         }
-        let done: Accepted = self.gate.post_json("/v1/grants", &SubmitGrants { grants }).await?;
+        let done: Accepted = self.gate.post_json("/v1/grants", &SubmitGrants { grants, shares: Vec::new() }).await?;
         Ok(done.count)
     }
 
@@ -119,6 +119,7 @@ impl<'a> Carer<'a> {
             reader: to.reader,
             x: RawPoint(made.x_pub.to_bytes()),
             r: RawPoint(made.r_pub.to_bytes()),
+            commitments: Vec::new(),
             not_before: own.not_before,
             not_after: own.not_after.min(to.not_after),
             granted_at: now_ms(),
@@ -129,7 +130,7 @@ impl<'a> Carer<'a> {
             ..own.clone()
         };
         let grant = Signed::sign(&terms, &self.keys.identity, &mut rand::rng());
-        Ok(GrantSubmission { grant, rk: SecretBytes(*made.factor.to_bytes()) })
+        Ok(GrantSubmission { grant, rk: Some(SecretBytes(*made.factor.to_bytes())) })
     }
 
     /// Revokes in an owner's name: one section, or what the mandate extends to.

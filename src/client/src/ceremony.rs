@@ -1,14 +1,18 @@
 //! The authority: founds a domain, enrols and revokes members.
 
-use sealdex_crypto::{BridgeScalar, DomainMaster, Identity, IdentitySeed, PrincipalId};
+use sealdex_crypto::{BridgeScalar, DomainMaster, Identity, IdentitySeed, PrincipalId, Scalar};
 use sealdex_member::{DomainPack, MemberSecrets, SchemaText};
 use sealdex_net::{CallError, Peer};
 use sealdex_wire::{
     Signed,
     consent::{Accepted, Bridge, SecretBytes, UpdateRoster},
     roster::{Budget, Member, PublicKeys, Role, Roster, Server, Status},
+    signed::Document,
+    threshold::{Nodes, NodesError, Sharing},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::sharing::{Dealt, deal_to, seal_shares};
 
 /// Kind of the authority's key file.
 pub const AUTHORITY_KIND: &str = "authority";
@@ -114,6 +118,9 @@ pub enum CeremonyError {
     /// The authority's key file is damaged.
     #[error("the authority's key file holds an invalid master scalar")]
     Master,
+    /// Gates that do not make one gate.
+    #[error(transparent)]
+    Nodes(#[from] NodesError),
     /// A server refused.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -146,6 +153,12 @@ fn random_secret() -> SecretBytes {
 
 fn identity_of(seed: &SecretBytes) -> Identity {
     Identity::from_seed(&IdentitySeed::from_bytes(&seed.0))
+}
+
+/// A server of the roster, by its identity seed.
+pub fn server(seed: &SecretBytes, url: &str, node: Option<u16>) -> Server {
+    let public = identity_of(seed).public();
+    Server { id: public.id(), keys: (&public).into(), url: url.into(), node }
 }
 
 fn check_name(name: &str) -> Result<(), CeremonyError> {
@@ -185,22 +198,47 @@ impl Ceremony {
             everyone_seed: random_secret(),
             gate,
         };
-        let server = |seed: &SecretBytes, url: &str| {
-            let public = identity_of(seed).public();
-            Server { id: public.id(), keys: (&public).into(), url: url.into() }
-        };
         let roster = Roster {
             domain: domain.into(),
             version: 1,
             authority,
-            gates: vec![server(&keys.gate.seed, gate_url)],
-            clouds: vec![server(&cloud.seed, cloud_url)],
+            gates: vec![server(&keys.gate.seed, gate_url, None)],
+            sharing: None,
+            clouds: vec![server(&cloud.seed, cloud_url, None)],
             everyone: (&identity_of(&keys.everyone_seed).public()).into(),
             members: Vec::new(),
             revoked: Vec::new(),
             budgets: Vec::new(),
         };
         Ok((Self::resume(keys, roster), cloud))
+    }
+
+    /// Founds a domain whose gate has a node at each of these addresses, `threshold` of which must agree. The key file
+    /// of each node, in their order, and the cloud's.
+    ///
+    /// # Errors
+    /// [`CeremonyError`].
+    pub fn found_shared(
+        domain: &str,
+        gate_urls: &[String],
+        threshold: u16,
+        cloud_url: &str,
+    ) -> Result<(Self, Vec<GateSecretsFile>, CloudSecretsFile), CeremonyError> {
+        let first = gate_urls.first().map_or("", String::as_str);
+        let (mut ceremony, cloud) = Self::found(domain, first, cloud_url)?;
+        let mut files = vec![ceremony.keys.gate.clone()];
+        files.extend(gate_urls.iter().skip(1).map(|_| ceremony.new_node()));
+        let numbered = (1..).zip(&files).zip(gate_urls);
+        let gates: Vec<Server> = numbered.map(|((number, file), url)| server(&file.seed, url, Some(number))).collect();
+        let sharing = Sharing { threshold, epoch: 0 };
+        Nodes::new(sharing, &gates)?;
+        (ceremony.roster.gates, ceremony.roster.sharing) = (gates, Some(sharing));
+        Ok((ceremony, files, cloud))
+    }
+
+    /// Keys of a node that is to be: the gate's own, and an identity.
+    pub fn new_node(&self) -> GateSecretsFile {
+        GateSecretsFile { seed: random_secret(), ..self.keys.gate.clone() }
     }
 
     /// Goes on with a founded domain.
@@ -258,7 +296,8 @@ impl Ceremony {
             succeeds: standing.succeeds,
         });
         self.roster.version += 1;
-        Ok((secrets, Bridge { member: public.id(), scalar: SecretBytes(*delta.to_bytes()) }))
+        let scalar = Some(SecretBytes(*delta.to_bytes()));
+        Ok((secrets, Bridge { member: public.id(), scalar, commitments: Vec::new() }))
     }
 
     /// Revokes a member and all below it.
@@ -301,13 +340,65 @@ impl Ceremony {
         self.identity.clone()
     }
 
-    /// Sends the roster to gate and cloud, with the bridge scalars of new members to the gate.
-    pub async fn announce(&self, gate: &Peer, cloud: &Peer, bridges: Vec<Bridge>) -> Result<(), CeremonyError> {
+    /// Sends the roster to gate and cloud, with the bridge scalars of new members to the gate: dealt to its nodes if it
+    /// has several, each of which is told by itself. It is in force when as many have it as it takes; those that do not
+    /// answer, which are returned, learn of it from the others.
+    pub async fn announce(
+        &self,
+        gates: &[Peer],
+        cloud: &Peer,
+        bridges: Vec<Bridge>,
+    ) -> Result<Vec<CallError>, CeremonyError> {
         let for_cloud = Signed::sign(&self.roster.for_cloud(), &self.identity, &mut rand::rng());
-        let full = Signed::sign(&self.roster, &self.identity, &mut rand::rng());
-        let _: Accepted =
-            cloud.put_json("/v1/roster", &UpdateRoster { roster: for_cloud, bridges: Vec::new() }).await?;
-        let _: Accepted = gate.put_json("/v1/roster", &UpdateRoster { roster: full, bridges }).await?;
-        Ok(())
+        let update = UpdateRoster { roster: for_cloud, bridges: Vec::new(), shares: Vec::new() };
+        let _: Accepted = cloud.put_json("/v1/roster", &update).await?;
+        let update = self.update(bridges)?;
+        let needed = self.roster.sharing.map_or(1, |s| usize::from(s.threshold));
+        let mut running = tokio::task::JoinSet::new();
+        for gate in gates {
+            let (gate, body) = (gate.clone(), update.clone());
+            running.spawn(async move { gate.put_json::<_, Accepted>("/v1/roster", &body).await });
+        }
+        let mut failed = Vec::new();
+        while let Some(done) = running.join_next().await {
+            match done {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => failed.push(error),
+                Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
+            }
+        }
+        match failed.pop() {
+            Some(error) if failed.len() + 1 + needed > gates.len() => Err(error.into()),
+            Some(error) => {
+                failed.push(error);
+                Ok(failed)
+            }
+            None => Ok(failed),
+        }
+    }
+
+    /// What the gate is sent.
+    fn update(&self, bridges: Vec<Bridge>) -> Result<UpdateRoster, CeremonyError> {
+        let roster = Signed::sign(&self.roster, &self.identity, &mut rand::rng());
+        let Some(nodes) = Nodes::of(&self.roster)? else {
+            return Ok(UpdateRoster { roster, bridges, shares: Vec::new() });
+        };
+        let mut dealt = Vec::new();
+        for bridge in &bridges {
+            let scalar = bridge.scalar.as_ref().and_then(|s| Scalar::from_bytes(&s.0).ok());
+            dealt.push(deal_to(&nodes, &scalar.ok_or(CeremonyError::Master)?));
+        }
+        let documents: Vec<(&[u8], &Dealt)> =
+            bridges.iter().zip(&dealt).map(|(b, d)| (b.member.0.as_slice(), d)).collect();
+        let shares = seal_shares(&nodes, &self.roster.domain, &documents);
+        let commitments = dealt.iter().map(|d| d.commitments.clone());
+        let bridges = bridges.iter().zip(commitments);
+        let bridges = bridges.map(|(b, commitments)| Bridge { member: b.member, scalar: None, commitments }).collect();
+        Ok(UpdateRoster { roster, bridges, shares })
+    }
+
+    /// Signs a document as the authority.
+    pub fn sign<T: Document>(&self, document: &T) -> Signed<T> {
+        Signed::sign(document, &self.identity, &mut rand::rng())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use sealdex_crypto::{Identity, IdentitySeed, Point, PrincipalId, PublicIdentity, WrapError, unwrap, wrap};
-use sealdex_member::{MemberKeys, Trusted};
+use sealdex_member::{GateLink, MemberKeys, Trusted};
 use sealdex_net::{CallError, Peer, clock::now_ms};
 use sealdex_open::{ReaderKey, rotation_factor};
 use sealdex_wire::{
@@ -136,12 +136,12 @@ pub async fn named(gate: &Peer, trusted: &Trusted, name: &str) -> Result<Group, 
 pub struct Manager<'a> {
     keys: &'a MemberKeys,
     trusted: &'a Trusted,
-    gate: Peer,
+    gate: GateLink,
 }
 
 impl<'a> Manager<'a> {
     /// With the member's own connection.
-    pub fn new(keys: &'a MemberKeys, trusted: &'a Trusted, gate: Peer) -> Self {
+    pub fn new(keys: &'a MemberKeys, trusted: &'a Trusted, gate: GateLink) -> Self {
         Self { keys, trusted, gate }
     }
 

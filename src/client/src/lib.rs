@@ -21,6 +21,7 @@ pub mod patient;
 pub mod policy;
 pub mod search;
 pub mod session;
+pub mod sharing;
 pub mod stream;
 
 pub use ceremony::{AuthorityKeys, Ceremony};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use sealdex_crypto::{Identity, IdentitySeed, Point, PrincipalId, PublicIdentity, Scalar};
+use sealdex_member::GateLink;
 use sealdex_net::{CallError, Peer, clock::now_ms};
 use sealdex_open::{SectionSecret, make_grant};
 use sealdex_wire::{
@@ -14,10 +15,14 @@ use sealdex_wire::{
         SecretBytes, SectionKey, SubmitGrants, SubmitRevocations,
     },
     roster::PublicKeys,
+    threshold::Nodes,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Policy;
+use crate::{
+    policy::Policy,
+    sharing::{Dealt, deal_to, seal_shares},
+};
 
 /// Kind of a wallet file.
 pub const WALLET_KIND: &str = "wallet";
@@ -227,14 +232,16 @@ impl Owner {
         Signed::sign(&profile, &self.identity, &mut rand::rng())
     }
 
-    /// A signed grant with its re-encryption scalar. About five multiplications, 0.15 ms.
-    pub fn grant(&self, g: &GrantRequest<'_>) -> GrantSubmission {
+    /// A signed grant with its re-encryption scalar, dealt to the gate's nodes if it has several. About five
+    /// multiplications, 0.15 ms.
+    pub fn grant(&self, g: &GrantRequest<'_>, nodes: Option<&Nodes>) -> MadeGrant {
         let mut rng = rand::rng();
         let secret = SectionSecret::derive(&self.seed, g.section, g.epoch);
         let group_key = g.limits.group_key.as_ref();
         let to = group_key.and_then(|k| Point::from_bytes(&k.key.0).ok()).unwrap_or_else(|| g.reader.enc());
         let keys = make_grant(&secret, &to, &Scalar::random(&mut rng));
         let granted_at = now_ms();
+        let dealt = nodes.map(|nodes| deal_to(nodes, keys.rk.scalar()));
         let terms = GrantTerms {
             domain: g.domain.into(),
             owner: self.id(),
@@ -244,6 +251,7 @@ impl Owner {
             a: RawPoint(secret.public().to_bytes()),
             x: RawPoint(keys.x_pub.to_bytes()),
             r: RawPoint(keys.r_pub.to_bytes()),
+            commitments: dealt.as_ref().map_or_else(Vec::new, |d| d.commitments[1..].to_vec()),
             purpose: g.purpose.into(),
             not_before: g.not_before,
             not_after: g.not_after,
@@ -255,8 +263,8 @@ impl Owner {
             emergency: g.limits.emergency.clone(),
             by: None,
         };
-        let rk = SecretBytes(*keys.rk.to_bytes());
-        GrantSubmission { grant: Signed::sign(&terms, &self.identity, &mut rng), rk }
+        let rk = dealt.is_none().then(|| SecretBytes(*keys.rk.to_bytes()));
+        MadeGrant { submission: GrantSubmission { grant: Signed::sign(&terms, &self.identity, &mut rng), rk }, dealt }
     }
 
     /// A signed revocation: of one section, or of all.
@@ -305,9 +313,35 @@ impl Owner {
     }
 }
 
+/// A grant, made.
+pub struct MadeGrant {
+    /// What the gate gets.
+    pub submission: GrantSubmission,
+    dealt: Option<Dealt>,
+}
+
+/// Grants on their way to the gate, with the shares of each node if it has several.
+pub fn submit(gate: &GateLink, domain: &str, made: Vec<MadeGrant>) -> SubmitGrants {
+    let shares = gate.nodes().map(|nodes| {
+        let of = |m: &MadeGrant| m.submission.grant.payload.clone().into_bytes();
+        let documents: Vec<Vec<u8>> = made.iter().map(of).collect();
+        let dealt = documents.iter().zip(&made).filter_map(|(d, m)| Some((d.as_slice(), m.dealt.as_ref()?)));
+        seal_shares(nodes, domain, &dealt.collect::<Vec<_>>())
+    });
+    SubmitGrants { shares: shares.unwrap_or_default(), grants: made.into_iter().map(|m| m.submission).collect() }
+}
+
 /// Has profiles, revocations and grants take effect together.
-pub async fn change(gate: &Peer, change: &ChangeConsent) -> Result<u64, CallError> {
-    let done: Accepted = gate.post_json("/v1/consent", change).await?;
+pub async fn change(
+    gate: &GateLink,
+    domain: &str,
+    profiles: Vec<Signed<OwnerProfile>>,
+    revocations: Vec<Signed<Revocation>>,
+    made: Vec<MadeGrant>,
+) -> Result<u64, CallError> {
+    let SubmitGrants { grants, shares } = submit(gate, domain, made);
+    let change = ChangeConsent { profiles, revocations, grants, shares };
+    let done: Accepted = gate.post_json("/v1/consent", &change).await?;
     Ok(done.count)
 }
 
@@ -322,11 +356,12 @@ pub async fn publish(gate: &Peer, profiles: Vec<Signed<OwnerProfile>>) -> Result
 }
 
 /// Makes grants on all cores and sends them to the gate, in parts.
-pub async fn grant_all(gate: &Peer, requests: &[(&Owner, GrantRequest<'_>)]) -> Result<u64, CallError> {
+pub async fn grant_all(gate: &GateLink, requests: &[(&Owner, GrantRequest<'_>)]) -> Result<u64, CallError> {
     let mut count = 0;
     for part in requests.chunks(DOCUMENTS) {
-        let grants = part.par_iter().map(|(owner, request)| owner.grant(request)).collect();
-        let done: Accepted = gate.post_json("/v1/grants", &SubmitGrants { grants }).await?;
+        let domain = part.first().map_or("", |(_, r)| r.domain);
+        let made = part.par_iter().map(|(owner, request)| owner.grant(request, gate.nodes())).collect();
+        let done: Accepted = gate.post_json("/v1/grants", &submit(gate, domain, made)).await?;
         count += done.count;
     }
     Ok(count)

@@ -10,7 +10,7 @@ use sealdex_fhir::search::Places;
 use sealdex_fhir::{
     Figures, Hit, IndexClause, QueryDoc, QueryError, Record, RecordError, Resolved, SortField, plan, resolve, subjects,
 };
-use sealdex_member::{IndexKeys, MemberKeys, PackError, Trusted};
+use sealdex_member::{GateLink, IndexKeys, MemberKeys, PackError, Trusted};
 use sealdex_net::{CallError, Peer, peer::Http};
 use sealdex_schema::{ID_FIELD, Scope};
 use sealdex_wire::{
@@ -107,7 +107,7 @@ pub struct Session {
     keys: IndexKeys,
     opener: Arc<Opener>,
     identity: Arc<sealdex_crypto::Identity>,
-    gate: Peer,
+    gate: GateLink,
     cloud: Peer,
     names: HashMap<PrincipalId, String>,
     pub(crate) purpose: String,
@@ -376,15 +376,15 @@ impl Session {
             _ => return Err(AskError::NotCountable),
         };
         let request = CountRequest { clause: self.compile(&plan.clause)?, purpose };
-        Ok((self.gate.post_cbor("/v1/count", &request).await?, plan.notes))
+        Ok((self.gate.count(&request).await?, plan.notes))
     }
 
     /// Searches and opens. A ticket can be withdrawn between the two, because some owner whose record it
     /// covers has just revoked, and a record can be replaced: then the page is asked for again.
     pub(crate) async fn search_and_open(&self, request: &SearchRequest, asking: &mut Asking) -> Result<Page, AskError> {
-        let mut attempt = 1;
+        let (mut attempt, mut prove) = (1, false);
         loop {
-            let mut response: SearchResponse = self.gate.post_cbor("/v1/search", request).await?;
+            let mut response: SearchResponse = self.gate.search(request, prove).await?;
             let cursor = response.cursor.take();
             asking.cost.searches += 1;
             asking.covered.extend(response.covered.iter().map(|id| self.name(*id)));
@@ -401,6 +401,8 @@ impl Session {
                     self.learn_groups().await?;
                     attempt += 1;
                 }
+                // Perhaps a node of the gate sent a wrong part: its proof tells.
+                Err(OpeningError::Refused(_)) if !prove && self.gate.nodes().is_some() => prove = true,
                 Err(e) if attempt < ATTEMPTS && overtaken(&e) => attempt += 1,
                 Err(e) => return Err(e.into()),
             }

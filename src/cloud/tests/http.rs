@@ -141,7 +141,7 @@ async fn only_newer_rosters_of_the_authority_count() {
     let by_authority = d.peer(running.addr, &d.authority);
     let wrongly_signed = d.update(&d.roster(5), &d.gate);
     assert_eq!(refused(by_authority.put_json::<_, Accepted>("/v1/roster", &wrongly_signed).await), BadDocument);
-    let bridges = vec![Bridge { member: d.ward.id(), scalar: SecretBytes([1; 32]) }];
+    let bridges = vec![Bridge { member: d.ward.id(), scalar: Some(SecretBytes([1; 32])), commitments: vec![] }];
     let with_bridges = UpdateRoster { bridges, ..update };
     assert_eq!(refused(by_authority.put_json::<_, Accepted>("/v1/roster", &with_bridges).await), Malformed);
     running.stop().await;

@@ -1,11 +1,13 @@
 //! Threshold gate (section 5): a scalar shared over `t`-of-`m` nodes. Node `j` holds `f(j)`,
 //! `f(0)` is the scalar, and results combine as `Σ λ_j·(f(j)·P)`.
 
+use k256::elliptic_curve::ops::MulVartime;
 use k256::{ProjectivePoint, Scalar as Inner};
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
 
-use crate::{Point, Scalar};
+use crate::point::encode_projective;
+use crate::{POINT_LEN, Point, Scalar};
 
 /// Why shares cannot be made or combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -105,6 +107,30 @@ pub fn lagrange(nodes: &[u16]) -> Result<Vec<Scalar>, ShamirError> {
         lambdas.push(above.mul(&below.invert()));
     }
     Ok(lambdas)
+}
+
+/// As [`combine`], for many points at once: each node's number beside its results, in one order. One multiplication a
+/// result, and a single inversion for all.
+///
+/// # Errors
+/// As [`combine`]; also when nodes have different numbers of results.
+pub fn combine_many(partials: &[(u16, &[Point])]) -> Result<Vec<[u8; POINT_LEN]>, ShamirError> {
+    let nodes: Vec<u16> = partials.iter().map(|(node, _)| *node).collect();
+    let lambdas = lagrange(&nodes)?;
+    let count = partials.first().map_or(0, |(_, points)| points.len());
+    if partials.is_empty() || partials.iter().any(|(_, points)| points.len() != count) {
+        return Err(ShamirError::Identity);
+    }
+    let sum = |n: usize| -> ProjectivePoint {
+        // Points and weights are public to whoever combines.
+        let products = partials.iter().zip(&lambdas);
+        products.map(|((_, points), lambda)| ProjectivePoint::from(points[n].0).mul_vartime(&*lambda.0)).sum()
+    };
+    let sums: Vec<ProjectivePoint> = (0..count).map(sum).collect();
+    if sums.contains(&ProjectivePoint::IDENTITY) {
+        return Err(ShamirError::Identity);
+    }
+    Ok(encode_projective(&sums))
 }
 
 /// Combines the results of `threshold` nodes, each node's number beside its `f(j)·P`, into

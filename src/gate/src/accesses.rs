@@ -39,7 +39,7 @@ impl<S: ConsentStore> Gate<S> {
 
 fn access((place, row): (Place, AccessRow)) -> Access {
     let kind = match row.kind {
-        AuditKind::Search | AuditKind::Count => AccessKind::Search,
+        AuditKind::Search | AuditKind::Count | AuditKind::Turn => AccessKind::Search,
         AuditKind::Bridge => AccessKind::Push,
         AuditKind::Revocations => AccessKind::Revocation,
         AuditKind::Emergency | AuditKind::Alarm => AccessKind::Emergency,

@@ -8,8 +8,8 @@ use std::{
 use rand::RngExt as _;
 use rayon::prelude::*;
 use sealdex_crypto::{
-    Bits, BridgeScalar, Capsule, FieldToken, Point, PrincipalId, RecordId, RoutingInfo, Term, make_tag, mul_many,
-    noise, order_term,
+    Bits, BridgeScalar, Capsule, FieldToken, Point, PrincipalId, RecordId, RoutingInfo, Term, make_tag, noise,
+    order_term,
 };
 use sealdex_wire::{
     ProblemType,
@@ -23,6 +23,7 @@ use sealdex_wire::{
 use crate::{
     error::{GateError, at_most},
     members::Known,
+    nodes::turns::Bridges,
     secrets::GateSecrets,
     store::{ReadConsents as _, Snapshot, Spent, StoreError, Table},
     term_keys::{OrderRun, Scope, TermKeys},
@@ -76,6 +77,9 @@ pub enum BridgeRefusal {
     /// A bridged token that is no point.
     #[error("record {0} has a bridged token that is no point of the curve")]
     Token(RecordId),
+    /// A bridged token that no other node has bridged its part of.
+    #[error("a bridged token came without the other nodes' parts of it")]
+    NoTurn,
     /// Bridged tokens of a member without a bridge.
     #[error("the gate holds no bridge scalar for {0}: the authority must send one before it can use bridged fields")]
     NoBridge(PrincipalId),
@@ -120,10 +124,10 @@ pub(crate) fn check(request: &BridgeRequest) -> Result<(), GateError> {
     Ok(())
 }
 
-/// What a batch takes of its provider's budget. Packed entries are 25 bytes and more.
+/// What a batch takes of its provider's budget.
 pub(crate) fn spent(request: &BridgeRequest) -> Spent {
-    let entries = request.records.iter().map(|r| r.entries.len() as u64 / 26).sum();
-    Spent { entries, ..Spent::default() }
+    let [tokens, ranges, entries] = request.spent();
+    Spent { tokens, ranges, entries }
 }
 
 /// Checks that every capsule's owner lets the caller write, to the section's current epoch. One
@@ -165,7 +169,7 @@ pub(crate) struct Bridging<'a> {
     pub(crate) keys: &'a TermKeys,
     pub(crate) caller: PrincipalId,
     pub(crate) hospital: PrincipalId,
-    pub(crate) delta: Option<BridgeScalar>,
+    pub(crate) bridges: Bridges,
 }
 
 impl Bridging<'_> {
@@ -234,8 +238,7 @@ impl Bridging<'_> {
             }
         }
         for (points, scope) in points.iter().zip(scopes).filter(|(p, _)| !p.is_empty()) {
-            let delta = self.delta.as_ref().ok_or(BridgeRefusal::NoBridge(self.caller))?;
-            terms.extend(mul_many(points, delta.scalar()).iter().map(|t| scope.term(t)));
+            terms.extend(self.bridges.apply(self.caller, points)?.iter().map(|t| scope.term(t)));
         }
         terms.sort_unstable();
         terms.dedup();

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use rayon::prelude::*;
-use sealdex_crypto::{PrincipalId, PublicIdentity};
+use sealdex_crypto::{PrincipalId, PublicIdentity, Scalar};
 use sealdex_wire::{
     Signed,
     consent::{
@@ -14,6 +14,7 @@ use sealdex_wire::{
     group::Sealed,
     limits,
     roster::Roster,
+    threshold::NodeShares,
 };
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     members::Members,
     revoke::{finish, mark},
     rules::{
-        grants::{self, Against, GrantRefusal},
+        grants::{self, Against, GrantRefusal, Settled},
         groups::GroupRefusal,
         mandates::mandate_for,
         owners,
@@ -141,7 +142,7 @@ impl<S: ConsentStore> Gate<S> {
         // A group's key does not change between the check and the store.
         let held = self.barrier.read().await;
         let done = blocking(move || {
-            let verified = gate.verify_grants(&members, &request.grants, Vec::new())?;
+            let verified = gate.verify_grants(&members, &request.grants, &request.shares, Vec::new())?;
             gate.store.write(|txn| {
                 let (count, accesses) = gate.put_grants(caller, &verified, txn)?;
                 let entry = gate.entry(AuditKind::Grants, caller, count, verified.iter().map(|v| v.key.owner));
@@ -159,23 +160,32 @@ impl<S: ConsentStore> Gate<S> {
         &self,
         members: &Members,
         grants: &[GrantSubmission],
+        shares: &[NodeShares],
         newer: Vec<(PrincipalId, OwnerProfile)>,
     ) -> Result<Vec<grants::Verified>, GateError> {
         let owners: Vec<PrincipalId> = grants.iter().map(owner_of).collect::<Result<_, _>>()?;
         let mut profiles = self.profiles(owners.iter().copied())?;
         profiles.extend(newer);
+        let shared = grants.iter().filter(|g| g.rk.is_none()).map(|g| g.grant.payload.as_bytes());
+        let shared: Vec<&[u8]> = shared.collect();
+        let opened = self.own_shares(members, shares, &shared)?;
+        let mut opened = opened.unwrap_or_default().into_iter();
+        let shares: Vec<Option<Scalar>> =
+            grants.iter().map(|g| if g.rk.is_none() { opened.next() } else { None }).collect();
         let against = Against {
+            node: self.node(members).map(|(own, nodes)| (own.number, nodes.threshold)),
             domain: self.secrets.domain(),
             members,
             groups: &self.groups(),
             store_key: &self.secrets.store_key,
             now: self.now(),
         };
-        let verify = |(submission, owner): (&GrantSubmission, &PrincipalId)| {
+        let verify = |((submission, share), owner): ((&GrantSubmission, &Option<Scalar>), &PrincipalId)| {
             let profile = profiles.get(owner).ok_or(GrantRefusal::UnknownOwner(*owner))?;
-            against.verify(submission, profile)
+            against.verify(submission, share.as_ref(), profile)
         };
-        let verified: Vec<_> = grants.par_iter().zip(&owners).map(verify).collect::<Result<_, GrantRefusal>>()?;
+        let verified: Vec<_> =
+            grants.par_iter().zip(&shares).zip(&owners).map(verify).collect::<Result<_, GrantRefusal>>()?;
         self.standings.admit(verified.iter().map(|v| v.row.granted_at))?;
         Ok(verified)
     }
@@ -190,8 +200,13 @@ impl<S: ConsentStore> Gate<S> {
         let at = self.now();
         let mut accesses = Vec::new();
         for new in verified {
-            let Some(row) = grants::settle(new, txn, &self.secrets.store_key, at)? else { continue };
+            let Some(Settled { row, commitments }) = grants::settle(new, txn, &self.secrets.store_key, at)? else {
+                continue;
+            };
             txn.put_grant(&new.key, &row, &new.signed)?;
+            if let Some(commitments) = commitments {
+                txn.put_grant_commitments(&new.key, &commitments)?;
+            }
             let access = AccessRow {
                 at,
                 kind: AuditKind::Grants,
@@ -244,7 +259,7 @@ impl<S: ConsentStore> Gate<S> {
         let profiles = self.verify_profiles(caller.id(), members, change.profiles)?;
         let newer = profiles.iter().map(|v| (v.owner, v.profile.clone())).collect();
         let revocations = self.verify_revocations(caller, change.revocations)?;
-        let grants = self.verify_grants(members, &change.grants, newer)?;
+        let grants = self.verify_grants(members, &change.grants, &change.shares, newer)?;
         let ended = self.resting_on(&revocations);
         let owners = profiles.iter().map(|v| v.owner).chain(grants.iter().map(|v| v.key.owner));
         let owners: Vec<PrincipalId> = owners.chain(revocations.iter().map(|v| v.revocation.owner)).collect();

@@ -10,6 +10,7 @@ use crate::{
     care::CareRefusal,
     cloud::CloudError,
     family::FamilyRefusal,
+    nodes::NodeRefusal,
     rules::{
         grants::GrantRefusal, groups::GroupRefusal, mandates::MandateRefusal, owners::OwnerRefusal,
         revocations::RevocationRefusal, roster::RosterRefusal,
@@ -75,6 +76,9 @@ pub enum GateError {
     /// All slots for heavy requests are taken.
     #[error("too many searches and batches at once: try again")]
     Overloaded,
+    /// Of a gate of several nodes.
+    #[error(transparent)]
+    Node(#[from] NodeRefusal),
     /// The store was restored from a backup.
     #[error(transparent)]
     Standing(#[from] StandingRefusal),
@@ -138,6 +142,7 @@ impl GateError {
             Self::Bridge(e) => e.problem_type(),
             Self::Search(e) => e.problem_type(),
             Self::Standing(e) => e.problem_type(),
+            Self::Node(e) => e.problem_type(),
             Self::TooMany { .. } => ProblemType::Malformed,
             Self::Cloud(_) => ProblemType::Upstream,
             Self::Store(_) | Self::Sealed(_) | Self::Worker => ProblemType::Internal,
@@ -147,6 +152,12 @@ impl GateError {
 
 impl From<GateError> for Refusal {
     fn from(e: GateError) -> Self {
+        if let GateError::Node(NodeRefusal::WrongResult { node, .. }) = &e {
+            tracing::error!(node, error = %e, "a node of the gate");
+            let mut refusal = Refusal::new(ProblemType::Upstream, e.to_string());
+            refusal.0.node = Some(*node);
+            return refusal;
+        }
         match e.problem_type() {
             ProblemType::Internal => Refusal::internal(e),
             ProblemType::Upstream => {

@@ -17,7 +17,7 @@ use crate::{
     gate::{Gate, blocking},
     members::{Members, RosterDefect},
     revoke::{finish, mark},
-    store::{AuditKind, ConsentStore, Table, TicketRow, WriteConsents as _},
+    store::{AuditKind, ConsentStore, ReadConsents as _, Table, TicketRow, WriteConsents as _},
 };
 
 /// Where in the table of settings the hash of the last factor of a member is kept.
@@ -133,6 +133,9 @@ impl<S: ConsentStore> Gate<S> {
                 let bridge = own.delegate(&factor).to_bytes();
                 txn.put_enrolment(order, enrolment)?;
                 txn.put_bridge(*id, &self.secrets.store_key.seal_scalar(Table::Bridges, &id.0, &bridge))?;
+                if let Some(commitments) = txn.bridge_commitments(caller)? {
+                    txn.put_bridge_commitments(*id, &commitments.scale(&factor))?;
+                }
             }
             dismissals.iter().try_for_each(|(member, d)| txn.put_dismissal(*member, d))?;
             mark(txn, &ended)?;
@@ -168,6 +171,9 @@ impl<S: ConsentStore> Gate<S> {
                     bridge_scalar(&gate.secrets, txn, caller)?.ok_or(BridgeRefusal::NoBridge(caller))?;
                 let new = old.delegate(&factor).to_bytes();
                 txn.put_bridge(caller, &gate.secrets.store_key.seal_scalar(Table::Bridges, &caller.0, &new))?;
+                if let Some(commitments) = txn.bridge_commitments(caller)? {
+                    txn.put_bridge_commitments(caller, &commitments.scale(&factor))?;
+                }
                 txn.append_audit(&gate.entry(AuditKind::Bridges, caller, 1, std::iter::empty()))?;
                 Ok::<_, GateError>(Accepted { count: 1 })
             })

@@ -11,13 +11,18 @@ use sealdex_net::Directory;
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use crate::{
-    bridge::{self, Bridging, bridge_scalar},
+    bridge::{self, Bridging},
     budget::Meter,
     cloud::Cloud,
     error::GateError,
     groups::Groups,
     journal::Journal,
     members::Members,
+    nodes::{
+        replica::Replicas,
+        resharing::{self, Resharings},
+        turns::Bridges,
+    },
     rules,
     secrets::GateSecrets,
     standing::{Standing, Standings},
@@ -25,7 +30,10 @@ use crate::{
     term_keys::TermKeys,
     tickets::Outstanding,
 };
-use sealdex_wire::ingest::{BridgeRequest, BridgeResponse};
+use sealdex_wire::{
+    ingest::{BridgeRequest, BridgeResponse},
+    threshold::WithTurns,
+};
 
 /// Unix time, milliseconds.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -46,6 +54,8 @@ pub struct Gate<S: ConsentStore> {
     members: std::sync::RwLock<Option<Arc<Members>>>,
     groups: std::sync::RwLock<Arc<Groups>>,
     pub(crate) meter: Meter,
+    pub(crate) replicas: Replicas,
+    pub(crate) resharings: Resharings,
     slots: Arc<Semaphore>,
     clock: Clock,
 }
@@ -65,7 +75,7 @@ impl<S: ConsentStore> Gate<S> {
         let (secrets, store) = (Arc::new(secrets), Arc::new(store));
         upgrade(&*store, &secrets.store_key)?;
         let now = clock();
-        let (roster, family, tickets, groups, meter, standing) = store.read(|s| {
+        let (roster, family, tickets, groups, meter, standing, (replicas, resharings)) = store.read(|s| {
             let groups = Groups::new(s.groups()?)?;
             Ok::<_, GateError>((
                 s.roster()?,
@@ -74,6 +84,7 @@ impl<S: ConsentStore> Gate<S> {
                 groups,
                 Meter::load(s, now)?,
                 Standing::read(s)?,
+                (Replicas::load(s, secrets.identity().id())?, resharing::load(s, secrets.domain())?),
             ))
         })?;
         let members = roster.map(|signed| rules::roster::verify(signed, family, &secrets)).transpose()?;
@@ -93,6 +104,8 @@ impl<S: ConsentStore> Gate<S> {
             members: std::sync::RwLock::new(members.map(Arc::new)),
             groups: std::sync::RwLock::new(Arc::new(groups)),
             meter,
+            replicas,
+            resharings,
             slots: Arc::new(Semaphore::new(heavy)),
             clock,
         }))
@@ -153,14 +166,28 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         request: BridgeRequest,
     ) -> Result<BridgeResponse, GateError> {
-        self.standings.serving()?;
+        self.bridge_with(caller, request, None).await
+    }
+
+    /// As [`Gate::bridge`], with the other nodes' turns if there are several.
+    pub(crate) async fn bridge_with(
+        self: &Arc<Self>,
+        caller: PrincipalId,
+        request: BridgeRequest,
+        turns: Option<WithTurns>,
+    ) -> Result<BridgeResponse, GateError> {
+        self.serving()?;
         let _slot = self.slot()?;
         let members = self.members()?;
         let known = members.active_provider(caller)?;
         bridge::check(&request)?;
         self.charge(caller, known, &members, bridge::spent(&request)).await?;
         let gate = self.clone();
-        let (response, entry, accesses) = blocking(move || gate.bridge_now(caller, &members, &request)).await?;
+        let work = move || {
+            let bridges = gate.bridges(caller, &members, turns.as_ref(), bridge::spent(&request))?;
+            gate.bridge_now(caller, &members, &request, bridges)
+        };
+        let (response, entry, accesses) = blocking(work).await?;
         self.journal.record(entry, accesses, Vec::new()).await?;
         Ok(response)
     }
@@ -170,13 +197,11 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         members: &Members,
         request: &BridgeRequest,
+        bridges: Bridges,
     ) -> Result<(BridgeResponse, AuditEntry, Accesses), GateError> {
         let member = members.active_provider(caller)?;
-        let (owners, delta) = self.store.read(|stored| {
-            let owners = bridge::authorise(&request.capsules, caller, member, stored)?;
-            Ok::<_, GateError>((owners, bridge_scalar(&self.secrets, stored, caller)?))
-        })?;
-        let bridging = Bridging { secrets: &self.secrets, keys: &self.keys, caller, hospital: member.root(), delta };
+        let owners = self.store.read(|stored| bridge::authorise(&request.capsules, caller, member, stored))?;
+        let bridging = Bridging { secrets: &self.secrets, keys: &self.keys, caller, hospital: member.root(), bridges };
         let response = bridging.bridge(request)?;
         let (at, count) = (self.now(), request.records.len() as u64);
         let kind = AuditKind::Bridge;

@@ -266,12 +266,16 @@ impl<S: ConsentStore> Gate<S> {
                     let rotated = rk.rotate(factor).to_bytes();
                     row.rk = gate.secrets.store_key.seal_scalar(Table::Grants, &moved.to_bytes(), &rotated);
                     row.generation = generation;
+                    let commitments = txn.grant_commitments(key)?.map(|c| c.scale(factor));
                     if moved == *key {
                         txn.put_grant_row(key, &row)?;
                     } else {
                         let terms = txn.grant_terms(key)?.ok_or(StoreError::Row(Table::GrantTerms.name()))?;
                         txn.remove_grant(key)?;
                         txn.put_grant(&moved, &row, &terms)?;
+                    }
+                    if let Some(commitments) = commitments {
+                        txn.put_grant_commitments(&moved, &commitments)?;
                     }
                     count += 1;
                 }

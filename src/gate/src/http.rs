@@ -11,6 +11,7 @@ use axum::{
     extract::{FromRef, State},
     routing::{get, post, put},
 };
+use http::{Method, Uri};
 use sealdex_net::{
     Authenticator, Call, Cbor, Json, Listen, Refusal,
     clock::now_ms,
@@ -20,13 +21,15 @@ use sealdex_net::{
 };
 use sealdex_wire::{
     Signed,
-    care::{Asked, MandateList, RequestList, WakeList, WakeState},
+    care::{MandateList, RequestList, WakeList},
+    codec,
     consent::{Accepted, AccessList, GrantList, OwnersFound},
     family::{MemberList, Trace},
     group::{GroupList, StaleList},
     ingest::BridgeResponse,
     roster::Roster,
     search::{Counted, SearchResponse},
+    threshold::{CopiedRows, DealtRows, Partials, Replicated, ResharingState, Turn, WithTurns},
 };
 
 use crate::{
@@ -37,6 +40,7 @@ use crate::{
     cloud::HttpCloud,
     error::GateError,
     gate::Gate,
+    nodes::{replica::HttpLink, writes::WRITES},
     openapi,
     secrets::GateSecrets,
     store::{ConsentStore, RedbStore, StoreError},
@@ -108,6 +112,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let store = RedbStore::open(&config.store)?;
     let http = Http::new(config.cloud_ca.as_deref())?;
+    let link = HttpLink::new(http.clone(), config.secrets.domain(), config.secrets.identity().clone());
     let cloud = HttpCloud::new(http, config.secrets.domain(), config.secrets.identity().clone());
     let gate = Gate::open(config.secrets, store, Arc::new(cloud), Arc::new(now_ms), config.heavy)?;
     let backups = schedule::start(&gate, config.backup)?;
@@ -115,6 +120,8 @@ pub async fn serve(
     let listener = config.listen.bind().await.map_err(bind)?;
     let addr = listener.local_addr().map_err(bind)?;
     gate.resume();
+    gate.keep_in_touch(Arc::new(link));
+    gate.go_on_resharing();
     let router = guard(router(gate.clone()), "gate", config.bounds);
     tracing::info!(%addr, gate = %gate.secrets().identity().id(), domain = gate.secrets().domain(), "serving");
     // Nobody may be waiting for the address.
@@ -149,33 +156,35 @@ impl<S: ConsentStore> FromRef<App<S>> for Arc<Authenticator> {
 pub fn router<S: ConsentStore>(gate: Arc<Gate<S>>) -> Router {
     let id = gate.secrets().identity().id();
     let auth = Arc::new(Authenticator::new(gate.secrets().domain(), id, gate.clone()));
+    let writes = WRITES.iter().fold(Router::new(), |router, (method, path)| {
+        router.route(path, if *method == "PUT" { put(write::<S>) } else { post(write::<S>) })
+    });
     Router::new()
-        .route("/v1/roster", put(put_roster::<S>).get(get_roster::<S>))
-        .route("/v1/owners", post(owners::<S>))
+        .merge(writes)
+        .route("/v1/roster", get(get_roster::<S>))
         .route("/v1/owners/lookup", post(lookup::<S>))
-        .route("/v1/grants", post(grants::<S>))
         .route("/v1/grants/list", post(list::<S>))
         .route("/v1/accesses", post(accesses::<S>))
-        .route("/v1/revocations", post(revocations::<S>))
-        .route("/v1/consent", post(change::<S>))
-        .route("/v1/members", post(family::<S>).get(member_list::<S>))
-        .route("/v1/bridges/rotate", post(rotate_bridge::<S>))
-        .route("/v1/groups", post(group::<S>))
+        .route("/v1/members", get(member_list::<S>))
         .route("/v1/groups/list", post(groups::<S>))
         .route("/v1/groups/stale", post(stale::<S>))
-        .route("/v1/groups/rotate", post(rotate::<S>))
-        .route("/v1/emergencies", post(wake::<S>))
         .route("/v1/emergencies/list", post(wakes::<S>))
-        .route("/v1/emergencies/close", post(close_wake::<S>))
-        .route("/v1/requests", post(ask::<S>))
         .route("/v1/requests/list", post(requests::<S>))
-        .route("/v1/requests/answer", post(answer_request::<S>))
-        .route("/v1/mandates", post(mandate::<S>))
         .route("/v1/mandates/list", post(mandates::<S>))
         .route("/v1/trace", post(trace::<S>))
         .route("/v1/count", post(count::<S>))
         .route("/v1/bridge", post(bridge::<S>))
         .route("/v1/search", post(search::<S>))
+        .route("/v1/turns", post(turn::<S>))
+        .route("/v1/partials", post(partials::<S>))
+        .route("/v1/shared/count", post(shared_count::<S>))
+        .route("/v1/shared/bridge", post(shared_bridge::<S>))
+        .route("/v1/shared/search", post(shared_search::<S>))
+        .route("/v1/replica", post(replica::<S>))
+        .route("/v1/reshare", post(reshare::<S>))
+        .route("/v1/reshare/state", post(resharing_state::<S>))
+        .route("/v1/reshare/deal", post(deal::<S>))
+        .route("/v1/reshare/rows", post(copy_rows::<S>))
         .route("/v1/resume", post(resume::<S>))
         .route("/v1/openapi.json", get(|| async { Json(openapi::document()) }))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -188,27 +197,30 @@ type Answer<T> = Result<T, Refusal>;
 async fn readyz<S: ConsentStore>(State(app): State<App<S>>) -> Answer<&'static str> {
     app.gate.members()?;
     // It must stay reachable while it waits: for revocations, rosters and being resumed.
-    Ok(if app.gate.standings.serving().is_ok() { "ready\n" } else { "ready, but restored: waits to be resumed\n" })
+    Ok(match (app.gate.standings.serving(), app.gate.in_touch()) {
+        (Err(_), _) => "ready, but restored: waits to be resumed\n",
+        (_, Err(_)) => "ready, but out of touch with the other nodes\n",
+        _ => "ready\n",
+    })
 }
 
-async fn put_roster<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.update_roster(call.caller.id, call.json()?).await?))
+/// Whatever changes what the gate knows.
+async fn write<S: ConsentStore>(
+    State(app): State<App<S>>,
+    method: Method,
+    uri: Uri,
+    call: Call,
+) -> Answer<Json<serde_json::Value>> {
+    let path = uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
+    Ok(Json(app.gate.take_in(method.as_str(), &path, call).await?))
 }
 
 async fn get_roster<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Signed<Roster>>> {
     Ok(Json(app.gate.roster(call.caller.id)?))
 }
 
-async fn owners<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.publish_owners(call.caller.id, call.json()?).await?))
-}
-
 async fn lookup<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<OwnersFound>> {
     Ok(Json(app.gate.lookup_owners(call.caller.id, call.json()?).await?))
-}
-
-async fn grants<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.submit_grants(call.caller.id, call.json()?).await?))
 }
 
 async fn list<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<GrantList>> {
@@ -219,10 +231,6 @@ async fn accesses<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Ans
     Ok(Json(app.gate.list_accesses(call.caller.id, call.json()?).await?))
 }
 
-async fn revocations<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.submit_revocations(call.caller.keys, call.json()?).await?))
-}
-
 async fn bridge<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<BridgeResponse>> {
     Ok(Cbor(app.gate.bridge(call.caller.id, call.cbor()?).await?))
 }
@@ -231,24 +239,54 @@ async fn search<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answe
     Ok(Cbor(app.gate.search(call.caller.id, call.cbor()?).await?))
 }
 
-async fn change<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.change_consent(call.caller.keys, call.json()?).await?))
+async fn shared_bridge<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<BridgeResponse>> {
+    let turns: WithTurns = call.cbor()?;
+    let request = codec::from_cbor(&turns.request).map_err(Refusal::malformed)?;
+    Ok(Cbor(app.gate.bridge_with(call.caller.id, request, Some(turns)).await?))
 }
 
-async fn family<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.update_family(call.caller.id, call.json()?).await?))
+async fn shared_search<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<SearchResponse>> {
+    let turns: WithTurns = call.cbor()?;
+    let request = codec::from_cbor(&turns.request).map_err(Refusal::malformed)?;
+    Ok(Cbor(app.gate.search_with(call.caller.id, request, Some(turns)).await?))
+}
+
+async fn shared_count<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<Counted>> {
+    let turns: WithTurns = call.cbor()?;
+    let request = codec::from_cbor(&turns.request).map_err(Refusal::malformed)?;
+    Ok(Cbor(app.gate.count_with(call.caller.id, request, Some(turns)).await?))
+}
+
+async fn turn<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<Turn>> {
+    Ok(Cbor(app.gate.take_turn(call.caller.id, call.cbor()?).await?))
+}
+
+async fn partials<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<Partials>> {
+    Ok(Cbor(app.gate.partials(call.caller.id, call.cbor()?).await?))
+}
+
+async fn replica<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<Replicated>> {
+    Ok(Cbor(app.gate.replicate(call.caller.id, call.cbor()?).await?))
+}
+
+async fn reshare<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
+    Ok(Json(app.gate.reshare(call.caller.id, call.json()?).await?))
+}
+
+async fn resharing_state<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<ResharingState>> {
+    Ok(Json(app.gate.resharing_state(call.caller.id)?))
+}
+
+async fn deal<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<DealtRows>> {
+    Ok(Cbor(app.gate.deal(call.caller.id, call.cbor()?).await?))
+}
+
+async fn copy_rows<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<CopiedRows>> {
+    Ok(Cbor(app.gate.copy_rows(call.caller.id, call.cbor()?).await?))
 }
 
 async fn member_list<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<MemberList>> {
     Ok(Json(app.gate.member_list(call.caller.id)?))
-}
-
-async fn rotate_bridge<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.rotate_bridge(call.caller.id, call.json()?).await?))
-}
-
-async fn group<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.submit_group(call.caller.id, call.json()?).await?))
 }
 
 async fn groups<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<GroupList>> {
@@ -259,36 +297,12 @@ async fn stale<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer
     Ok(Json(app.gate.list_stale(call.caller.id, call.json()?).await?))
 }
 
-async fn rotate<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.rotate(call.caller.id, call.json()?).await?))
-}
-
-async fn wake<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<WakeState>> {
-    Ok(Json(app.gate.submit_wake(call.caller.id, call.json()?).await?))
-}
-
 async fn wakes<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<WakeList>> {
     Ok(Json(app.gate.list_wakes(call.caller.id, call.json()?).await?))
 }
 
-async fn close_wake<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.close_wake(call.caller.id, call.json()?).await?))
-}
-
-async fn ask<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Asked>> {
-    Ok(Json(app.gate.ask_access(call.caller.id, call.json()?).await?))
-}
-
 async fn requests<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<RequestList>> {
     Ok(Json(app.gate.list_requests(call.caller.id, call.json()?).await?))
-}
-
-async fn answer_request<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.answer_request(call.caller.id, call.json()?).await?))
-}
-
-async fn mandate<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Accepted>> {
-    Ok(Json(app.gate.submit_mandate(call.caller.keys, call.json()?).await?))
 }
 
 async fn mandates<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<MandateList>> {

@@ -6,7 +6,9 @@ pub const STORE_KEY: &str = "sdx1/gate-store";
 pub const BACKUP: &str = "sdx1/gate-backup";
 /// The key of one backup.
 pub const BACKUP_FILE: &str = "sdx1/gate-backup-file";
-/// First associated-data string of a sealed cursor.
+/// Seeds of the polynomials by which a node deals its shares again, from the store key.
+pub const RESHARING: &str = "sdx1/gate-resharing";
+/// The key of sealed cursors, from the term key.
 pub const CURSOR: &str = "sdx1/gate-cursor";
 /// Slot of a grant among those of one section, epoch and reader.
 pub const SLOT: &str = "sdx1/gate-slot";

@@ -37,6 +37,7 @@ pub mod http;
 mod journal;
 pub mod labels;
 pub mod members;
+pub mod nodes;
 pub mod openapi;
 pub mod revoke;
 pub mod rules;

@@ -8,6 +8,7 @@ use sealdex_wire::{
     Signed,
     family::{Family, FamilyError},
     roster::{Budget, Member, PublicKeys, Role, Roster, Server, Status},
+    threshold::{Nodes, NodesError},
 };
 
 use crate::error::CallerRefusal;
@@ -30,6 +31,9 @@ pub enum RosterDefect {
     /// It succeeds itself, nobody, or someone that still is served.
     #[error("{0} succeeds no revoked member of the same role")]
     Successor(PrincipalId),
+    /// The gates do not make one gate.
+    #[error(transparent)]
+    Nodes(#[from] NodesError),
     /// What members enrolled below themselves does not fit.
     #[error(transparent)]
     Family(#[from] FamilyError),
@@ -70,6 +74,7 @@ pub struct Members {
     servers: HashMap<PrincipalId, PublicIdentity>,
     everyone: PrincipalId,
     hospitals: Vec<PrincipalId>,
+    nodes: Option<Nodes>,
 }
 
 impl Members {
@@ -80,6 +85,7 @@ impl Members {
     /// [`RosterDefect`].
     pub fn new(roster: &Roster, signed: Signed<Roster>, family: Family) -> Result<Self, RosterDefect> {
         let roster = family.merge(roster)?;
+        let nodes = Nodes::of(&roster)?;
         let everyone = roster.everyone.identity().map_err(|_| RosterDefect::Everyone)?.id();
         let servers = roster.gates.iter().chain(&roster.clouds);
         let servers = servers.map(|s| Ok((s.id, certified(s.id, &s.keys)?))).collect::<Result<_, RosterDefect>>()?;
@@ -93,7 +99,7 @@ impl Members {
         // The first defect in the roster's order, whichever was found first.
         let known = prepared.into_iter().collect::<Result<_, RosterDefect>>()?;
         let hospitals = roster.hospitals().collect();
-        Ok(Self { known, servers, everyone, hospitals, roster, signed, family })
+        Ok(Self { known, servers, everyone, hospitals, nodes, roster, signed, family })
     }
 
     /// The roster.
@@ -165,6 +171,11 @@ impl Members {
     /// Hospitals, active or not, in roster order.
     pub fn hospitals(&self) -> &[PrincipalId] {
         &self.hospitals
+    }
+
+    /// The nodes of the gate, if it is not a single one.
+    pub fn nodes(&self) -> Option<&Nodes> {
+        self.nodes.as_ref()
     }
 
     /// The cloud this gate asks: the first one listed.

@@ -26,7 +26,7 @@ use crate::{
     gate::{Gate, blocking},
     rules::{
         revocations::{self, RevocationRefusal},
-        roster,
+        roster::{self, Follows, SealedBridge},
     },
     store::{
         AccessRow, AuditKind, ConsentStore, ReadConsents as _, StoreError, TicketRow, Transaction, WriteConsents as _,
@@ -66,18 +66,42 @@ impl<S: ConsentStore> Gate<S> {
     fn update_roster_now(&self, caller: PrincipalId, update: &UpdateRoster) -> Result<Vec<TicketRow>, GateError> {
         let family = self.store.read(|s| s.family())?;
         let members = Arc::new(roster::verify(update.roster.clone(), family, &self.secrets)?);
-        let bridges = roster::seal_bridges(update, &members, &self.secrets)?;
+        let switching = self.leads_to(&members)?;
+        let shares = self.own_shares(&members, &update.shares, &roster::shared_documents(update))?;
+        let bridges = roster::seal_bridges(update, shares, &members, &self.secrets)?;
         let ended = self.outstanding.issued_to(|caller| members.active(caller).is_err());
-        self.store.write(|txn| {
-            roster::follows(&members, txn)?;
+        let done = self.store.write(|txn| {
+            let refusal = match roster::follows(&members, txn)? {
+                Follows::Newer => None,
+                Follows::Same => Some(None),
+                Follows::Older(refusal) => Some(Some(refusal)),
+            };
+            if let Some(refusal) = refusal {
+                // Sent again, or overtaken by a newer one on its way through another node: its bridges count where none
+                // has come since.
+                let current = self.members()?;
+                let mut late = 0;
+                for bridge in bridges.iter().filter(|b| current.get(b.member).is_some()) {
+                    if txn.bridge(bridge.member)?.is_none() {
+                        put_bridge(txn, bridge)?;
+                        late += 1;
+                    }
+                }
+                return refusal.filter(|_| late == 0).map_or(Ok(None), |refusal| Err(refusal.into()));
+            }
             txn.put_roster(members.signed())?;
-            bridges.iter().try_for_each(|(member, scalar)| txn.put_bridge(*member, scalar))?;
+            let switched = switching.as_ref().map(|_| self.switch(txn)).transpose()?;
+            bridges.iter().try_for_each(|bridge| put_bridge(txn, bridge))?;
             mark(txn, &ended)?;
             txn.append_audit(&self.entry(AuditKind::Roster, caller, members.roster().version, std::iter::empty()))?;
-            Ok::<_, GateError>(())
+            Ok::<_, GateError>(Some(switched))
         })?;
+        let Some(switched) = done else { return Ok(Vec::new()) };
         self.set_members(members);
         self.permissions_changed();
+        if let (Some(underway), Some(count)) = (switching, switched) {
+            self.switched(underway.to.epoch, count);
+        }
         Ok(ended)
     }
 
@@ -242,6 +266,14 @@ impl<S: ConsentStore> Gate<S> {
         if !left.is_empty() {
             tokio::spawn(Self::keep_withdrawing(Arc::downgrade(self), left));
         }
+    }
+}
+
+fn put_bridge(txn: &mut dyn Transaction, bridge: &SealedBridge) -> Result<(), StoreError> {
+    txn.put_bridge(bridge.member, &bridge.scalar)?;
+    match &bridge.commitments {
+        Some(commitments) => txn.put_bridge_commitments(bridge.member, commitments),
+        None => Ok(()),
     }
 }
 

@@ -88,6 +88,8 @@ pub struct GateSecrets {
     pub(crate) noise_key: NoiseKey,
     pub(crate) tag_key: GateTagKey,
     pub(crate) store_key: StoreKey,
+    /// The same at all nodes of a gate, so that any of them can go on with a search.
+    pub(crate) cursor_key: StoreKey,
     pub(crate) backup_key: BackupKey,
 }
 
@@ -116,6 +118,7 @@ impl GateSecrets {
             noise_key: NoiseKey::from_bytes(&keys.noise_key.0),
             tag_key: GateTagKey::from_bytes(&keys.tag_key.0),
             store_key: StoreKey::derive(&seed),
+            cursor_key: StoreKey(kdf::<64>(labels::CURSOR, &keys.term_key.0, &[])),
             backup_key: BackupKey::derive(&seed),
         })
     }
@@ -201,6 +204,11 @@ impl StoreKey {
         }
         out.copy_from_slice(&plain);
         Ok(out)
+    }
+
+    /// 32 secret bytes that only this gate can derive.
+    pub(crate) fn derive_seed(&self, context: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        kdf::<32>(labels::RESHARING, &*self.0, context)
     }
 
     /// Seals bytes that leave the gate and come back, bound to `context`.

@@ -56,6 +56,12 @@ pub enum StandingRefusal {
         /// Time of the resumption.
         to: u64,
     },
+    /// The other nodes have what this one lost.
+    #[error(
+        "this node of the gate was restored from a backup: it is not resumed but dealt new shares, with what it lost, by \
+         the others (sealdex domain reshare --without it --with a new one)"
+    )]
+    Shared,
     /// Nothing to resume.
     #[error("this gate's store is not one that waits to be resumed")]
     NotRestored,
@@ -224,6 +230,9 @@ impl<S: ConsentStore> Gate<S> {
     ) -> Result<Accepted, GateError> {
         if caller != self.secrets.authority().id() {
             return Err(CallerRefusal::NotAuthority.into());
+        }
+        if self.members()?.nodes().is_some() {
+            return Err(StandingRefusal::Shared.into());
         }
         let (stored, newest) = (self.members()?.roster().version, request.roster_version);
         if stored < newest {

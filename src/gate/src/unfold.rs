@@ -3,16 +3,16 @@
 
 use std::collections::HashSet;
 
-use sealdex_crypto::{Bits, BridgeScalar, FieldToken, Point, PrincipalId, mul_many};
+use sealdex_crypto::{Bits, FieldToken, Point, PrincipalId};
 use sealdex_wire::{
     limits,
     search::{CloudClause, InnerClause},
 };
 
 use crate::{
-    bridge::BridgeRefusal,
     error::GateError,
     members::Members,
+    nodes::turns::Bridges,
     search::SearchRefusal,
     term_keys::{Scope, TermKeys},
 };
@@ -59,7 +59,7 @@ fn restrict(clause: &InnerClause, members: &Members, hospitals: &mut Vec<Princip
 pub(crate) struct Unfolding<'a> {
     pub(crate) keys: &'a TermKeys,
     pub(crate) caller: PrincipalId,
-    pub(crate) delta: Option<&'a BridgeScalar>,
+    pub(crate) bridges: &'a Bridges,
     pub(crate) hospitals: &'a [PrincipalId],
 }
 
@@ -107,9 +107,8 @@ impl Unfolding<'_> {
             InnerClause::All => CloudClause::All,
             InnerClause::Token { merged, token } => self.terms(*merged, &token.0),
             InnerClause::Bridged { merged, point } => {
-                let delta = self.delta.ok_or(BridgeRefusal::NoBridge(self.caller))?;
                 let point = Point::from_bytes(&point.0).map_err(|_| SearchRefusal::Token)?;
-                let bridged = mul_many(&[point], delta.scalar());
+                let bridged = self.bridges.apply(self.caller, &[point])?;
                 self.terms(*merged, bridged.first().map_or(&[], |t| t.as_slice()))
             }
             InnerClause::Order { merged, field, bits, lo, hi } => {

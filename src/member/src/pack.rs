@@ -14,7 +14,7 @@ use sealdex_wire::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::MemberKeys;
+use crate::{GateLink, MemberKeys};
 
 /// The schema as the authority signed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +87,9 @@ pub enum PackError {
     /// No gate or cloud in the roster.
     #[error("the roster lists no {0}: the authority adds one with `sealdex domain init`")]
     NoServer(&'static str),
+    /// Its gates do not make one gate.
+    #[error("the roster was refused: {0}")]
+    Nodes(String),
     /// Who was enrolled below the roster's members does not fit.
     #[error(transparent)]
     Family(#[from] FamilyError),
@@ -121,9 +124,8 @@ impl DomainPack {
 
 impl Trusted {
     /// The domain's gate, called by this member.
-    pub fn gate(&self, http: &Http, keys: &MemberKeys) -> Result<Peer, PackError> {
-        let gate = self.roster.gates.first().ok_or(PackError::NoServer("gate"))?;
-        Ok(Peer::new(http.clone(), &gate.url, &self.roster.domain, gate.id, Some(keys.identity.clone()))?)
+    pub fn gate(&self, http: &Http, keys: &MemberKeys) -> Result<GateLink, PackError> {
+        GateLink::new(http, &self.roster, keys.identity.clone(), false)
     }
 
     /// Takes over the gate's roster if it is no older and the authority's, with everyone enrolled below it, each by

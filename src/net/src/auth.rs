@@ -122,6 +122,8 @@ pub struct Call {
     pub caller: Caller,
     /// The whole body.
     pub body: Bytes,
+    /// The caller's signature, as it came.
+    pub authorization: String,
 }
 
 impl Call {
@@ -157,8 +159,8 @@ where
         let auth = Arc::<Authenticator>::from_ref(state);
         let (parts, body) = request.into_parts();
         let value = parts.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        let header =
-            AuthHeader::parse(value.ok_or_else(|| unauthenticated(AuthError::Header))?).map_err(unauthenticated)?;
+        let authorization = value.ok_or_else(|| unauthenticated(AuthError::Header))?.to_owned();
+        let header = AuthHeader::parse(&authorization).map_err(unauthenticated)?;
         auth.fresh(header.ts, now_ms())?;
         let (keys, known) = match auth.directory.keys(header.id) {
             Some(keys) => (keys, true),
@@ -181,7 +183,7 @@ where
         };
         header.verify(&signed, &keys).map_err(unauthenticated)?;
         auth.once(header.nonce, now_ms())?;
-        Ok(Self { caller: Caller { id: header.id, keys, known }, body })
+        Ok(Self { caller: Caller { id: header.id, keys, known }, body, authorization })
     }
 }
 

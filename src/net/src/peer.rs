@@ -1,6 +1,13 @@
 //! A client of one server: signs every request, retries what may pass, decodes the answer.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -62,6 +69,15 @@ impl CallError {
         }
     }
 
+    /// Whether the same request may succeed at another server that stands in for this one.
+    fn passes_over(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { problem, .. } => problem.status == 503,
+            _ => false,
+        }
+    }
+
     /// Whether the same request may succeed later.
     fn passes(&self) -> bool {
         match self {
@@ -119,17 +135,51 @@ impl Http {
     }
 }
 
-/// One server, as one caller sees it.
+/// A server, or several that can stand in for each other, as one caller sees them.
 #[derive(Clone)]
 pub struct Peer {
     http: Http,
-    base: String,
-    audience: PrincipalId,
+    targets: Arc<Targets>,
     domain: Arc<str>,
     caller: Option<Arc<Identity>>,
     with_keys: bool,
     retry: Retry,
     timeout: Duration,
+}
+
+/// Servers that can stand in for each other.
+struct Targets {
+    /// Base URL and id; at least one.
+    all: Vec<(String, PrincipalId)>,
+    /// Which one is called.
+    at: AtomicUsize,
+}
+
+impl Targets {
+    fn now(&self) -> (usize, &(String, PrincipalId)) {
+        let at = self.at.load(Ordering::Relaxed) % self.all.len();
+        (at, &self.all[at])
+    }
+
+    /// Calls the next one from now on, unless somebody has left this one already.
+    fn leave(&self, at: usize) {
+        let next = (at + 1) % self.all.len();
+        let _ = self.at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// The address without its last slash, if it is one that can be called.
+fn usable(url: &str) -> Result<String, CallError> {
+    let uri: http::Uri = url.parse().map_err(|_| CallError::Address(url.into()))?;
+    let loopback = uri.host().is_some_and(|h| {
+        h == "localhost" || h.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    });
+    match uri.scheme_str() {
+        Some("https") => {}
+        Some("http") if loopback => {}
+        _ => return Err(CallError::Address(url.into())),
+    }
+    Ok(url.trim_end_matches('/').into())
 }
 
 impl Peer {
@@ -141,28 +191,29 @@ impl Peer {
         audience: PrincipalId,
         caller: Option<Arc<Identity>>,
     ) -> Result<Self, CallError> {
-        let uri: http::Uri = url.parse().map_err(|_| CallError::Address(url.into()))?;
-        let loopback = uri.host().is_some_and(|h| {
-            h == "localhost" || h.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        });
-        let usable = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => loopback,
-            _ => false,
-        };
-        if !usable {
-            return Err(CallError::Address(url.into()));
-        }
+        let targets = Targets { all: vec![(usable(url)?, audience)], at: AtomicUsize::new(0) };
         Ok(Self {
             http,
-            base: url.trim_end_matches('/').into(),
-            audience,
+            targets: Arc::new(targets),
             domain: domain.into(),
             caller,
             with_keys: false,
             retry: Retry::default(),
             timeout: Duration::from_secs(90),
         })
+    }
+
+    /// Calls one of these in its stead when it does not answer, and goes on calling that one.
+    ///
+    /// # Errors
+    /// [`CallError::Address`].
+    pub fn or<'s>(mut self, others: impl Iterator<Item = (&'s str, PrincipalId)>) -> Result<Self, CallError> {
+        let mut all = self.targets.all.clone();
+        for (url, id) in others {
+            all.push((usable(url)?, id));
+        }
+        self.targets = Arc::new(Targets { all, at: AtomicUsize::new(0) });
+        Ok(self)
     }
 
     /// Adds the caller's keys to each request: for owners, who are in no roster.
@@ -181,7 +232,7 @@ impl Peer {
 
     /// Base URL.
     pub fn url(&self) -> &str {
-        &self.base
+        &self.targets.now().1.0
     }
 
     /// Posts CBOR, expects CBOR.
@@ -216,45 +267,52 @@ impl Peer {
     }
 
     fn bad(&self, path: &str, reason: impl ToString) -> CallError {
-        CallError::BadAnswer { server: self.base.clone(), path: path.into(), reason: reason.to_string() }
+        CallError::BadAnswer { server: self.url().to_owned(), path: path.into(), reason: reason.to_string() }
     }
 
     /// One call with retries: each attempt is signed anew.
     pub async fn call(&self, method: Method, path: &str, media: &'static str, body: Bytes) -> Result<Bytes, CallError> {
         let mut pause = self.retry.pause;
-        let mut attempt = 1;
+        let (mut attempt, mut left) = (1, 1);
         loop {
-            match self.attempt(method.clone(), path, media, body.clone()).await {
+            let (at, target) = self.targets.now();
+            match self.attempt(target, method.clone(), path, media, body.clone()).await {
+                Err(e) if e.passes_over() && left < self.targets.all.len() => {
+                    tracing::debug!(path, server = target.0, "calling the next one");
+                    self.targets.leave(at);
+                    left += 1;
+                }
                 Err(e) if e.passes() && attempt < self.retry.attempts => {
                     tracing::debug!(attempt, path, "trying again");
                     // A statement of its own: the generator must not live across the await.
                     let jitter: f64 = rand::rng().random_range(0.5..1.5);
                     tokio::time::sleep(pause.mul_f64(jitter)).await;
                     pause = (pause * 2).min(Duration::from_secs(2));
-                    attempt += 1;
+                    (attempt, left) = (attempt + 1, 1);
+                    self.targets.leave(at);
                 }
                 other => return other,
             }
         }
     }
 
-    async fn attempt(&self, method: Method, path: &str, media: &'static str, body: Bytes) -> Result<Bytes, CallError> {
-        let unreachable = |reason: String| CallError::Unreachable { server: self.base.clone(), reason };
-        let mut request = Request::builder()
-            .method(method.clone())
-            .uri(format!("{}{path}", self.base))
-            .header(header::CONTENT_TYPE, media);
+    async fn attempt(
+        &self,
+        (base, audience): &(String, PrincipalId),
+        method: Method,
+        path: &str,
+        media: &'static str,
+        body: Bytes,
+    ) -> Result<Bytes, CallError> {
+        let unreachable = |reason: String| CallError::Unreachable { server: base.clone(), reason };
+        let mut request =
+            Request::builder().method(method.clone()).uri(format!("{base}{path}")).header(header::CONTENT_TYPE, media);
         if let Some(caller) = &self.caller {
-            let parts = RequestParts {
-                domain: &self.domain,
-                audience: self.audience,
-                method: method.as_str(),
-                path,
-                body: &body,
-            };
+            let parts =
+                RequestParts { domain: &self.domain, audience: *audience, method: method.as_str(), path, body: &body };
             request = request.header(header::AUTHORIZATION, sign(&parts, caller, self.with_keys));
         }
-        let request = request.body(Full::new(body)).map_err(|_| CallError::Address(format!("{}{path}", self.base)))?;
+        let request = request.body(Full::new(body)).map_err(|_| CallError::Address(format!("{base}{path}")))?;
         let exchange = async {
             let response = self.http.0.request(request).await.map_err(|e| unreachable(root_cause(&e)))?;
             let status = response.status();
@@ -272,7 +330,7 @@ impl Peer {
     fn refused(&self, path: &str, status: StatusCode, answer: &[u8]) -> CallError {
         match codec::from_json::<Problem>(answer) {
             Ok(problem) => {
-                CallError::Refused { server: self.base.clone(), path: path.into(), problem: Box::new(problem) }
+                CallError::Refused { server: self.url().to_owned(), path: path.into(), problem: Box::new(problem) }
             }
             Err(_) => self.bad(path, format!("HTTP status {status} without a problem document")),
         }

@@ -13,11 +13,11 @@ use std::{
 
 use sealdex_crypto::PrincipalId;
 use sealdex_fhir::{Input, Mapping, RawRecord, Source, SourceItem};
-use sealdex_member::{IndexKeys, MemberKeys, Trusted};
+use sealdex_member::{GateLink, IndexKeys, MemberKeys, Trusted};
 use sealdex_net::{CallError, Peer};
 use sealdex_wire::{
     ProblemType,
-    ingest::{BatchReceipt, BridgeResponse, CloudStats},
+    ingest::{BatchReceipt, CloudStats},
 };
 use tokio::sync::{Mutex, mpsc};
 
@@ -127,7 +127,7 @@ pub enum PushError {
 pub(crate) struct Job {
     pub(crate) preparer: Preparer,
     domain: String,
-    gate: Peer,
+    gate: GateLink,
     cloud: Peer,
     gate_id: PrincipalId,
     pub(crate) journal: Journal,
@@ -144,7 +144,7 @@ pub struct PushInput<'a> {
     /// Verified roster and schema.
     pub trusted: &'a Trusted,
     /// Gate, called by this provider.
-    pub gate: Peer,
+    pub gate: GateLink,
     /// Cloud, called by this provider.
     pub cloud: Peer,
     /// Patients of this hospital.
@@ -187,7 +187,7 @@ impl Job {
     pub(crate) fn new(
         keys: &MemberKeys,
         trusted: &Trusted,
-        gate: Peer,
+        gate: GateLink,
         cloud: Peer,
         owners: OwnerMap,
         journal: Journal,
@@ -375,7 +375,7 @@ impl Job {
     ) -> Result<(Option<Bridged>, Vec<Reject>), PushError> {
         let mut rejects = Vec::new();
         let request = prepared.bridge_request();
-        let answer: BridgeResponse = match self.gate.post_cbor("/v1/bridge", &request).await {
+        let (signer, answer) = match self.gate.bridge(self.gate_id, &request).await {
             Err(e) if e.problem_type() == Some(ProblemType::Conflict) => {
                 self.owners.lock().await.clear();
                 let (again, late) = self.prepare(std::mem::take(&mut prepared.parsed)).await?;
@@ -383,11 +383,11 @@ impl Job {
                 let Some(again) = again else { return Ok((None, rejects)) };
                 prepared = again;
                 let request = prepared.bridge_request();
-                self.gate.post_cbor("/v1/bridge", &request).await?
+                self.gate.bridge(self.gate_id, &request).await?
             }
             other => other?,
         };
-        let bridged = prepared.upload(answer, self.gate_id).ok_or(PushError::GateAnswer)?;
+        let bridged = prepared.upload(answer, signer).ok_or(PushError::GateAnswer)?;
         Ok((Some(bridged), rejects))
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use sealdex_fhir::Record;
-use sealdex_member::{MemberKeys, Trusted};
+use sealdex_member::{GateLink, MemberKeys, Trusted};
 use sealdex_net::Peer;
 use tokio::sync::Mutex;
 
@@ -27,7 +27,7 @@ pub struct WriterInput<'a> {
     /// Verified roster and schema.
     pub trusted: &'a Trusted,
     /// Gate, called by this provider.
-    pub gate: Peer,
+    pub gate: GateLink,
     /// Cloud, called by this provider.
     pub cloud: Peer,
     /// File of the patients of this hospital; read again when it changes.

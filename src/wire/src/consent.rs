@@ -10,6 +10,7 @@ use crate::{
     group::Sealed,
     roster::{PublicKeys, Roster},
     signed::Document,
+    threshold::NodeShares,
 };
 
 /// Purpose that every purpose fits.
@@ -98,6 +99,10 @@ pub struct GrantTerms {
     pub x: RawPoint,
     /// `R = rk·G`.
     pub r: RawPoint,
+    /// Where the gate has several nodes: what their shares of `rk` are checked against beside `R`, one point less than
+    /// it takes nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commitments: Vec<RawPoint>,
     /// Purpose of use, or [`ANY_PURPOSE`].
     pub purpose: String,
     /// First second it holds, Unix time.
@@ -194,8 +199,10 @@ pub struct OwnersFound {
 pub struct GrantSubmission {
     /// Signed terms.
     pub grant: Signed<GrantTerms>,
-    /// `rk`, for the gate alone. From a carer, the factor that makes it from the carer's own.
-    pub rk: SecretBytes,
+    /// `rk`, for the gate alone; absent where it is shared over nodes. From a carer, the factor that makes it from the
+    /// carer's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rk: Option<SecretBytes>,
 }
 
 /// `POST /v1/grants`.
@@ -204,6 +211,9 @@ pub struct GrantSubmission {
 pub struct SubmitGrants {
     /// Grants; all are accepted or none.
     pub grants: Vec<GrantSubmission>,
+    /// Shares of every `rk` that does not come with its grant, for each node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<NodeShares>,
 }
 
 /// `POST /v1/revocations`.
@@ -228,6 +238,9 @@ pub struct ChangeConsent {
     /// What begins.
     #[serde(default)]
     pub grants: Vec<GrantSubmission>,
+    /// Shares of every `rk` that does not come with its grant, for each node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<NodeShares>,
 }
 
 /// How many documents a control-plane request changed.
@@ -343,8 +356,12 @@ pub struct AccessList {
 pub struct Bridge {
     /// Whose.
     pub member: PrincipalId,
-    /// `δ`.
-    pub scalar: SecretBytes,
+    /// `δ`; absent where it is shared over nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scalar: Option<SecretBytes>,
+    /// What the nodes' shares are checked against, one point for each node it takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commitments: Vec<RawPoint>,
 }
 
 /// `PUT /v1/roster`: a newer roster, with the bridge scalars of members new in it. Only the
@@ -357,4 +374,7 @@ pub struct UpdateRoster {
     /// Bridge scalars.
     #[serde(default)]
     pub bridges: Vec<Bridge>,
+    /// Shares of bridge scalars that do not come with their member, for each node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<NodeShares>,
 }

@@ -46,6 +46,31 @@ pub struct BridgeRequest {
     pub records: Vec<BridgeRecord>,
 }
 
+impl BridgeRequest {
+    /// Tokens, ranges and index entries that it takes of its provider's budget. Packed entries are 25 bytes and more.
+    pub fn spent(&self) -> [u64; 3] {
+        [0, 0, self.records.iter().map(|r| r.entries.len() as u64 / 26).sum()]
+    }
+
+    /// Its bridged tokens, each once.
+    ///
+    /// # Errors
+    /// [`EntryError`].
+    pub fn points(&self) -> Result<Vec<RawPoint>, EntryError> {
+        let (mut points, mut seen) = (Vec::new(), std::collections::HashSet::new());
+        for record in &self.records {
+            for entry in InnerEntry::unpack(&record.entries)? {
+                if let InnerEntry::Bridged { point, .. } = entry
+                    && seen.insert(point.0)
+                {
+                    points.push(point);
+                }
+            }
+        }
+        Ok(points)
+    }
+}
+
 /// What the cloud stores to find one record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

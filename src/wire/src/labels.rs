@@ -10,3 +10,7 @@ pub const REQUEST: &str = "sdx1/request";
 pub const BATCH: &str = "sdx1/batch";
 /// The gate's permission to fetch sealed records.
 pub const TICKET: &str = "sdx1/ticket";
+/// Shares of a request's scalars, wrapped for one node of the gate.
+pub const SHARES: &str = "sdx1/shares";
+/// A node's consent to a request that another one leads.
+pub const TURN: &str = "sdx1/turn";

@@ -37,6 +37,8 @@ pub const CBOR_DEPTH: usize = 64;
 pub const CLOCK_SKEW_MS: u64 = 120_000;
 /// How long a ticket is good for, milliseconds.
 pub const TICKET_MS: u64 = 60_000;
+/// Most bridged tokens of one turn.
+pub const TURN_POINTS: usize = 65_536;
 /// Most members of a group.
 pub const GROUP_MEMBERS: usize = 4096;
 /// Longest text people write: reasons, names.

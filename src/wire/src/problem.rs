@@ -78,12 +78,21 @@ pub struct Problem {
     pub status: u16,
     /// What was wrong, where, and what to do.
     pub detail: String,
+    /// The node of the gate that is to be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u16>,
 }
 
 impl Problem {
     /// A problem with its explanation.
     pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
-        Self { kind: kind.uri().into(), title: kind.title().into(), status: kind.status(), detail: detail.into() }
+        Self {
+            kind: kind.uri().into(),
+            title: kind.title().into(),
+            status: kind.status(),
+            detail: detail.into(),
+            node: None,
+        }
     }
 
     /// The kind, if it is one of ours.

@@ -3,7 +3,7 @@
 use sealdex_crypto::{PrincipalId, PublicIdentity};
 use serde::{Deserialize, Serialize};
 
-use crate::{B32, RawPoint, signed::Document};
+use crate::{B32, RawPoint, signed::Document, threshold::Sharing};
 
 /// A principal's public keys; its id is their hash (spec section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,9 @@ pub struct Server {
     pub keys: PublicKeys,
     /// Base URL, `http://127.0.0.1:7411` or `https://…`.
     pub url: String,
+    /// Of a gate that is one of several nodes: its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u16>,
 }
 
 /// Everybody in a domain, as the authority says.
@@ -101,8 +104,11 @@ pub struct Roster {
     pub version: u64,
     /// The authority's keys.
     pub authority: PublicKeys,
-    /// Gates.
+    /// The gate, or its nodes.
     pub gates: Vec<Server>,
+    /// How its scalars are shared, if it has several nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<Sharing>,
     /// Clouds.
     pub clouds: Vec<Server>,
     /// The group every member belongs to; readers of what belongs to no patient.

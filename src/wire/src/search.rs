@@ -109,6 +109,9 @@ pub struct MatchGroup {
     /// Record ids, 16 bytes each.
     #[serde(with = "serde_bytes")]
     pub ids: Vec<u8>,
+    /// From a node of a shared gate, whose `E'` is its part only: the routing tag of the first record, for the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<ByteBuf>,
 }
 
 /// The gate's permission to fetch exactly these sealed records from the cloud. Names no caller.
@@ -333,6 +336,37 @@ impl InnerClause {
     pub fn check(&self) -> Result<(), ClauseError> {
         let mut leaves = 0;
         self.walk(limits::CLAUSE_DEPTH, &mut leaves)
+    }
+
+    /// Tokens, ranges and index entries that it takes of its caller's budget.
+    pub fn spent(&self) -> [u64; 3] {
+        match self {
+            Self::Token { .. } | Self::Bridged { .. } => [1, 0, 0],
+            Self::Order { .. } => [0, 1, 0],
+            Self::And(cs) | Self::Or(cs) => {
+                cs.iter().map(Self::spent).fold([0; 3], |a, b| [a[0] + b[0], a[1] + b[1], a[2] + b[2]])
+            }
+            Self::Not(c) => c.spent(),
+            Self::All | Self::Source(_) => [0; 3],
+        }
+    }
+
+    /// Its bridged tokens, each once.
+    pub fn points(&self) -> Vec<RawPoint> {
+        let mut points = Vec::new();
+        self.collect_points(&mut points);
+        let mut seen = std::collections::HashSet::new();
+        points.retain(|p: &RawPoint| seen.insert(p.0));
+        points
+    }
+
+    fn collect_points(&self, points: &mut Vec<RawPoint>) {
+        match self {
+            Self::Bridged { point, .. } => points.push(*point),
+            Self::And(cs) | Self::Or(cs) => cs.iter().for_each(|c| c.collect_points(points)),
+            Self::Not(c) => c.collect_points(points),
+            _ => {}
+        }
     }
 
     fn walk(&self, depth: usize, leaves: &mut usize) -> Result<(), ClauseError> {

@@ -111,7 +111,7 @@ impl World {
         let (gate_port, cloud_port) = (free_port()?, free_port()?);
         let dir = AuthorityDir(home.join("domain"));
         let url = |port| format!("http://127.0.0.1:{port}");
-        init(&dir, "demo", &url(gate_port), &url(cloud_port), schema, &keys)?;
+        init(&dir, "demo", &[url(gate_port)], None, &url(cloud_port), schema, &keys)?;
         let (cloud_data, store) = (home.join("cloud"), home.join("gate.redb"));
         let (cloud_key, gate_key) = (dir.cloud(), dir.gate());
         let arguments: [&OsStr; 5] =

@@ -7,11 +7,11 @@ use sealdex_crypto::PrincipalId;
 use sealdex_net::clock::{now_ms, now_s};
 use sealdex_wire::{
     Signed,
-    consent::{ChangeConsent, GrantSubmission, LookupOwners, OwnerProfile, OwnersFound, Revocation},
+    consent::{LookupOwners, OwnerProfile, OwnersFound, Revocation},
 };
 
 use super::{Patient, PatientError};
-use crate::owner::{self, OwnerEntry};
+use crate::owner::{self, MadeGrant, OwnerEntry};
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Patient {
         };
         let advancing: BTreeSet<String> =
             sections.iter().filter(|s| self.entry.sections.contains_key(*s)).cloned().collect();
-        let mut grants: Vec<GrantSubmission> = Vec::new();
+        let mut grants: Vec<MadeGrant> = Vec::new();
         let mut ended = 0;
         for terms in self.grants().await? {
             let current = self.entry.sections.get(&terms.section) == Some(&terms.epoch);
@@ -111,7 +111,7 @@ impl Patient {
             false => vec![next.next_profile(&self.trusted.roster.domain)],
         };
         let done = Advanced { sections: advancing.len(), renewed: grants.len(), ended };
-        owner::change(&self.gate, &ChangeConsent { profiles, revocations, grants }).await?;
+        owner::change(&self.gate, &self.trusted.roster.domain, profiles, revocations, grants).await?;
         self.entry = next;
         Ok(done)
     }

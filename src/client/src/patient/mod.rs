@@ -14,8 +14,8 @@ pub use offers::{Epochs, Offer, Reader};
 use std::{collections::HashMap, sync::Arc};
 
 use sealdex_crypto::PrincipalId;
-use sealdex_member::Trusted;
-use sealdex_net::{CallError, Peer, clock::now_s, peer::Http};
+use sealdex_member::{GateLink, Trusted};
+use sealdex_net::{CallError, clock::now_s, peer::Http};
 use sealdex_wire::{
     SignedError,
     consent::{Access, AccessList, GrantList, GrantTerms, ListAccesses, ListGrants},
@@ -92,7 +92,7 @@ pub struct Patient {
     label: String,
     entry: OwnerEntry,
     owner: Owner,
-    gate: Peer,
+    gate: GateLink,
     trusted: Arc<Trusted>,
     /// Groups of the domain, once asked for.
     groups: tokio::sync::Mutex<Option<HashMap<PrincipalId, Group>>>,
@@ -102,9 +102,8 @@ impl Patient {
     /// An owner of a wallet, by its label there (`Patient/id`).
     pub fn new(label: &str, entry: OwnerEntry, trusted: Trusted, http: &Http) -> Result<Self, PatientError> {
         let owner = entry.owner();
-        let server = trusted.roster.gates.first().ok_or(PatientError::NoGate)?;
-        let peer = Peer::new(http.clone(), &server.url, &trusted.roster.domain, server.id, Some(owner.identity()));
-        let gate = peer.map_err(|e| PatientError::Peer(e.to_string()))?.self_certified();
+        let gate = GateLink::new(http, &trusted.roster, owner.identity(), true);
+        let gate = gate.map_err(|e| PatientError::Peer(e.to_string()))?;
         Ok(Self { label: label.into(), entry, owner, gate, trusted: Arc::new(trusted), groups: Default::default() })
     }
 

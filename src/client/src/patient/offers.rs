@@ -7,13 +7,13 @@ use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_net::clock::now_s;
 use sealdex_wire::{
     care::Emergency,
-    consent::{Accepted, GrantSubmission, GrantTerms, GroupKey, SubmitGrants},
+    consent::{Accepted, GrantTerms, GroupKey},
 };
 
 use super::{Patient, PatientError};
 use crate::{
     group,
-    owner::{GrantLimits, GrantRequest, Newcomers},
+    owner::{self, GrantLimits, GrantRequest, MadeGrant, Newcomers},
     policy::Policy,
 };
 
@@ -111,8 +111,8 @@ impl Patient {
     }
 
     /// One grant of an offer, signed.
-    fn submission(&self, offer: &Offer, section: &str, epoch: u32, purpose: &str) -> GrantSubmission {
-        self.owner.grant(&GrantRequest {
+    fn submission(&self, offer: &Offer, section: &str, epoch: u32, purpose: &str) -> MadeGrant {
+        let request = GrantRequest {
             domain: &self.trusted.roster.domain,
             reader: offer.reader.keys,
             section,
@@ -126,7 +126,8 @@ impl Patient {
                 providers: offer.providers.clone(),
                 emergency: offer.emergency.clone(),
             },
-        })
+        };
+        self.owner.grant(&request, self.gate.nodes())
     }
 
     /// Grants what is offered; how many grants are new. In force when this returns.
@@ -155,8 +156,9 @@ impl Patient {
     async fn submit(&self, wanted: &[(Offer, String, u32, String)]) -> Result<u64, PatientError> {
         let mut count = 0;
         for part in wanted.chunks(PART) {
-            let grants = part.par_iter().map(|(o, s, e, p)| self.submission(o, s, *e, p)).collect();
-            let done: Accepted = self.gate.post_json("/v1/grants", &SubmitGrants { grants }).await?;
+            let made = part.par_iter().map(|(o, s, e, p)| self.submission(o, s, *e, p)).collect();
+            let request = owner::submit(&self.gate, &self.trusted.roster.domain, made);
+            let done: Accepted = self.gate.post_json("/v1/grants", &request).await?;
             count += done.count;
         }
         Ok(count)
@@ -216,11 +218,7 @@ impl Patient {
     }
 
     /// The grant of the next epoch that continues one of the epoch before.
-    pub(super) async fn renewal(
-        &self,
-        terms: &GrantTerms,
-        epoch: u32,
-    ) -> Result<Option<GrantSubmission>, PatientError> {
+    pub(super) async fn renewal(&self, terms: &GrantTerms, epoch: u32) -> Result<Option<MadeGrant>, PatientError> {
         let keys = terms.reader.identity().map_err(|_| PatientError::Reader)?;
         let group = match &terms.group_key {
             None => None,

@@ -48,7 +48,7 @@ impl Domain {
     }
 
     pub(crate) fn roster(&self, version: u64) -> Roster {
-        let server = |keys: PublicKeys, id| Server { id, keys, url: "http://127.0.0.1:1".into() };
+        let server = |keys: PublicKeys, id| Server { id, keys, url: "http://127.0.0.1:1".into(), node: None };
         let member = |who: &Identity, parent| Member {
             id: who.id(),
             keys: PublicKeys::from(&who.public()),
@@ -63,6 +63,7 @@ impl Domain {
             domain: DOMAIN.into(),
             version,
             authority: PublicKeys::from(&self.authority.public()),
+            sharing: None,
             gates: vec![server(PublicKeys::from(&self.gate.public()), self.gate.id())],
             clouds: vec![server(
                 PublicKeys::from(&Identity::from_seed(&IdentitySeed::from_bytes(&CLOUD_SEED)).public()),
@@ -80,7 +81,7 @@ impl Domain {
     }
 
     pub(crate) fn update(&self, roster: &Roster, by: &Identity) -> UpdateRoster {
-        UpdateRoster { roster: Signed::sign(roster, by, &mut rng(1)), bridges: Vec::new() }
+        UpdateRoster { roster: Signed::sign(roster, by, &mut rng(1)), bridges: Vec::new(), shares: Vec::new() }
     }
 
     /// A batch as the gate signed it for `provider`.

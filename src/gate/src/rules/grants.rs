@@ -1,6 +1,6 @@
 //! Grants: signed by the owner, for a key it published, with the scalar it committed to.
 
-use sealdex_crypto::{Point, PrincipalId, PublicIdentity, RekeyScalar, Scalar};
+use sealdex_crypto::{Point, PrincipalId, PublicIdentity, RekeyScalar, Scalar, sharing::Commitments};
 use sealdex_wire::{
     ProblemType, Signed, SignedError,
     consent::{ANY_PURPOSE, GrantSubmission, GrantTerms, OwnerProfile},
@@ -49,6 +49,9 @@ pub enum GrantRefusal {
     /// `rk·G ≠ R`.
     #[error("the scalar sent with a grant of {0} is not the one it signed")]
     Scalar(PrincipalId),
+    /// Shares that do not fit the gate's nodes.
+    #[error("a grant of {0} is not made for the nodes that this gate has now: fetch the roster and grant again")]
+    Sharing(PrincipalId),
     /// The reader is no active member and no group.
     #[error("a grant of {owner} names reader {reader}, which is no active member of this domain")]
     Reader {
@@ -128,7 +131,9 @@ impl GrantRefusal {
     pub(crate) fn problem_type(&self) -> ProblemType {
         match self {
             Self::UnknownOwner(_) => ProblemType::NotFound,
-            Self::Revoked { .. } | Self::NotNewer { .. } | Self::GroupKey { .. } => ProblemType::Conflict,
+            Self::Revoked { .. } | Self::NotNewer { .. } | Self::GroupKey { .. } | Self::Sharing(_) => {
+                ProblemType::Conflict
+            }
             Self::NoMandate { .. } => ProblemType::Forbidden,
             Self::Signed(e) => signed_problem(e),
             _ => ProblemType::BadDocument,
@@ -141,7 +146,23 @@ pub(crate) struct Verified {
     pub(crate) key: GrantKey,
     pub(crate) row: GrantRow,
     pub(crate) signed: Signed<GrantTerms>,
+    /// What this node's share was checked against, if the gate has several nodes.
+    commitments: Option<Commitments>,
     passed_on: Option<PassedOn>,
+}
+
+/// What is to be stored of a grant.
+pub(crate) struct Settled {
+    pub(crate) row: GrantRow,
+    pub(crate) commitments: Option<Commitments>,
+}
+
+/// What comes in place of a scalar.
+enum Sent {
+    /// It, or this node's share of it, sealed for its row.
+    Scalar(SealedScalar, Option<Commitments>),
+    /// What a carer sent to make it from its own.
+    PassedOn(PassedOn),
 }
 
 /// What a carer sends in place of the scalar.
@@ -158,17 +179,20 @@ pub(crate) struct Against<'a> {
     pub(crate) domain: &'a str,
     pub(crate) members: &'a Members,
     pub(crate) groups: &'a Groups,
+    /// The number of this node, if the gate has several, and how many it takes.
+    pub(crate) node: Option<(u16, u16)>,
     pub(crate) store_key: &'a StoreKey,
     /// Unix milliseconds.
     pub(crate) now: u64,
 }
 
 impl Against<'_> {
-    /// Checks one grant by its owner's profile. One signature, one base multiplication, three points:
-    /// about 80 µs.
+    /// Checks one grant by its owner's profile, and this node's share that came with it if the gate has several. One
+    /// signature, one base multiplication, three points: about 80 µs.
     pub(crate) fn verify(
         &self,
         submission: &GrantSubmission,
+        share: Option<&Scalar>,
         profile: &OwnerProfile,
     ) -> Result<Verified, GrantRefusal> {
         let signed = &submission.grant;
@@ -185,7 +209,10 @@ impl Against<'_> {
         let reader = self.check_points(&terms, profile)?;
         self.check_limits(&terms)?;
         let key = GrantKey::of(&terms, reader);
-        let (rk, passed_on) = self.scalar(submission, &terms, &key)?;
+        let (rk, commitments, passed_on) = match self.scalar(submission, share, &terms, &key)? {
+            Sent::Scalar(rk, commitments) => (rk, commitments, None),
+            Sent::PassedOn(passed) => (SealedScalar([0; 48]), None, Some(passed)),
+        };
         let row = GrantRow {
             a: terms.a,
             x: terms.x,
@@ -200,7 +227,7 @@ impl Against<'_> {
             rk,
             purpose: terms.purpose,
         };
-        Ok(Verified { key, row, signed: signed.clone(), passed_on })
+        Ok(Verified { key, row, signed: signed.clone(), commitments, passed_on })
     }
 
     /// Whose signature it is to bear: the owner's, or that of an active member who says it is the owner's carer.
@@ -215,22 +242,38 @@ impl Against<'_> {
         })
     }
 
-    /// The scalar, sealed for its row, after it was checked against `R`; or what a carer sent to make it from.
+    /// The scalar, sealed for its row, after it was checked against `R`, or this node's share, after it was checked
+    /// against what the owner committed to; or what a carer sent to make it from.
     fn scalar(
         &self,
         submission: &GrantSubmission,
+        share: Option<&Scalar>,
         terms: &GrantTerms,
         key: &GrantKey,
-    ) -> Result<(SealedScalar, Option<PassedOn>), GrantRefusal> {
-        let refused = GrantRefusal::Scalar(terms.owner);
+    ) -> Result<Sent, GrantRefusal> {
+        let refused = || GrantRefusal::Scalar(terms.owner);
+        let sent = submission.rk.as_ref().map(|rk| Scalar::from_bytes(&rk.0).map_err(|_| refused())).transpose()?;
+        let seal = |scalar: &Scalar| self.store_key.seal_scalar(Table::Grants, &key.to_bytes(), &scalar.to_bytes());
         if let Some(carer) = terms.by {
-            let Ok(factor) = Scalar::from_bytes(&submission.rk.0) else { return Err(refused) };
             let r = Point::from_bytes(&terms.r.0).map_err(|_| GrantRefusal::Point(terms.owner))?;
-            return Ok((SealedScalar([0; 48]), Some(PassedOn { carer, factor, r })));
+            let factor = sent.filter(|_| terms.commitments.is_empty()).ok_or_else(refused)?;
+            return Ok(Sent::PassedOn(PassedOn { carer, factor, r }));
         }
-        let rk = RekeyScalar::from_bytes(&submission.rk.0).ok().filter(|rk| rk.public().to_bytes() == terms.r.0);
-        let rk = rk.ok_or(refused)?;
-        Ok((self.store_key.seal_scalar(Table::Grants, &key.to_bytes(), &rk.to_bytes()), None))
+        let Some((number, threshold)) = self.node else {
+            if !terms.commitments.is_empty() || share.is_some() {
+                return Err(GrantRefusal::Sharing(terms.owner));
+            }
+            let rk = sent.filter(|rk| rk.base_mul().to_bytes() == terms.r.0).ok_or_else(refused)?;
+            return Ok(Sent::Scalar(seal(&rk), None));
+        };
+        // A scalar that came whole has been seen by whoever handed it on.
+        if sent.is_some() || terms.commitments.len() + 1 != usize::from(threshold) {
+            return Err(GrantRefusal::Sharing(terms.owner));
+        }
+        let points: Vec<u8> = [&terms.r].into_iter().chain(&terms.commitments).flat_map(|p| p.0).collect();
+        let commitments = Commitments::from_bytes(&points).map_err(|_| GrantRefusal::Point(terms.owner))?;
+        let share = share.filter(|s| commitments.hold(number, s)).ok_or_else(refused)?;
+        Ok(Sent::Scalar(seal(share), Some(commitments)))
     }
 
     fn check_times(&self, terms: &GrantTerms) -> Result<(), GrantRefusal> {
@@ -292,7 +335,7 @@ pub(crate) fn settle(
     stored: &dyn Snapshot,
     store_key: &StoreKey,
     now: u64,
-) -> Result<Option<GrantRow>, GateError> {
+) -> Result<Option<Settled>, GateError> {
     let GrantKey { owner, section, epoch, reader, .. } = &new.key;
     let granted_at = new.row.granted_at;
     let (section_or_all, purpose) = ([None, Some(section.as_str())], Some(new.row.purpose.as_str()));
@@ -316,19 +359,22 @@ pub(crate) fn settle(
         }
         None => {}
     }
-    let Some(passed) = &new.passed_on else { return Ok(Some(new.row.clone())) };
-    let rk = pass_on(new, passed, stored, store_key, now)?;
-    Ok(Some(GrantRow { rk, ..new.row.clone() }))
+    let Some(passed) = &new.passed_on else {
+        return Ok(Some(Settled { row: new.row.clone(), commitments: new.commitments.clone() }));
+    };
+    let (rk, commitments) = pass_on(new, passed, stored, store_key, now)?;
+    Ok(Some(Settled { row: GrantRow { rk, ..new.row.clone() }, commitments }))
 }
 
-/// `rk₂ = rk₁·factor`, from one of the carer's own live grants, for which the carer committed to it: `rk₂·G = R`.
+/// `rk₂ = rk₁·factor`, from one of the carer's own live grants, for which the carer committed to it: `rk₂·G = R`. A
+/// share times the factor is a share of that, and so is what it is checked against.
 fn pass_on(
     new: &Verified,
     passed: &PassedOn,
     stored: &dyn Snapshot,
     store_key: &StoreKey,
     now: u64,
-) -> Result<SealedScalar, GateError> {
+) -> Result<(SealedScalar, Option<Commitments>), GateError> {
     let GrantKey { owner, section, epoch, .. } = &new.key;
     let carer = passed.carer;
     let refused = || GrantRefusal::NoMandate { owner: *owner, carer, section: section.clone() };
@@ -349,8 +395,10 @@ fn pass_on(
         let bytes = store_key.open_scalar(Table::Grants, &key.to_bytes(), &row.rk)?;
         let rk = RekeyScalar::from_bytes(&bytes).map_err(|_| StoreError::Row(Table::Grants.name()))?;
         let rotated = rk.rotate(&passed.factor);
-        if rotated.matches(&passed.r) {
-            return Ok(store_key.seal_scalar(Table::Grants, &new.key.to_bytes(), &rotated.to_bytes()));
+        let commitments = stored.grant_commitments(&key)?.map(|c| c.scale(&passed.factor));
+        if commitments.as_ref().map_or_else(|| rotated.public(), Commitments::secret) == passed.r {
+            let sealed = store_key.seal_scalar(Table::Grants, &new.key.to_bytes(), &rotated.to_bytes());
+            return Ok((sealed, commitments));
         }
     }
     Err(refused().into())

@@ -1,6 +1,6 @@
 //! Rosters: from the authority alone, ever newer, each member with its bridge.
 
-use sealdex_crypto::{BridgeScalar, PrincipalId};
+use sealdex_crypto::{PrincipalId, Scalar, sharing::Commitments};
 use sealdex_wire::{ProblemType, Signed, SignedError, consent::UpdateRoster, family::Family, roster::Roster};
 
 use crate::{
@@ -34,7 +34,7 @@ pub enum RosterRefusal {
         found: u64,
     },
     /// A bridge that is none, or of nobody in the roster.
-    #[error("the bridge scalar of {0} is no scalar, or {0} is not in the roster")]
+    #[error("the bridge scalar of {0} is no scalar or not shared as this gate is, or {0} is not in the roster")]
     Bridge(PrincipalId),
 }
 
@@ -62,27 +62,68 @@ pub(crate) fn verify(signed: Signed<Roster>, family: Family, secrets: &GateSecre
     Ok(Members::new(&roster, signed, family)?)
 }
 
-/// Checks the bridges of an update and seals them for the store.
+/// A member's bridge, checked and sealed for the store.
+pub(crate) struct SealedBridge {
+    pub(crate) member: PrincipalId,
+    pub(crate) scalar: SealedScalar,
+    /// What this node's share was checked against, if the gate has several nodes.
+    pub(crate) commitments: Option<Commitments>,
+}
+
+/// Checks the bridges of an update, whole or as this node's shares of them, and seals them for the store.
 pub(crate) fn seal_bridges(
     update: &UpdateRoster,
+    shares: Option<Vec<Scalar>>,
     members: &Members,
     secrets: &GateSecrets,
-) -> Result<Vec<(PrincipalId, SealedScalar)>, RosterRefusal> {
+) -> Result<Vec<SealedBridge>, RosterRefusal> {
+    let own = members.nodes().and_then(|n| Some((n.get(secrets.identity().id())?.number, n.threshold)));
+    let mut shares = shares.unwrap_or_default().into_iter();
     let sealed = update.bridges.iter().map(|b| {
-        let scalar = BridgeScalar::from_bytes(&b.scalar.0).ok().filter(|_| members.get(b.member).is_some());
-        let scalar = scalar.ok_or(RosterRefusal::Bridge(b.member))?;
-        Ok((b.member, secrets.store_key.seal_scalar(Table::Bridges, &b.member.0, &scalar.to_bytes())))
+        let refused = || RosterRefusal::Bridge(b.member);
+        members.get(b.member).ok_or_else(refused)?;
+        let sent = b.scalar.as_ref().map(|s| Scalar::from_bytes(&s.0)).transpose().map_err(|_| refused())?;
+        let (scalar, commitments) = match (own, sent) {
+            (None, Some(scalar)) if b.commitments.is_empty() => (scalar, None),
+            (Some((node, threshold)), None) => {
+                let points: Vec<u8> = b.commitments.iter().flat_map(|p| p.0).collect();
+                let commitments = Commitments::from_bytes(&points).map_err(|_| refused())?;
+                let share = shares.next().filter(|s| commitments.hold(node, s));
+                let share = share.filter(|_| commitments.threshold() == usize::from(threshold));
+                (share.ok_or_else(refused)?, Some(commitments))
+            }
+            _ => return Err(refused()),
+        };
+        let scalar = secrets.store_key.seal_scalar(Table::Bridges, &b.member.0, &scalar.to_bytes());
+        Ok(SealedBridge { member: b.member, scalar, commitments })
     });
     sealed.collect()
 }
 
-/// Whether the roster may follow the stored one: a higher version, or the same text again.
-pub(crate) fn follows(members: &Members, stored: &dyn Snapshot) -> Result<(), GateError> {
-    let Some(before) = stored.roster()? else { return Ok(()) };
+/// What the shares of an update belong to: its roster, and each member whose bridge comes shared.
+pub(crate) fn shared_documents(update: &UpdateRoster) -> Vec<&[u8]> {
+    let shared = update.bridges.iter().filter(|b| b.scalar.is_none());
+    shared.map(|b| b.member.0.as_slice()).collect()
+}
+
+/// How a roster stands to the stored one.
+pub(crate) enum Follows {
+    /// A higher version, or the first.
+    Newer,
+    /// The same text again.
+    Same,
+    /// An older one.
+    Older(RosterRefusal),
+}
+
+/// How the roster stands to the stored one.
+pub(crate) fn follows(members: &Members, stored: &dyn Snapshot) -> Result<Follows, GateError> {
+    let Some(before) = stored.roster()? else { return Ok(Follows::Newer) };
     if before.payload == members.signed().payload {
-        return Ok(());
+        return Ok(Follows::Same);
     }
     let version = before.peek().map_err(RosterRefusal::Signed)?.version;
     let found = members.roster().version;
-    if found > version { Ok(()) } else { Err(RosterRefusal::NotNewer { stored: version, found }.into()) }
+    let older = RosterRefusal::NotNewer { stored: version, found };
+    Ok(if found > version { Follows::Newer } else { Follows::Older(older) })
 }

@@ -10,7 +10,7 @@ use sealdex_wire::{
 use serde::{Deserialize, Serialize};
 
 use super::SearchRefusal;
-use crate::{labels, secrets::StoreKey};
+use crate::secrets::StoreKey;
 
 /// How far one stream has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub(crate) struct Cursor(pub(crate) Vec<Position>);
 
 impl Cursor {
     pub(crate) fn seal(&self, key: &StoreKey, caller: PrincipalId, request: &SearchRequest) -> Vec<u8> {
-        key.seal(&[labels::CURSOR.as_bytes(), &caller.0, &query_hash(request)], &codec::to_cbor(self))
+        key.seal(&[&caller.0, &query_hash(request)], &codec::to_cbor(self))
     }
 
     pub(crate) fn open(
@@ -44,7 +44,7 @@ impl Cursor {
         request: &SearchRequest,
         sealed: &[u8],
     ) -> Result<Self, SearchRefusal> {
-        let plain = key.open(&[labels::CURSOR.as_bytes(), &caller.0, &query_hash(request)], sealed);
+        let plain = key.open(&[&caller.0, &query_hash(request)], sealed);
         plain.and_then(|p| codec::from_cbor(&p).ok()).ok_or(SearchRefusal::Cursor)
     }
 }

@@ -19,14 +19,15 @@ use sealdex_wire::{
         ClauseError, CloudClause, CloudSort, CountRequest, Counted, InnerClause, InnerSort, SearchRequest,
         SearchResponse,
     },
+    threshold::WithTurns,
 };
 use tokio::task::JoinSet;
 
 use crate::{
-    bridge::bridge_scalar,
-    error::{CallerRefusal, GateError},
+    error::GateError,
     gate::{Gate, blocking},
     members::Members,
+    nodes::turns::Bridges,
     rules::is_name,
     store::{AuditEntry, AuditKind, ConsentStore, Spent},
     term_keys::Scope,
@@ -97,13 +98,8 @@ fn check(request: &SearchRequest) -> Result<(), SearchRefusal> {
 
 /// What a query takes of its caller's budget.
 fn spent(clause: &InnerClause) -> Spent {
-    match clause {
-        InnerClause::Token { .. } | InnerClause::Bridged { .. } => Spent { tokens: 1, ..Spent::default() },
-        InnerClause::Order { .. } => Spent { ranges: 1, ..Spent::default() },
-        InnerClause::And(cs) | InnerClause::Or(cs) => cs.iter().map(spent).fold(Spent::default(), Spent::plus),
-        InnerClause::Not(c) => spent(c),
-        InnerClause::All | InnerClause::Source(_) => Spent::default(),
-    }
+    let [tokens, ranges, entries] = clause.spent();
+    Spent { tokens, ranges, entries }
 }
 
 /// What to ask the cloud.
@@ -123,20 +119,32 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         request: SearchRequest,
     ) -> Result<SearchResponse, GateError> {
-        self.standings.serving()?;
+        self.search_with(caller, request, None).await
+    }
+
+    /// As [`Gate::search`], with the other nodes' turns if there are several.
+    pub(crate) async fn search_with(
+        self: &Arc<Self>,
+        caller: PrincipalId,
+        request: SearchRequest,
+        turns: Option<WithTurns>,
+    ) -> Result<SearchResponse, GateError> {
+        self.serving()?;
         let _slot = self.slot()?;
         let members = self.members()?;
         let known = members.active(caller)?;
-        if known.counts_from.is_some() {
-            return Err(CallerRefusal::CountsOnly(caller).into());
-        }
+        self.may_read(caller, &members)?;
         check(&request)?;
         let spent = spent(&request.clause);
         self.charge(caller, known, &members, spent).await?;
         let request = Arc::new(request);
         let Plan { streams, covered } = {
             let (gate, members, request) = (self.clone(), members.clone(), request.clone());
-            blocking(move || gate.plan(caller, &members, &request)).await?
+            let work = move || {
+                let bridges = gate.bridges(caller, &members, turns.as_ref(), spent)?;
+                gate.plan(caller, &members, &request, &bridges)
+            };
+            blocking(work).await?
         };
         let generation = self.generation();
         let asker = Arc::new(self.asker(caller, &request.purpose, &members));
@@ -144,7 +152,7 @@ impl<S: ConsentStore> Gate<S> {
         let mut response = self.answer(asker, generation, found, spent).await?;
         response.covered = covered;
         if positions.iter().any(|p| !p.done) {
-            let sealed = Cursor(positions).seal(&self.secrets.store_key, caller, &request);
+            let sealed = Cursor(positions).seal(&self.secrets.cursor_key, caller, &request);
             response.cursor = Some(sealed.into());
         }
         Ok(response)
@@ -162,7 +170,17 @@ impl<S: ConsentStore> Gate<S> {
     /// # Errors
     /// [`GateError`]; nothing is told then.
     pub async fn count(self: &Arc<Self>, caller: PrincipalId, request: CountRequest) -> Result<Counted, GateError> {
-        self.standings.serving()?;
+        self.count_with(caller, request, None).await
+    }
+
+    /// As [`Gate::count`], with the other nodes' turns if there are several.
+    pub(crate) async fn count_with(
+        self: &Arc<Self>,
+        caller: PrincipalId,
+        request: CountRequest,
+        turns: Option<WithTurns>,
+    ) -> Result<Counted, GateError> {
+        self.serving()?;
         let _slot = self.slot()?;
         let members = self.members()?;
         let known = members.active(caller)?;
@@ -176,7 +194,11 @@ impl<S: ConsentStore> Gate<S> {
         let asker = Arc::new(self.asker(caller, &request.purpose, &members));
         let Plan { streams, .. } = {
             let (gate, members, request) = (self.clone(), members.clone(), request.clone());
-            blocking(move || gate.plan(caller, &members, &request)).await?
+            let work = move || {
+                let bridges = gate.bridges(caller, &members, turns.as_ref(), spent)?;
+                gate.plan(caller, &members, &request, &bridges)
+            };
+            blocking(work).await?
         };
         let (mut owners, mut records) = (HashSet::new(), 0_u64);
         for mut stream in streams {
@@ -203,14 +225,19 @@ impl<S: ConsentStore> Gate<S> {
     }
 
     /// Unfolds the query into one stream, or into one for each hospital when each sorts by itself.
-    fn plan(&self, caller: PrincipalId, members: &Members, request: &SearchRequest) -> Result<Plan, GateError> {
+    fn plan(
+        &self,
+        caller: PrincipalId,
+        members: &Members,
+        request: &SearchRequest,
+        bridges: &Bridges,
+    ) -> Result<Plan, GateError> {
         let covered = hospitals(&request.clause, members)?;
-        let delta = self.store.read(|s| bridge_scalar(&self.secrets, s, caller))?;
         let over = |hospitals: &[PrincipalId]| -> Result<CloudClause, GateError> {
-            Unfolding { keys: &self.keys, caller, delta: delta.as_ref(), hospitals }.unfold(&request.clause)
+            Unfolding { keys: &self.keys, caller, bridges, hospitals }.unfold(&request.clause)
         };
         let positions = match &request.cursor {
-            Some(sealed) => Cursor::open(&self.secrets.store_key, caller, request, sealed)?.0,
+            Some(sealed) => Cursor::open(&self.secrets.cursor_key, caller, request, sealed)?.0,
             None => match &request.sort {
                 Some(InnerSort { merged: false, .. }) => covered.iter().map(|h| Position::start(Some(*h))).collect(),
                 _ => vec![Position::start(None)],

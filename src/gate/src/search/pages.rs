@@ -9,6 +9,8 @@ use sealdex_wire::{
     search::{CloudClause, CloudCursor, CloudMatch, CloudMatches, CloudSearch, CloudSort},
 };
 
+use serde_bytes::ByteBuf;
+
 use super::{
     cursor::Position,
     permit::{Permits, Permitted},
@@ -125,10 +127,10 @@ fn filter<S: ConsentStore>(
         Ok(routing)
     };
     let opened: Vec<Result<RoutingInfo, TagError>> = matches.par_iter().with_min_len(256).map(open).collect();
-    let now = gate.now() / 1000;
+    let (now, shared) = (gate.now() / 1000, asker.members.nodes().is_some());
     let mut found = Vec::with_capacity(matches.len());
     gate.store.read(|stored| {
-        for (place, (CloudMatch(id, provider, _), routing)) in matches.iter().zip(opened).enumerate() {
+        for (place, (CloudMatch(id, provider, tag), routing)) in matches.iter().zip(opened).enumerate() {
             let routing = match routing {
                 Ok(routing) => routing,
                 Err(error) => {
@@ -139,7 +141,8 @@ fn filter<S: ConsentStore>(
             };
             let provider = providers[*provider as usize];
             if let Some(permit) = permits.of(&routing, provider, asker, now, stored)? {
-                found.push((place, Permitted { id: *id, provider, routing, permit }));
+                let tag = shared.then(|| ByteBuf::from(tag.as_slice()));
+                found.push((place, Permitted { id: *id, provider, routing, tag, permit }));
             }
         }
         Ok::<_, GateError>(())

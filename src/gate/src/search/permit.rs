@@ -7,6 +7,7 @@ use std::{
 
 use sealdex_crypto::{PrincipalId, RecordId, RekeyScalar, RoutingInfo};
 use sealdex_wire::consent::ANY_PURPOSE;
+use serde_bytes::ByteBuf;
 
 use super::pages::Asker;
 use crate::{
@@ -41,6 +42,8 @@ pub(crate) struct Permitted {
     pub(crate) id: RecordId,
     pub(crate) provider: PrincipalId,
     pub(crate) routing: RoutingInfo,
+    /// Its routing tag, where other nodes are to see it.
+    pub(crate) tag: Option<ByteBuf>,
     pub(crate) permit: Arc<Permit>,
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
-use sealdex_crypto::{BridgeScalar, PrincipalId, PublicIdentity, RekeyScalar};
+use sealdex_crypto::{Point, PrincipalId, PublicIdentity, Scalar, sharing::Commitments};
 use sealdex_wire::{
     Signed,
     auth::sha256,
@@ -14,10 +14,12 @@ use sealdex_wire::{
     family::{Dismissal, Enrolment, Family},
     group::GroupCharter,
     roster::PublicKeys,
+    threshold::Entry,
 };
 
 use super::{
     AccessRow, AuditEntry, GrantKey, GrantRow, NOBODY, RequestRow, Row, StoreError, Table, TicketRow, WakeRow,
+    consents::{bridge_commitments_key, grant_commitments_key},
     rows::slot,
 };
 use crate::{
@@ -99,6 +101,8 @@ pub struct Checker<'s> {
     /// Rows of an index that must still come, with the rows they belong to.
     expected: BTreeMap<Vec<u8>, (Table, Vec<u8>)>,
     grants: HashMap<Vec<u8>, Grant>,
+    /// What shares are checked against, and whether the row it is for has come.
+    commitments: HashMap<Vec<u8>, (Commitments, bool)>,
     next_act: u64,
     report: Report,
 }
@@ -114,6 +118,8 @@ enum Fact {
     Restored(u64),
     Roster(Box<Members>),
     Profile(Box<PublicIdentity>),
+    Commitments(Commitments),
+    Bridge,
     Grant(Said),
     Terms(Said, bool),
     Enrolment(Signed<Enrolment>),
@@ -134,6 +140,7 @@ impl<'s> Checker<'s> {
             dismissals: Vec::new(),
             expected: BTreeMap::new(),
             grants: HashMap::new(),
+            commitments: HashMap::new(),
             next_act: 0,
             report: Report::default(),
         }
@@ -187,6 +194,13 @@ impl<'s> Checker<'s> {
                 self.damage(Table::Grants, &key, "it is missing in grants_by_reader".to_owned());
             }
         }
+        let mut unused: Vec<_> = std::mem::take(&mut self.commitments)
+            .into_iter()
+            .filter(|(_, (_, used))| !used)
+            .map(|(key, _)| key)
+            .collect();
+        unused.sort_unstable();
+        unused.iter().for_each(|key| self.damage(Table::Commitments, key, "what it is for is not there".to_owned()));
         for (table, key) in std::mem::take(&mut self.expected).into_values() {
             let index = if table == Table::Requests { Table::RequestsBy } else { Table::MandatesTo };
             self.damage(table, &key, format!("it is missing in {}", index.name()));
@@ -238,7 +252,26 @@ impl<'s> Checker<'s> {
                 id(key)?;
                 let sealed = value.try_into().map(SealedScalar).map_err(|_| "it is no sealed scalar".to_owned())?;
                 let scalar = self.secrets.store_key.open_scalar(table, key, &sealed).map_err(|e| e.to_string())?;
-                BridgeScalar::from_bytes(&scalar).map_err(|_| "what it seals is no scalar".to_owned())?;
+                let scalar = Scalar::from_bytes(&scalar).map_err(|_| "what it seals is no scalar".to_owned())?;
+                self.share(bridge_commitments_key(id(key)?), &scalar)?;
+                Ok(Fact::Bridge)
+            }
+            Table::Commitments => {
+                let read = Commitments::from_bytes(value).map_err(|_| "it does not parse".to_owned());
+                read.map(Fact::Commitments)
+            }
+            Table::Entries => {
+                let entry: Entry = parse(value)?;
+                let place = [entry.origin.0.as_slice(), &entry.number.to_be_bytes()].concat();
+                if place == key { Ok(Fact::Nothing) } else { Err("it is the row of another request".to_owned()) }
+            }
+            Table::Known if key.len() == 16 && value.len() == 8 => Ok(Fact::Nothing),
+            Table::Staged => {
+                let (sealed, commitments) = value.split_first_chunk().ok_or("it does not parse")?;
+                let share = self.secrets.store_key.open_scalar(table, key, &SealedScalar(*sealed));
+                let share = share.map_err(|e| e.to_string())?;
+                Scalar::from_bytes(&share).map_err(|_| "what it seals is no scalar".to_owned())?;
+                Commitments::from_bytes(commitments).map_err(|_| "it does not parse".to_owned())?;
                 Ok(Fact::Nothing)
             }
             Table::Profiles => self.profile(key, value),
@@ -298,7 +331,7 @@ impl<'s> Checker<'s> {
             Table::RequestsBy if key.len() == 40 && value.is_empty() => Ok(Fact::Came),
             Table::Mandates => self.mandate(key, value),
             Table::MandatesTo if key.len() == 32 && value.is_empty() => Ok(Fact::Came),
-            Table::RequestsBy | Table::MandatesTo => Err("it does not parse".to_owned()),
+            Table::RequestsBy | Table::MandatesTo | Table::Known => Err("it does not parse".to_owned()),
         }
     }
 
@@ -316,7 +349,10 @@ impl<'s> Checker<'s> {
             Fact::Profile(keys) => drop(self.profiles.insert(keys.id(), *keys)),
             Fact::Enrolment(signed) => self.enrolments.push((key.to_vec(), signed)),
             Fact::Dismissal(signed) => self.dismissals.push((key.to_vec(), signed)),
+            Fact::Commitments(read) => drop(self.commitments.insert(key.to_vec(), (read, false))),
+            Fact::Bridge => self.used(b'b', key),
             Fact::Grant(said) => {
+                self.used(b'g', key);
                 self.grants.insert(key.to_vec(), Grant { said, terms: false, by_reader: false });
             }
             Fact::Terms(said, verified) => {
@@ -346,6 +382,24 @@ impl<'s> Checker<'s> {
         Ok(())
     }
 
+    fn used(&mut self, kind: u8, key: &[u8]) {
+        if let Some(found) = self.commitments.get_mut(&[&[kind], key].concat()) {
+            found.1 = true;
+        }
+    }
+
+    /// What belongs to the secret that a scalar is, or is this node's share of.
+    fn share(&self, key: Vec<u8>, scalar: &Scalar) -> Result<Point, String> {
+        let nodes = self.members.as_ref().and_then(Members::nodes);
+        let Some(own) = nodes.and_then(|n| n.get(self.secrets.identity().id())) else { return Ok(scalar.base_mul()) };
+        let (commitments, _) = self.commitments.get(&key).ok_or("what its share is checked against is missing")?;
+        if commitments.hold(own.number, scalar) {
+            Ok(commitments.secret())
+        } else {
+            Err("it is not this node's share".to_owned())
+        }
+    }
+
     fn domain(&self, found: &str) -> Result<(), String> {
         if found == self.secrets.domain() { Ok(()) } else { Err("it is for another domain".to_owned()) }
     }
@@ -366,12 +420,12 @@ impl<'s> Checker<'s> {
         let parsed = GrantKey::parse(key).ok_or("its key does not parse")?;
         let row = GrantRow::parse(value).ok_or("it does not parse")?;
         let scalar = self.secrets.store_key.open_scalar(Table::Grants, key, &row.rk).map_err(|e| e.to_string())?;
-        let rk = RekeyScalar::from_bytes(&scalar).map_err(|_| "what it seals is no scalar".to_owned())?;
+        let rk = Scalar::from_bytes(&scalar).map_err(|_| "what it seals is no scalar".to_owned())?;
+        let r = self.share(grant_commitments_key(&parsed), &rk)?.to_bytes();
         let times = [row.not_before, row.not_after, row.granted_at, row.joined_by];
         let slot = slot(&row.purpose, &row.providers, row.emergency);
         let digest = digest(&row.a.0, &row.x.0, times, &row.by, &slot);
-        let (r, generation) = (rk.public().to_bytes(), row.generation);
-        Ok(Fact::Grant(Said { digest, r, generation, reader: parsed.reader }))
+        Ok(Fact::Grant(Said { digest, r, generation: row.generation, reader: parsed.reader }))
     }
 
     fn mandate(&self, key: &[u8], value: &[u8]) -> Result<Fact, String> {

@@ -20,8 +20,12 @@
 //! | `requests_by` | caller(16) ‖ owner(16) ‖ u64 number | empty |
 //! | `mandates` | owner(16) ‖ carer(16) | CBOR `Signed<Mandate>` |
 //! | `mandates_to` | carer(16) ‖ owner(16) | empty |
+//! | `commitments` | `g` ‖ key of `grants`, or `b` ‖ member(16) | 33 bytes for each node it takes |
+//! | `entries` | node(16) ‖ u64 number | CBOR `Entry` |
+//! | `known` | node(16) | u64 number |
+//! | `staged` | as `commitments` | sealed share(48) ‖ commitments |
 
-use sealdex_crypto::PrincipalId;
+use sealdex_crypto::{PrincipalId, sharing::Commitments};
 use sealdex_wire::{
     B32, Signed,
     care::Mandate,
@@ -60,6 +64,14 @@ fn tombstone_key(owner: PrincipalId, reader: PrincipalId, section: Option<&str>,
     [&owner.0, &reader.0, section.as_slice(), &purpose].concat()
 }
 
+pub(crate) fn grant_commitments_key(key: &GrantKey) -> Vec<u8> {
+    [&[b'g'], key.to_bytes().as_slice()].concat()
+}
+
+pub(crate) fn bridge_commitments_key(member: PrincipalId) -> Vec<u8> {
+    [&[b'b'], member.0.as_slice()].concat()
+}
+
 fn wake_key(owner: PrincipalId, reader: PrincipalId, asked_at: u64, id: &B32) -> Vec<u8> {
     [owner.0.as_slice(), &reader.0, &asked_at.to_be_bytes(), &id.0].concat()
 }
@@ -79,6 +91,23 @@ pub trait ReadConsents: Snapshot {
     fn bridge(&self, member: PrincipalId) -> Result<Option<SealedScalar>, StoreError> {
         let row = self.get(Table::Bridges, &member.0)?;
         row.map(|b| b.try_into().map(SealedScalar).map_err(|_| StoreError::Row(Table::Bridges.name()))).transpose()
+    }
+
+    /// What the shares of a grant's scalar are checked against, on a gate of several nodes.
+    fn grant_commitments(&self, key: &GrantKey) -> Result<Option<Commitments>, StoreError> {
+        self.commitments(&grant_commitments_key(key))
+    }
+
+    /// What the shares of a member's bridge scalar are checked against, on a gate of several nodes.
+    fn bridge_commitments(&self, member: PrincipalId) -> Result<Option<Commitments>, StoreError> {
+        self.commitments(&bridge_commitments_key(member))
+    }
+
+    /// A row of `commitments`.
+    fn commitments(&self, key: &[u8]) -> Result<Option<Commitments>, StoreError> {
+        let row = self.get(Table::Commitments, key)?;
+        let parse = |b: Vec<u8>| Commitments::from_bytes(&b).map_err(|_| StoreError::Row(Table::Commitments.name()));
+        row.map(parse).transpose()
     }
 
     /// An owner's newest profile.
@@ -310,6 +339,16 @@ pub trait WriteConsents: Transaction {
         self.put(Table::Bridges, &member.0, &scalar.0)
     }
 
+    /// Sets what the shares of a grant's scalar are checked against.
+    fn put_grant_commitments(&mut self, key: &GrantKey, commitments: &Commitments) -> Result<(), StoreError> {
+        self.put(Table::Commitments, &grant_commitments_key(key), &commitments.to_bytes())
+    }
+
+    /// Sets what the shares of a member's bridge scalar are checked against.
+    fn put_bridge_commitments(&mut self, member: PrincipalId, commitments: &Commitments) -> Result<(), StoreError> {
+        self.put(Table::Commitments, &bridge_commitments_key(member), &commitments.to_bytes())
+    }
+
     /// Replaces an owner's profile.
     fn put_profile(&mut self, owner: PrincipalId, profile: &Signed<OwnerProfile>) -> Result<(), StoreError> {
         self.put(Table::Profiles, &owner.0, &codec::to_cbor(profile))
@@ -373,6 +412,7 @@ pub trait WriteConsents: Transaction {
         self.remove(Table::Grants, &bytes)?;
         self.remove(Table::GrantTerms, &bytes)?;
         self.remove(Table::GrantsByReader, &key.by_reader())?;
+        self.remove(Table::Commitments, &grant_commitments_key(key))?;
         Ok(())
     }
 
@@ -460,6 +500,7 @@ mod tests {
             a: RawPoint([2; 33]),
             x: RawPoint([3; 33]),
             r: RawPoint([3; 33]),
+            commitments: Vec::new(),
             purpose: "treatment".into(),
             not_before: 1,
             not_after: 2,

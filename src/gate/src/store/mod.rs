@@ -29,7 +29,9 @@ pub enum Table {
     Meta,
     /// The newest roster, as signed.
     Roster,
-    /// Member → sealed `δ`.
+    /// Of a gate of several nodes: grant or member → what the shares are checked against.
+    Commitments,
+    /// Member → sealed `δ`, or this node's share of it.
     Bridges,
     /// Owner → signed profile.
     Profiles,
@@ -61,13 +63,20 @@ pub enum Table {
     Mandates,
     /// (carer, owner) → nothing.
     MandatesTo,
+    /// (node, number) → request that another node may lack.
+    Entries,
+    /// Node → up to which number its requests were taken in.
+    Known,
+    /// Grant or member → share and commitments of a sharing that is not in force yet.
+    Staged,
 }
 
 impl Table {
     /// All tables, in the order of their discriminants.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::Meta,
         Self::Roster,
+        Self::Commitments,
         Self::Bridges,
         Self::Profiles,
         Self::Grants,
@@ -84,6 +93,9 @@ impl Table {
         Self::RequestsBy,
         Self::Mandates,
         Self::MandatesTo,
+        Self::Entries,
+        Self::Known,
+        Self::Staged,
     ];
 
     /// Name on disk, and first associated-data string of what is sealed in it.
@@ -107,6 +119,10 @@ impl Table {
             Self::RequestsBy => "requests_by",
             Self::Mandates => "mandates",
             Self::MandatesTo => "mandates_to",
+            Self::Commitments => "commitments",
+            Self::Entries => "entries",
+            Self::Known => "known",
+            Self::Staged => "staged",
         }
     }
 }

@@ -133,7 +133,7 @@ pub struct GrantRow {
 pub const NOBODY: PrincipalId = PrincipalId([0; 16]);
 
 impl GrantRow {
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(184 + self.purpose.len() + 16 * self.providers.len());
         out.extend_from_slice(&self.a.0);
         out.extend_from_slice(&self.x.0);
@@ -150,7 +150,7 @@ impl GrantRow {
         out
     }
 
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (a, rest) = bytes.split_first_chunk()?;
         let (x, rest) = rest.split_first_chunk()?;
         let (numbers, rest) = rest.split_first_chunk::<32>()?;
@@ -209,6 +209,8 @@ pub enum AuditKind {
     Search,
     /// A count; `count` is what was told.
     Count,
+    /// A member charged for what another node led.
+    Turn,
     /// A member came near its budget, or was refused by it.
     Alarm,
 }

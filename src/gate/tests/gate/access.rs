@@ -103,6 +103,7 @@ async fn an_epoch_advances_with_everyone_who_goes_on_reading_and_without_who_doe
         profiles: vec![owner.sign_profile(&profile)],
         revocations: vec![owner.revoke(d.id(CLINICIAN), Some("labs"), START + 1)],
         grants: vec![owner.sign_grant(&terms, rk)],
+        shares: vec![],
     };
     let thief = identity(77).public();
     assert!(d.gate.change_consent(thief, change.clone()).await.is_err());
@@ -295,7 +296,7 @@ fn passed_on(d: &Domain, own: &GrantTerms, to: usize, granted_at: u64) -> GrantS
     let reader = (&d.public(to)).into();
     let terms = GrantTerms { reader, x: big_x, r, granted_at, by: Some(carer.id()), ..own.clone() };
     let grant = Signed::sign(&terms, carer, &mut rand::rng());
-    GrantSubmission { grant, rk: SecretBytes(*factor.to_bytes()) }
+    GrantSubmission { grant, rk: Some(SecretBytes(*factor.to_bytes())) }
 }
 
 #[tokio::test]
@@ -329,7 +330,7 @@ async fn a_carer_passes_on_what_it_may_read_and_revokes_until_its_mandate_ends()
     let other = GrantTerms { purpose: "research".into(), ..labs.clone() };
     assert_eq!(pass(&other, START).await, refused("labs"), "for another purpose");
     let mut wrong = passed_on(&d, &labs, OTHER, START);
-    wrong.rk = SecretBytes(*scalar(5).to_bytes());
+    wrong.rk = Some(SecretBytes(*scalar(5).to_bytes()));
     assert_eq!(d.grant(carer.id(), vec![wrong]).await, refused("labs"), "a factor that is not the one committed to");
     assert_eq!(pass(&labs, START).await, Ok(Accepted { count: 1 }));
     let answer = d.search(OTHER, InnerClause::All).await.unwrap();

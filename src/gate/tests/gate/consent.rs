@@ -24,7 +24,7 @@ async fn update(d: &Domain, change: impl Fn(&mut Roster)) -> Result<Accepted, Ga
     roster.version = 2;
     change(&mut roster);
     let roster = Signed::sign(&roster, &d.authority, &mut rand::rng());
-    d.gate.update_roster(d.authority.id(), UpdateRoster { roster, bridges: vec![] }).await
+    d.gate.update_roster(d.authority.id(), UpdateRoster { roster, bridges: vec![], shares: vec![] }).await
 }
 
 #[tokio::test]
@@ -34,7 +34,8 @@ async fn only_the_authority_changes_the_roster_and_only_forward() {
     assert_eq!(refused, Err(CallerRefusal::NotAuthority.into()));
     // Carried by the authority but signed by another.
     let forged = Signed::sign(&d.roster(), &d.parties[NORTH].identity, &mut rand::rng());
-    let refused = d.gate.update_roster(d.authority.id(), UpdateRoster { roster: forged, bridges: vec![] }).await;
+    let refused =
+        d.gate.update_roster(d.authority.id(), UpdateRoster { roster: forged, bridges: vec![], shares: vec![] }).await;
     let wrong = SignedError::WrongSigner { expected: d.authority.id(), actual: d.id(NORTH) };
     assert_eq!(refused, Err(RosterRefusal::Signed(wrong).into()));
     assert!(update(&d, |r| r.version = 1).await.is_ok(), "the same text again changes nothing");
@@ -70,7 +71,7 @@ async fn rosters_that_make_no_sense_are_refused() {
 async fn bridges_must_be_scalars_of_members() {
     let d = Domain::new().await;
     for (member, scalar) in [(PrincipalId([9; 16]), [1; 32]), (d.id(NORTH), [0; 32]), (d.id(NORTH), [255; 32])] {
-        let bridges = vec![Bridge { member, scalar: SecretBytes(scalar) }];
+        let bridges = vec![Bridge { member, scalar: Some(SecretBytes(scalar)), commitments: vec![] }];
         let refused = d.gate.update_roster(d.authority.id(), UpdateRoster { bridges, ..d.update() }).await;
         assert_eq!(refused, Err(RosterRefusal::Bridge(member).into()));
     }
@@ -315,6 +316,6 @@ async fn requests_with_too_many_documents_are_refused() {
     let d = Domain::new().await;
     let owner = Owner::new(50);
     let grant = owner.grant(&d.public(CLINICIAN), "labs", START);
-    let refused = d.gate.submit_grants(owner.id(), SubmitGrants { grants: vec![grant; 4097] }).await;
+    let refused = d.gate.submit_grants(owner.id(), SubmitGrants { grants: vec![grant; 4097], shares: vec![] }).await;
     assert_eq!(refused, Err(GateError::TooMany { what: "grants", max: 4096, found: 4097 }));
 }

@@ -65,7 +65,7 @@ async fn killed_during_grants_the_store_has_each_request_whole_or_not_at_all() {
             let now = sealdex_net::clock::now_ms();
             let section = format!("s{round}");
             let grants = d.parties[5..].iter().map(|p| owner.grant(&p.identity.public(), &section, now)).collect();
-            SubmitGrants { grants }
+            SubmitGrants { grants, shares: Vec::new() }
         })
         .collect();
     for delay in [0, 4, 9, 15, 22, 30] {

@@ -129,6 +129,7 @@ impl Owner {
             a: RawPoint(a.to_bytes()),
             x: RawPoint(big_x.to_bytes()),
             r: RawPoint(rk.base_mul().to_bytes()),
+            commitments: Vec::new(),
             purpose: "treatment".into(),
             not_before: START / 1000 - 10,
             not_after: START / 1000 + 3600,
@@ -144,7 +145,7 @@ impl Owner {
     }
 
     pub fn sign_grant(&self, terms: &GrantTerms, rk: SecretBytes) -> GrantSubmission {
-        GrantSubmission { grant: Signed::sign(terms, &self.identity, &mut rand::rng()), rk }
+        GrantSubmission { grant: Signed::sign(terms, &self.identity, &mut rand::rng()), rk: Some(rk) }
     }
 
     pub fn grant(&self, reader: &PublicIdentity, section: &str, granted_at: u64) -> GrantSubmission {
@@ -264,7 +265,8 @@ impl<S: ConsentStore> Domain<S> {
     }
 
     pub fn roster(&self) -> Roster {
-        let server = |i: &Identity, url: &str| Server { id: i.id(), keys: (&i.public()).into(), url: url.into() };
+        let server =
+            |i: &Identity, url: &str| Server { id: i.id(), keys: (&i.public()).into(), url: url.into(), node: None };
         let member = |p: &Party| Member {
             id: p.id(),
             keys: (&p.identity.public()).into(),
@@ -279,6 +281,7 @@ impl<S: ConsentStore> Domain<S> {
             domain: DOMAIN.into(),
             version: self.version,
             authority: (&self.authority.public()).into(),
+            sharing: None,
             gates: vec![server(&self.gate_identity, &self.gate_url)],
             clouds: vec![server(&self.cloud_identity, &self.cloud_url)],
             everyone: (&self.everyone.public()).into(),
@@ -289,9 +292,10 @@ impl<S: ConsentStore> Domain<S> {
     }
 
     pub fn update(&self) -> UpdateRoster {
-        let bridge = |p: &Party| Bridge { member: p.id(), scalar: SecretBytes(*p.delta.to_bytes()) };
+        let bridge =
+            |p: &Party| Bridge { member: p.id(), scalar: Some(SecretBytes(*p.delta.to_bytes())), commitments: vec![] };
         let roster = Signed::sign(&self.roster(), &self.authority, &mut rand::rng());
-        UpdateRoster { roster, bridges: self.parties.iter().map(bridge).collect() }
+        UpdateRoster { roster, bridges: self.parties.iter().map(bridge).collect(), shares: vec![] }
     }
 
     pub async fn send_roster(&self) -> Result<Accepted, GateError> {
@@ -309,7 +313,7 @@ impl<S: ConsentStore> Domain<S> {
     }
 
     pub async fn grant(&self, caller: PrincipalId, grants: Vec<GrantSubmission>) -> Result<Accepted, GateError> {
-        self.gate.submit_grants(caller, SubmitGrants { grants }).await
+        self.gate.submit_grants(caller, SubmitGrants { grants, shares: Vec::new() }).await
     }
 
     pub async fn revoke(&self, owner: &Owner, revocation: Signed<Revocation>) -> Result<Accepted, GateError> {

@@ -310,7 +310,7 @@ impl World {
             renewed.push(((owner, section, old + 1, to, emergency), held));
         }
         let profiles = vec![self.owners[owner].sign_profile(&profile)];
-        let change = ChangeConsent { profiles, revocations: Vec::new(), grants };
+        let change = ChangeConsent { profiles, revocations: Vec::new(), grants, shares: Vec::new() };
         self.d.gate.change_consent(self.owners[owner].identity.public(), change).await.unwrap();
         self.model.grants.extend(renewed);
     }

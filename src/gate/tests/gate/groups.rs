@@ -85,6 +85,7 @@ impl TestGroup {
             a,
             x: big_x,
             r: RawPoint(rk.base_mul().to_bytes()),
+            commitments: Vec::new(),
             purpose: "treatment".into(),
             not_before: START / 1000 - 10,
             not_after: START / 1000 + 360_000,
@@ -450,7 +451,7 @@ async fn a_successor_takes_over_grants_with_the_old_key_and_no_owner() {
 async fn submitted_in_one_request_a_grant_to_everyone_in_a_group_is_one_grant() {
     let (d, owner, group) = prepared(&[CLINICIAN, OTHER, SOUTH]).await;
     let (terms, rk) = group.terms(&owner, "labs", 0, START);
-    let request = SubmitGrants { grants: vec![owner.sign_grant(&terms, rk)] };
+    let request = SubmitGrants { grants: vec![owner.sign_grant(&terms, rk)], shares: vec![] };
     assert_eq!(d.gate.submit_grants(owner.id(), request).await, Ok(Accepted { count: 1 }));
     for member in [CLINICIAN, OTHER, SOUTH] {
         assert_eq!(d.found(member, InnerClause::All).await, [1]);

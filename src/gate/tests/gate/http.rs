@@ -100,7 +100,7 @@ async fn the_whole_flow_over_http_and_a_restart_keeps_everything() {
         s.owner(50).post_json("/v1/owners", &PublishOwners { profiles: vec![profile.clone()] }).await.unwrap();
     let (mut terms, rk) = owner.terms(&s.domain.public(CLINICIAN), "labs", 0, now);
     (terms.not_before, terms.not_after) = (now / 1000 - 1, now / 1000 + 3600);
-    let grants = SubmitGrants { grants: vec![owner.sign_grant(&terms, rk)] };
+    let grants = SubmitGrants { grants: vec![owner.sign_grant(&terms, rk)], shares: vec![] };
     let _: Accepted = s.owner(50).post_json("/v1/grants", &grants).await.unwrap();
     let batch = s.domain.batch(&owner, "labs", 3, &[(1, vec![entry([7; 32], false)]), (2, vec![])]);
     let bridged: BridgeResponse = s.member(NORTH).post_cbor("/v1/bridge", &batch).await.unwrap();

@@ -227,6 +227,7 @@ impl Stage {
             profiles: vec![patient.sign_profile(&profile)],
             revocations: Vec::new(),
             grants: renewed,
+            shares: Vec::new(),
         };
         d.gate.change_consent(patient.identity.public(), change).await.unwrap();
         d.push(NORTH, d.batch_at(&patient, "labs", 1, 12, &[(2, vec![])])).await.unwrap();
@@ -324,13 +325,14 @@ impl Stage {
         let (terms, rk) = self.patient.terms(&self.d.public(CLINICIAN), "labs", 0, START + 200_000);
         let mut terms = terms;
         terms.reader = (&identity.public()).into();
-        let mut by_self = GrantSubmission { grant: Signed::sign(&terms, identity, &mut rand::rng()), rk: rk.clone() };
+        let mut by_self =
+            GrantSubmission { grant: Signed::sign(&terms, identity, &mut rand::rng()), rk: Some(rk.clone()) };
         let caller = identity.id();
         let plain = self.d.grant(caller, vec![by_self.clone()]).await;
         by_self.grant.signer = self.owner;
         let in_the_owners_name = self.d.grant(caller, vec![by_self]).await;
         terms.by = Some(caller);
-        let as_carer = GrantSubmission { grant: Signed::sign(&terms, identity, &mut rand::rng()), rk };
+        let as_carer = GrantSubmission { grant: Signed::sign(&terms, identity, &mut rand::rng()), rk: Some(rk) };
         let as_carer = self.d.grant(caller, vec![as_carer]).await;
         plain.is_ok() || in_the_owners_name.is_ok() || as_carer.is_ok()
     }

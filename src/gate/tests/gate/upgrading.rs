@@ -19,7 +19,7 @@ fn as_format_one(store: &RedbStore, submission: &sealdex_wire::consent::GrantSub
     let reader = terms.reader.identity().unwrap().id();
     let section = [&[terms.section.len() as u8], terms.section.as_bytes(), &terms.epoch.to_be_bytes()].concat();
     let old = [terms.owner.0.as_slice(), &section, &reader.0].concat();
-    let sealed = key.seal_scalar(Table::Grants, &old, &submission.rk.0);
+    let sealed = key.seal_scalar(Table::Grants, &old, &submission.rk.as_ref().unwrap().0);
     let times = [terms.not_before, terms.not_after, terms.granted_at].map(u64::to_be_bytes);
     let row = [&terms.a.0[..], &terms.x.0, times.as_flattened(), &sealed.0, terms.purpose.as_bytes()].concat();
     store

@@ -1,0 +1,517 @@
+//! How what changes the gate's state reaches every node.
+//!
+//! A request that changes something goes to any node. That one does it, keeps it under its own next number, and hands it
+//! on as its author signed it; each other node checks the signature and does it by itself. An answer is given when as
+//! many nodes as it takes have it, so that any that answer later include one that knows. Who was away fetches what it
+//! lacks, from whoever has it, before it serves again.
+//!
+//! Order is kept for what one node took. What two nodes took at once may come to a third in either order: the documents
+//! themselves say which outdoes which (times, versions, generations), as they do for requests that are late or repeated.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    time::Duration,
+};
+
+use sealdex_crypto::{Identity, PrincipalId};
+use sealdex_net::{Call, CallError, Caller, Directory as _, Peer, Refusal, Retry, peer::Http};
+use sealdex_wire::{
+    ProblemType,
+    auth::{AuthHeader, RequestParts},
+    codec,
+    roster::Server,
+    threshold::{Entry, Known, Replicate, Replicated},
+};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::{NodeRefusal, writes};
+use crate::{
+    error::GateError,
+    gate::{Gate, blocking},
+    store::{ConsentStore, Snapshot, StoreError, Table, Transaction},
+};
+
+/// Most bytes of entries in one message.
+const MESSAGE: usize = 24 << 20;
+/// Most entries in one message.
+const MESSAGE_ENTRIES: usize = 4096;
+/// Pause between exchanges when there is nothing to hand on, and after one that failed.
+const PAUSE: Duration = Duration::from_millis(1000);
+/// How long a node serves without having been level with another, milliseconds.
+const TOUCH_MS: u64 = 15_000;
+/// How long a request waits for other nodes to take it in.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How often an entry that this node refuses is tried before it is left out, since what it needs may come from others.
+const ATTEMPTS: u32 = 4;
+
+/// Other nodes over HTTP, called as this one.
+pub struct HttpLink {
+    http: Http,
+    domain: String,
+    own: Arc<Identity>,
+}
+
+impl HttpLink {
+    /// Calls as `own`.
+    pub fn new(http: Http, domain: impl Into<String>, own: Arc<Identity>) -> Self {
+        Self { http, domain: domain.into(), own }
+    }
+
+    /// Another node.
+    pub(crate) fn peer(&self, node: &Server) -> Result<Peer, CallError> {
+        let peer = Peer::new(self.http.clone(), &node.url, &self.domain, node.id, Some(self.own.clone()))?;
+        Ok(peer.with_retry(Retry::NONE))
+    }
+
+    /// Exchanges what each lacks.
+    async fn replicate(&self, node: &Server, message: &Replicate) -> Result<Replicated, CallError> {
+        self.peer(node)?.post_cbor("/v1/replica", message).await
+    }
+}
+
+/// By node that took it: all up to this number.
+type Vector = BTreeMap<PrincipalId, u64>;
+
+/// What is known of another node.
+#[derive(Default)]
+struct Other {
+    /// When it was last heard from and knew nothing that is not known here, Unix milliseconds.
+    level_at: u64,
+    /// Whether the last exchange failed.
+    failing: bool,
+    /// What it knows.
+    known: Vector,
+}
+
+/// What this node and the others know.
+pub struct Replicas {
+    own: PrincipalId,
+    known: Mutex<Vector>,
+    others: Mutex<HashMap<PrincipalId, Other>>,
+    refused: Mutex<HashMap<(PrincipalId, u64), u32>>,
+    /// One request at a time is done and numbered.
+    order: tokio::sync::Mutex<()>,
+    /// One message at a time is taken in.
+    absorbing: tokio::sync::Mutex<()>,
+    /// There is something to hand on.
+    news: Notify,
+    /// Another node has taken something in.
+    taken: Notify,
+    link: OnceLock<Arc<HttpLink>>,
+}
+
+impl Replicas {
+    pub(crate) fn load(stored: &dyn Snapshot, own: PrincipalId) -> Result<Self, StoreError> {
+        let damaged = || StoreError::Row(Table::Known.name());
+        let row = |(k, v): &(Vec<u8>, Vec<u8>)| {
+            let number = v.as_slice().try_into().map(u64::from_be_bytes).ok()?;
+            Some((PrincipalId(k.as_slice().try_into().ok()?), number))
+        };
+        let rows = stored.range(Table::Known, &[], None, usize::MAX)?;
+        let known = rows.iter().map(|r| row(r).ok_or_else(damaged)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            own,
+            known: Mutex::new(known),
+            others: Mutex::default(),
+            refused: Mutex::default(),
+            order: tokio::sync::Mutex::default(),
+            absorbing: tokio::sync::Mutex::default(),
+            news: Notify::new(),
+            taken: Notify::new(),
+            link: OnceLock::new(),
+        })
+    }
+
+    /// Held while one request is done and numbered.
+    pub(crate) async fn order(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.order.lock().await
+    }
+
+    /// The way to the other nodes.
+    pub(crate) fn http_link(&self) -> Option<&Arc<HttpLink>> {
+        self.link.get()
+    }
+
+    fn known(&self) -> Vector {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn others<T>(&self, f: impl FnOnce(&mut HashMap<PrincipalId, Other>) -> T) -> T {
+        f(&mut self.others.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn heard(&self, node: PrincipalId, known: &[Known], now: u64) {
+        let own = self.known();
+        self.others(|others| {
+            let other = others.entry(node).or_default();
+            other.failing = false;
+            other.known = known.iter().map(|k| (k.origin, k.up_to)).collect();
+            if known.iter().all(|k| own.get(&k.origin).copied().unwrap_or(0) >= k.up_to) {
+                other.level_at = now;
+            }
+        });
+        self.taken.notify_waiters();
+    }
+
+    fn failed(&self, node: PrincipalId) {
+        self.others(|others| others.entry(node).or_default().failing = true);
+        self.taken.notify_waiters();
+    }
+}
+
+fn known_list(known: &Vector) -> Vec<Known> {
+    known.iter().map(|(origin, up_to)| Known { origin: *origin, up_to: *up_to }).collect()
+}
+
+fn key_of(origin: PrincipalId, number: u64) -> Vec<u8> {
+    [origin.0.as_slice(), &number.to_be_bytes()].concat()
+}
+
+impl<S: ConsentStore> Gate<S> {
+    /// Whether this node was level with enough others lately. A single gate always is.
+    pub(crate) fn in_touch(&self) -> Result<(), GateError> {
+        let members = self.members()?;
+        let Some((own, nodes)) = self.node(&members) else { return Ok(()) };
+        let (now, needed) = (self.now(), nodes.threshold - 1);
+        let heard = self.replicas.others(|others| {
+            let lately = |o: &Other| now.saturating_sub(o.level_at) <= TOUCH_MS;
+            nodes.nodes.iter().filter(|n| others.get(&n.server.id).is_some_and(lately)).count()
+        });
+        if heard >= usize::from(needed) {
+            return Ok(());
+        }
+        Err(NodeRefusal::OutOfTouch { node: own.number, needed }.into())
+    }
+
+    /// Does what a request asks; on a gate of several nodes, answers when as many have it as it takes.
+    pub(crate) async fn take_in(self: &Arc<Self>, method: &str, path: &str, call: Call) -> Result<Value, Refusal> {
+        let Ok(members) = self.members() else { return writes::perform(self, method, path, &call).await };
+        if self.node(&members).is_none() {
+            return writes::perform(self, method, path, &call).await;
+        }
+        let (gate, method, path) = (self.clone(), method.to_owned(), path.to_owned());
+        // A task of its own: a caller that hangs up must not stop it half-way.
+        let work = tokio::spawn(async move {
+            let held = gate.replicas.order.lock().await;
+            if path != "/v1/roster" {
+                gate.may_change().map_err(GateError::from)?;
+            }
+            let answer = writes::perform(&gate, &method, &path, &call).await?;
+            let entry = Entry {
+                origin: gate.replicas.own,
+                number: gate.replicas.known().get(&gate.replicas.own).copied().unwrap_or(0) + 1,
+                method,
+                path,
+                authorization: call.authorization,
+                body: call.body.to_vec().into(),
+            };
+            let number = entry.number;
+            gate.keep(entry).await?;
+            drop(held);
+            gate.replicas.news.notify_waiters();
+            gate.wait_for_others(number).await?;
+            Ok::<_, Refusal>(answer)
+        });
+        work.await.map_err(|_| Refusal::from(GateError::Worker))?
+    }
+
+    /// Keeps an entry, as known up to its number.
+    async fn keep(self: &Arc<Self>, entry: Entry) -> Result<(), GateError> {
+        let gate = self.clone();
+        blocking(move || {
+            gate.store.write(|txn| put_entry(txn, &entry))?;
+            let mut known = gate.replicas.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.insert(entry.origin, entry.number);
+            Ok::<_, GateError>(())
+        })
+        .await
+    }
+
+    /// Waits until every other node has this node's requests up to a number, or does not answer, and as many as it
+    /// takes have them.
+    async fn wait_for_others(&self, number: u64) -> Result<(), GateError> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let members = self.members()?;
+            let Some((_, nodes)) = self.node(&members) else { return Ok(()) };
+            let own = self.replicas.own;
+            let changed = self.replicas.taken.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let (have, waiting) = self.replicas.others(|others| {
+                let (mut have, mut waiting) = (1, 0);
+                for node in nodes.nodes.iter().filter(|n| n.server.id != own) {
+                    match others.get(&node.server.id) {
+                        Some(o) if o.known.get(&own).is_some_and(|n| *n >= number) => have += 1,
+                        Some(o) if o.failing => {}
+                        _ => waiting += 1,
+                    }
+                }
+                (have, waiting)
+            });
+            let enough = have >= usize::from(nodes.threshold);
+            if enough && waiting == 0 {
+                return Ok(());
+            }
+            let none_left = have + waiting < usize::from(nodes.threshold);
+            if none_left || tokio::time::timeout_at(deadline, changed).await.is_err() {
+                let refused = NodeRefusal::NotYet { kept: have, threshold: nodes.threshold };
+                return if enough { Ok(()) } else { Err(refused.into()) };
+            }
+        }
+    }
+
+    /// Takes in what another node sends, and answers with what it lacks. From nodes of this gate only.
+    ///
+    /// # Errors
+    /// [`GateError`].
+    pub async fn replicate(self: &Arc<Self>, caller: PrincipalId, message: Replicate) -> Result<Replicated, GateError> {
+        let members = self.members()?;
+        let (_, nodes) = self.node_of(&members)?;
+        if nodes.get(caller).is_none() || caller == self.replicas.own {
+            return Err(NodeRefusal::NotANode(caller).into());
+        }
+        self.absorb(message.entries).await;
+        self.replicas.heard(caller, &message.known, self.now());
+        let theirs: Vector = message.known.iter().map(|k| (k.origin, k.up_to)).collect();
+        let entries = self.entries_beyond(theirs).await?;
+        Ok(Replicated { known: known_list(&self.replicas.known()), entries })
+    }
+
+    /// Entries that somebody who knows this much lacks, as many as fit a message.
+    async fn entries_beyond(self: &Arc<Self>, theirs: Vector) -> Result<Vec<Entry>, GateError> {
+        let ahead: Vec<(PrincipalId, u64)> = self
+            .replicas
+            .known()
+            .into_iter()
+            .map(|(origin, up_to)| (origin, up_to, theirs.get(&origin).copied().unwrap_or(0)))
+            .filter(|(_, up_to, theirs)| theirs < up_to)
+            .map(|(origin, _, theirs)| (origin, theirs + 1))
+            .collect();
+        if ahead.is_empty() {
+            return Ok(Vec::new());
+        }
+        let gate = self.clone();
+        blocking(move || {
+            let damaged = || StoreError::Row(Table::Entries.name());
+            gate.store.read(|s| {
+                let (mut entries, mut bytes) = (Vec::new(), 0);
+                for (origin, mut from) in ahead {
+                    // One at a time: a body may be as large as a message.
+                    while let [(key, row)] = &s.range(Table::Entries, &key_of(origin, from), None, 1)?[..] {
+                        if key[..16] != origin.0 || bytes + row.len() > MESSAGE && !entries.is_empty() {
+                            break;
+                        }
+                        let entry: Entry = codec::from_cbor(row).map_err(|_| damaged())?;
+                        (bytes, from) = (bytes + row.len(), entry.number + 1);
+                        entries.push(entry);
+                        if entries.len() == MESSAGE_ENTRIES {
+                            return Ok(entries);
+                        }
+                    }
+                }
+                Ok::<_, GateError>(entries)
+            })
+        })
+        .await
+    }
+
+    /// Does what other nodes took in, in the order of each. What cannot be done yet is left for the next time.
+    async fn absorb(self: &Arc<Self>, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        let _one = self.replicas.absorbing.lock().await;
+        let mut held_back: Vec<PrincipalId> = Vec::new();
+        for entry in entries {
+            let next = self.replicas.known().get(&entry.origin).copied().unwrap_or(0) + 1;
+            if entry.number != next || entry.origin == self.replicas.own || held_back.contains(&entry.origin) {
+                continue;
+            }
+            let (origin, number) = (entry.origin, entry.number);
+            if let Err(refusal) = self.redo(&entry).await {
+                let temporary = matches!(
+                    refusal.0.problem_type(),
+                    Some(
+                        ProblemType::Internal
+                            | ProblemType::Overloaded
+                            | ProblemType::Upstream
+                            | ProblemType::NotServing
+                    )
+                );
+                let tries = {
+                    let mut refused = self.replicas.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                    let tries = refused.entry((origin, number)).or_default();
+                    *tries += 1;
+                    *tries
+                };
+                if temporary || tries < ATTEMPTS {
+                    held_back.push(origin);
+                    continue;
+                }
+                // A roster that was overtaken by a newer one is refused by every node but the first.
+                let overtaken = entry.path == "/v1/roster" && refusal.0.problem_type() == Some(ProblemType::Conflict);
+                if !overtaken {
+                    metrics::counter!("sealdex_gate_left_out_total").increment(1);
+                    tracing::error!(%origin, number, path = entry.path, detail = refusal.0.detail,
+                    "a request that another node of the gate took is refused here and left out");
+                }
+            }
+            self.replicas.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(&(origin, number));
+            if let Err(error) = self.keep(entry).await {
+                tracing::error!(%error, "a request of another node could not be kept; it is done again later");
+                return;
+            }
+        }
+    }
+
+    /// Does what a request asks that another node took, after its author's signature was checked.
+    async fn redo(self: &Arc<Self>, entry: &Entry) -> Result<(), Refusal> {
+        let header = AuthHeader::parse(&entry.authorization).map_err(unauthentic)?;
+        let known = self.keys(header.id);
+        let keys = match known {
+            Some(keys) => Some(keys),
+            None => header.own_keys().map_err(unauthentic)?,
+        };
+        let unknown = || Refusal::new(ProblemType::Unauthenticated, format!("{} is unknown here", header.id));
+        let keys = keys.ok_or_else(unknown)?;
+        let signed = RequestParts {
+            domain: self.secrets.domain(),
+            audience: entry.origin,
+            method: &entry.method,
+            path: &entry.path,
+            body: &entry.body,
+        };
+        header.verify(&signed, &keys).map_err(unauthentic)?;
+        let call = Call {
+            caller: Caller { id: header.id, keys, known: known.is_some() },
+            body: entry.body.to_vec().into(),
+            authorization: entry.authorization.clone(),
+        };
+        writes::perform(self, &entry.method, &entry.path, &call).await.map(drop)
+    }
+
+    /// Starts exchanging with the other nodes, now and whenever the roster names new ones.
+    pub(crate) fn keep_in_touch(self: &Arc<Self>, link: Arc<HttpLink>) {
+        if self.replicas.link.set(link).is_ok() {
+            tokio::spawn(Self::tend(Arc::downgrade(self)));
+        }
+    }
+
+    async fn tend(gate: Weak<Self>) {
+        let mut tended: HashMap<PrincipalId, tokio::task::JoinHandle<()>> = HashMap::new();
+        let mut round = 0_u64;
+        loop {
+            let Some(strong) = gate.upgrade() else { return };
+            if let Ok(members) = strong.members() {
+                let own = strong.replicas.own;
+                let others = members.nodes().map(|n| n.nodes.as_slice()).unwrap_or_default();
+                tended.retain(|id, task| {
+                    let stays = others.iter().any(|n| n.server.id == *id);
+                    if !stays {
+                        task.abort();
+                    }
+                    stays
+                });
+                for node in others.iter().filter(|n| n.server.id != own) {
+                    let id = node.server.id;
+                    tended.entry(id).or_insert_with(|| tokio::spawn(Self::exchange(gate.clone(), id)));
+                }
+            }
+            round += 1;
+            if round.is_multiple_of(16)
+                && let Err(error) = strong.prune().await
+            {
+                tracing::warn!(%error, "requests that every node has were not forgotten; they are later");
+            }
+            drop(strong);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Exchanges with one node until the gate is gone.
+    async fn exchange(gate: Weak<Self>, id: PrincipalId) {
+        loop {
+            let Some(strong) = gate.upgrade() else { return };
+            let replicas = &strong.replicas;
+            let Some(link) = replicas.link.get().cloned() else { return };
+            let node = strong.members().ok().and_then(|m| Some(m.nodes()?.get(id)?.server.clone()));
+            let Some(node) = node else { return };
+            let theirs = replicas.others(|o| o.get(&id).map(|o| o.known.clone()).unwrap_or_default());
+            let more = match strong.exchange_once(&*link, &node, theirs).await {
+                Ok(more) => more,
+                Err(error) => {
+                    replicas.failed(id);
+                    tracing::debug!(node = %id, %error, "another node of the gate does not answer");
+                    false
+                }
+            };
+            if !more {
+                let gate = strong.clone();
+                drop(strong);
+                // What was handed in meanwhile is seen by what the other is known to know.
+                let _ = tokio::time::timeout(PAUSE / 4, gate.replicas.news.notified()).await;
+            }
+        }
+    }
+
+    /// One exchange; whether there is more to hand on or to take in at once.
+    async fn exchange_once(
+        self: &Arc<Self>,
+        link: &HttpLink,
+        node: &Server,
+        theirs: Vector,
+    ) -> Result<bool, GateError> {
+        let entries = self.entries_beyond(theirs).await?;
+        let known = known_list(&self.replicas.known());
+        let sent = entries.len();
+        let answer = link.replicate(node, &Replicate { known, entries }).await;
+        let Replicated { known, entries } = answer.map_err(|e| NodeRefusal::Peer(node.id, e.to_string()))?;
+        let received = entries.len();
+        let before = self.replicas.known();
+        self.absorb(entries).await;
+        self.replicas.heard(node.id, &known, self.now());
+        Ok(sent > 0 || received > 0 && before != self.replicas.known())
+    }
+
+    /// Forgets entries that every node has.
+    async fn prune(self: &Arc<Self>) -> Result<(), GateError> {
+        let members = self.members()?;
+        let Some((_, nodes)) = self.node(&members) else { return Ok(()) };
+        let own = self.replicas.own;
+        let mut everywhere = self.replicas.known();
+        self.replicas.others(|others| {
+            for node in nodes.nodes.iter().filter(|n| n.server.id != own) {
+                let theirs = others.get(&node.server.id).map(|o| &o.known);
+                for (origin, up_to) in &mut everywhere {
+                    *up_to = theirs.and_then(|t| t.get(origin)).copied().unwrap_or(0).min(*up_to);
+                }
+            }
+        });
+        let gate = self.clone();
+        blocking(move || {
+            gate.store.write(|txn| {
+                for (origin, up_to) in &everywhere {
+                    for (key, _) in
+                        txn.range(Table::Entries, &key_of(*origin, 0), Some(&key_of(*origin, up_to + 1)), 4096)?
+                    {
+                        txn.remove(Table::Entries, &key)?;
+                    }
+                }
+                Ok::<_, GateError>(())
+            })
+        })
+        .await
+    }
+}
+
+fn put_entry(txn: &mut dyn Transaction, entry: &Entry) -> Result<(), StoreError> {
+    txn.put(Table::Entries, &key_of(entry.origin, entry.number), &codec::to_cbor(entry))?;
+    txn.put(Table::Known, &entry.origin.0, &entry.number.to_be_bytes())
+}
+
+fn unauthentic(error: sealdex_wire::auth::AuthError) -> Refusal {
+    Refusal::new(ProblemType::Unauthenticated, error.to_string())
+}

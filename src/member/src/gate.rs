@@ -1,0 +1,274 @@
+//! The way to a domain's gate, whether it is a single one or has several nodes.
+//!
+//! A gate of several nodes is asked through one of them, the lead, with the turns of as many others as it takes; then
+//! those turn their part of what the lead found, and the parts are put together here, so that whoever asks gets what a
+//! single gate would have answered. A node that does not answer is passed over; one whose result is wrong is named by
+//! its proof and left out for as long as the connection lives.
+
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sealdex_crypto::{Identity, PrincipalId};
+use sealdex_net::{CallError, Peer, Retry, peer::Http};
+use sealdex_wire::{
+    B32, RawPoint,
+    auth::sha256,
+    codec,
+    ingest::{BridgeRequest, BridgeResponse},
+    roster::Roster,
+    search::{CountRequest, Counted, SearchRequest, SearchResponse},
+    threshold::{Nodes, TakeTurn, Turn, WithTurns},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
+
+use crate::{PackError, parts};
+
+/// How long a node that did not answer is passed over.
+const PASSED_OVER: Duration = Duration::from_secs(20);
+
+/// The gate as one caller sees it. What is said to any node goes to the one that answers; it dereferences to that.
+#[derive(Clone)]
+pub struct GateLink {
+    any: Peer,
+    nodes: Option<Arc<Linked>>,
+}
+
+/// The nodes, each with its own connection.
+pub(crate) struct Linked {
+    pub(crate) nodes: Nodes,
+    peers: Vec<(u16, Peer)>,
+    away: Mutex<HashMap<u16, Away>>,
+}
+
+/// Why a node is not asked.
+#[derive(Clone)]
+enum Away {
+    /// It did not answer.
+    Until(Instant),
+    /// It sent a wrong result.
+    Wrong(String),
+}
+
+impl Deref for GateLink {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.any
+    }
+}
+
+impl GateLink {
+    /// The gate of a roster, called by `caller`; owners, who are in no roster, add their keys to each request.
+    pub fn new(http: &Http, roster: &Roster, caller: Arc<Identity>, with_keys: bool) -> Result<Self, PackError> {
+        let nodes = Nodes::of(roster).map_err(|e| PackError::Nodes(e.to_string()))?;
+        let first = roster.gates.first().ok_or(PackError::NoServer("gate"))?;
+        let own = |peer: Peer| if with_keys { peer.self_certified() } else { peer };
+        let peer = |url: &str, id| Peer::new(http.clone(), url, &roster.domain, id, Some(caller.clone())).map(own);
+        let others = roster.gates.iter().skip(1).map(|g| (g.url.as_str(), g.id));
+        let any = peer(&first.url, first.id)?.or(others)?;
+        let Some(nodes) = nodes else { return Ok(Self { any, nodes: None }) };
+        let quick = Retry { attempts: 2, pause: Duration::from_millis(50) };
+        let each = nodes.nodes.iter();
+        let peers = each.map(|n| Ok((n.number, peer(&n.server.url, n.server.id)?.with_retry(quick))));
+        let mut peers = peers.collect::<Result<Vec<_>, CallError>>()?;
+        // So that not everybody has the same one lead.
+        let first = usize::from(caller.id().0[0]) % peers.len();
+        peers.rotate_left(first);
+        Ok(Self { any, nodes: Some(Arc::new(Linked { nodes, peers, away: Mutex::default() })) })
+    }
+
+    /// The nodes, if the gate has several.
+    pub fn nodes(&self) -> Option<&Nodes> {
+        self.nodes.as_ref().map(|n| &n.nodes)
+    }
+
+    /// Nodes that sent wrong results, and what was wrong.
+    pub fn left_out(&self) -> Vec<(u16, String)> {
+        let Some(linked) = &self.nodes else { return Vec::new() };
+        let away = linked.away.lock().unwrap_or_else(PoisonError::into_inner);
+        let wrong = |(node, why): (&u16, &Away)| match why {
+            Away::Wrong(what) => Some((*node, what.clone())),
+            Away::Until(_) => None,
+        };
+        let mut all: Vec<_> = away.iter().filter_map(wrong).collect();
+        all.sort();
+        all
+    }
+
+    /// Searches. With `prove`, every node's part is proved, and those that fail are left out: for when what came does
+    /// not open.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn search(&self, request: &SearchRequest, prove: bool) -> Result<SearchResponse, CallError> {
+        let Some(linked) = &self.nodes else { return self.any.post_cbor("/v1/search", request).await };
+        let asked =
+            Asked { body: codec::to_cbor(request), spent: request.clause.spent(), points: request.clause.points() };
+        let (lead, turned, response) = linked.ask("/v1/shared/search", &asked).await?;
+        parts::complete(linked, lead, &turned, &request.purpose, response, prove).await
+    }
+
+    /// Counts.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn count(&self, request: &CountRequest) -> Result<Counted, CallError> {
+        let Some(linked) = &self.nodes else { return self.any.post_cbor("/v1/count", request).await };
+        let asked =
+            Asked { body: codec::to_cbor(request), spent: request.clause.spent(), points: request.clause.points() };
+        Ok(linked.ask("/v1/shared/count", &asked).await?.2)
+    }
+
+    /// Has a batch bridged; who signed it, and the answer.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn bridge(
+        &self,
+        single: PrincipalId,
+        request: &BridgeRequest,
+    ) -> Result<(PrincipalId, BridgeResponse), CallError> {
+        let Some(linked) = &self.nodes else { return Ok((single, self.any.post_cbor("/v1/bridge", request).await?)) };
+        let unusable = |e: sealdex_wire::ingest::EntryError| linked.unusable("/v1/bridge", e.to_string());
+        let points = request.points().map_err(unusable)?;
+        let asked = Asked { body: codec::to_cbor(request), spent: request.spent(), points };
+        let (lead, _, response) = linked.ask("/v1/shared/bridge", &asked).await?;
+        let id = linked.nodes.numbered(lead).map(|n| n.server.id);
+        Ok((id.unwrap_or(single), response))
+    }
+}
+
+/// What is asked of a lead.
+struct Asked {
+    body: Vec<u8>,
+    spent: [u64; 3],
+    points: Vec<RawPoint>,
+}
+
+impl Linked {
+    /// Nodes to ask, in order: those that answered last first.
+    pub(crate) fn order(&self) -> Vec<u16> {
+        let now = Instant::now();
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.retain(|_, why| !matches!(why, Away::Until(until) if *until <= now));
+        let wrong = |n: &u16| matches!(away.get(n), Some(Away::Wrong(_)));
+        let mut order: Vec<u16> = self.peers.iter().map(|(n, _)| *n).filter(|n| !wrong(n)).collect();
+        order.sort_by_key(|n| away.contains_key(n));
+        order
+    }
+
+    pub(crate) fn peer(&self, node: u16) -> Result<&Peer, CallError> {
+        let found = self.peers.iter().find(|(n, _)| *n == node).map(|(_, peer)| peer);
+        found.ok_or_else(|| self.unusable("/", format!("it has no node {node}")))
+    }
+
+    /// Passes a node over for a while.
+    pub(crate) fn pass_over(&self, node: u16, error: &CallError) {
+        tracing::warn!(node, %error, "a node of the gate is passed over");
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.entry(node).or_insert(Away::Until(Instant::now() + PASSED_OVER));
+    }
+
+    /// Leaves a node out for good.
+    pub(crate) fn leave_out(&self, node: u16, what: &str) {
+        tracing::error!(node, what, "a node of the gate sent a wrong result and is left out");
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.insert(node, Away::Wrong(what.to_owned()));
+    }
+
+    pub(crate) fn unusable(&self, path: &str, reason: impl Into<String>) -> CallError {
+        CallError::BadAnswer { server: "the gate".into(), path: path.into(), reason: reason.into() }
+    }
+
+    /// That fewer nodes answer than it takes.
+    pub(crate) fn too_few(&self, answering: usize, last: Option<&CallError>) -> CallError {
+        let of = self.nodes.threshold;
+        let why = last.map(|e| format!("; the last said: {e}")).unwrap_or_default();
+        let reason = format!("{answering} of the {of} nodes it takes answer{why}");
+        CallError::Unreachable { server: "the gate".into(), reason }
+    }
+
+    /// Asks one node with the turns of as many others as it takes. Who led, who gave turns, and the answer.
+    async fn ask<R: DeserializeOwned>(&self, path: &str, asked: &Asked) -> Result<(u16, Vec<u16>, R), CallError> {
+        let taken = TakeTurn { request: B32(sha256(&[&asked.body])), spent: asked.spent, points: asked.points.clone() };
+        let mut last = None;
+        // Each round loses one node at most.
+        for _ in 0..=self.peers.len() {
+            let order = self.order();
+            let Some((lead, others)) = order.split_first() else { break };
+            let turns: Vec<(u16, Turn)> = self.from_others(others, "/v1/turns", &taken, &mut last).await?;
+            let with = WithTurns {
+                request: ByteBuf::from(asked.body.clone()),
+                points: asked.points.clone(),
+                turns: turns.iter().map(|(_, turn)| turn.clone()).collect(),
+            };
+            let answer = self.peer(*lead)?.post_cbor(path, &with).await;
+            match answer {
+                Ok(answer) => return Ok((*lead, turns.into_iter().map(|(node, _)| node).collect(), answer)),
+                Err(error) => {
+                    self.judge(*lead, &error)?;
+                    last = Some(error);
+                }
+            }
+        }
+        Err(self.too_few(self.order().len(), last.as_ref()))
+    }
+
+    /// What an error of a node says about it, or about another one it names; any other error is the answer.
+    pub(crate) fn judge(&self, node: u16, error: &CallError) -> Result<(), CallError> {
+        match error {
+            CallError::Refused { problem, .. } if problem.node.is_some() => {
+                let named = problem.node.unwrap_or(node);
+                self.leave_out(named, &problem.detail);
+                Ok(())
+            }
+            CallError::Refused { problem, .. } if problem.status == 503 => {
+                self.pass_over(node, error);
+                Ok(())
+            }
+            CallError::Unreachable { .. } | CallError::BadAnswer { .. } => {
+                self.pass_over(node, error);
+                Ok(())
+            }
+            other => Err(other.clone()),
+        }
+    }
+
+    /// The same asked of as many of these nodes as it takes beside the lead, at once; who fails is made up for by
+    /// another.
+    pub(crate) async fn from_others<Q: Serialize, R: DeserializeOwned + Send + 'static>(
+        &self,
+        others: &[u16],
+        path: &str,
+        message: &Q,
+        last: &mut Option<CallError>,
+    ) -> Result<Vec<(u16, R)>, CallError> {
+        let needed = usize::from(self.nodes.threshold) - 1;
+        let mut waiting = others.iter().copied();
+        let (mut running, mut done) = (tokio::task::JoinSet::new(), Vec::new());
+        let body = bytes::Bytes::from(codec::to_cbor(message));
+        while done.len() < needed {
+            while running.len() + done.len() < needed
+                && let Some(node) = waiting.next()
+            {
+                let (peer, path, body) = (self.peer(node)?.clone(), path.to_owned(), body.clone());
+                running.spawn(async move { (node, peer.post_cbor_bytes::<R>(&path, body).await) });
+            }
+            match running.join_next().await {
+                None => return Err(self.too_few(done.len() + 1, last.as_ref())),
+                Some(Err(_)) => return Err(self.unusable(path, "asking it stopped unexpectedly")),
+                Some(Ok((node, Ok(answer)))) => done.push((node, answer)),
+                Some(Ok((node, Err(error)))) => {
+                    self.judge(node, &error)?;
+                    *last = Some(error);
+                }
+            }
+        }
+        Ok(done)
+    }
+}
