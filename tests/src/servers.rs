@@ -27,17 +27,21 @@ enum Running {
     Child(Child),
 }
 
-/// Both servers. Ports and data stay the same over restarts.
+/// A gate, or a node of one.
+struct Node {
+    port: u16,
+    keys: GateSecretsFile,
+    running: Option<Running>,
+}
+
+/// Both servers, of which the gate may have several nodes. Ports and data stay the same over restarts.
 pub struct Servers {
     place: Place,
     home: PathBuf,
-    /// Port of the gate.
-    pub gate_port: u16,
     /// Port of the cloud.
     pub cloud_port: u16,
-    gate_keys: GateSecretsFile,
     cloud_keys: CloudSecretsFile,
-    gate: Option<Running>,
+    gates: Vec<Node>,
     cloud: Option<Running>,
 }
 
@@ -84,11 +88,9 @@ impl Servers {
         let mut servers = Self {
             place,
             home,
-            gate_port: ports.0,
             cloud_port: ports.1,
-            gate_keys: gate.clone(),
             cloud_keys: cloud.clone(),
-            gate: None,
+            gates: vec![Node { port: ports.0, keys: gate.clone(), running: None }],
             cloud: None,
         };
         servers.start_cloud().await;
@@ -103,14 +105,38 @@ impl Servers {
 
     /// File of the gate's store.
     pub fn gate_store(&self) -> PathBuf {
-        self.home.join("gate.redb")
+        self.node_store(0)
     }
 
-    fn spawn(&self, exe: &Path, kind: &str, secrets: &[u8], rest: &[&std::ffi::OsStr], port: u16) -> Running {
-        let keys = self.home.join(format!("{kind}.key"));
+    /// Port of the gate, or of its first node.
+    pub fn gate_port(&self) -> u16 {
+        self.gates[0].port
+    }
+
+    /// File of the store of a node of the gate, counted from 0.
+    pub fn node_store(&self, node: usize) -> PathBuf {
+        self.home.join(if node == 0 { "gate.redb".to_owned() } else { format!("gate-{node}.redb") })
+    }
+
+    /// Adds a node of the gate and starts it; its place.
+    pub async fn add_node(&mut self, keys: &GateSecretsFile, port: u16) -> usize {
+        self.gates.push(Node { port, keys: keys.clone(), running: None });
+        self.start_node(self.gates.len() - 1).await;
+        self.gates.len() - 1
+    }
+
+    fn spawn(
+        &self,
+        exe: &Path,
+        (kind, name): (&str, &str),
+        secrets: &[u8],
+        rest: &[&std::ffi::OsStr],
+        port: u16,
+    ) -> Running {
+        let keys = self.home.join(format!("{name}.key"));
         sealdex_keyfile::replace(&keys, kind, secrets, None).unwrap();
         let log =
-            std::fs::OpenOptions::new().create(true).append(true).open(self.home.join(format!("{kind}.log"))).unwrap();
+            std::fs::OpenOptions::new().create(true).append(true).open(self.home.join(format!("{name}.log"))).unwrap();
         let mut command = Command::new(exe);
         command.args(["serve", kind, "--keys"]).arg(&keys).args(rest).args(["--listen", &format!("127.0.0.1:{port}")]);
         Running::Child(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
@@ -122,7 +148,7 @@ impl Servers {
         let running = match &self.place {
             Place::Binary(exe) => {
                 let secrets = codec::to_json(&self.cloud_keys);
-                self.spawn(exe, CLOUD_KIND, secrets.as_bytes(), &["--dir".as_ref(), dir.as_ref()], port)
+                self.spawn(exe, (CLOUD_KIND, CLOUD_KIND), secrets.as_bytes(), &["--dir".as_ref(), dir.as_ref()], port)
             }
             Place::Process => {
                 let keys = CloudKeys {
@@ -148,11 +174,17 @@ impl Servers {
 
     /// Starts the gate.
     pub async fn start_gate(&mut self) {
-        let (store, port) = (self.gate_store(), self.gate_port);
-        let secrets = codec::to_json(&self.gate_keys);
+        self.start_node(0).await;
+    }
+
+    /// Starts a node of the gate.
+    pub async fn start_node(&mut self, node: usize) {
+        let (store, port) = (self.node_store(node), self.gates[node].port);
+        let secrets = codec::to_json(&self.gates[node].keys);
         let running = match &self.place {
             Place::Binary(exe) => {
-                self.spawn(exe, GATE_KIND, secrets.as_bytes(), &["--store".as_ref(), store.as_ref()], port)
+                let name = if node == 0 { GATE_KIND.to_owned() } else { format!("{GATE_KIND}-{node}") };
+                self.spawn(exe, (GATE_KIND, &name), secrets.as_bytes(), &["--store".as_ref(), store.as_ref()], port)
             }
             Place::Process => {
                 let config = GateConfig::loopback(GateSecrets::from_json(secrets.as_bytes()).unwrap(), store, port);
@@ -167,7 +199,7 @@ impl Servers {
                 Running::Task(stop, task)
             }
         };
-        self.gate = Some(running);
+        self.gates[node].running = Some(running);
         reachable(port).await;
     }
 
@@ -180,7 +212,12 @@ impl Servers {
 
     /// Stops the gate: `kill -9` for a process of its own.
     pub async fn stop_gate(&mut self) {
-        if let Some(running) = self.gate.take() {
+        self.stop_node(0).await;
+    }
+
+    /// Stops a node of the gate: `kill -9` for a process of its own.
+    pub async fn stop_node(&mut self, node: usize) {
+        if let Some(running) = self.gates[node].running.take() {
             running.stop().await;
         }
     }
@@ -188,7 +225,8 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        for running in [self.gate.take(), self.cloud.take()].into_iter().flatten() {
+        let gates = self.gates.iter_mut().filter_map(|g| g.running.take());
+        for running in gates.chain(self.cloud.take()) {
             if let Running::Child(mut child) = running {
                 let _ = child.kill();
                 let _ = child.wait();

@@ -12,7 +12,10 @@ use sealdex_member::{DomainPack, GateLink, MEMBER_KIND, MemberKeys, Trusted, key
 use sealdex_net::{Peer, peer::Http};
 use sealdex_provider::{Journal, OwnerMap, Progress, PushError, PushInput, PushReport, PushSettings, push};
 use sealdex_schema::{FHIR_R4, Owner as RecordOwner, Schema};
-use sealdex_wire::roster::{Role, Server};
+use sealdex_wire::{
+    consent::Bridge,
+    roster::{Role, Server},
+};
 
 use crate::servers::{Place, Servers, free_port};
 
@@ -53,6 +56,13 @@ pub struct World {
     pub schema: Schema,
 }
 
+fn generate(home: &Path, patients: u32, providers: u32) -> PathBuf {
+    let data = home.join("records");
+    let settings = sealdex_dataset::Settings { patients, providers, ..Default::default() };
+    sealdex_dataset::generate(&settings, &data, &mut |_| {}).unwrap();
+    data
+}
+
 impl World {
     /// Founds a domain: hospitals are the sub-folders of `data`. `ports` are the addresses the roster
     /// names, when they differ from the servers' own (proxies).
@@ -66,8 +76,33 @@ impl World {
     ) -> Self {
         let named = roster_ports.unwrap_or(ports);
         let url = |p: u16| format!("http://127.0.0.1:{p}");
-        let (mut ceremony, cloud) = Ceremony::found(DOMAIN, &url(named[0]), &url(named[1])).unwrap();
+        let (ceremony, cloud) = Ceremony::found(DOMAIN, &url(named[0]), &url(named[1])).unwrap();
         let servers = Servers::start(place, home, (ports[0], ports[1]), &ceremony.keys.gate, &cloud).await;
+        Self::enrolled(home, data, readers, ceremony, servers).await
+    }
+
+    /// A domain whose gate has `nodes` nodes, `threshold` of which must agree, over generated records.
+    pub async fn shared(
+        home: &Path,
+        patients: u32,
+        providers: u32,
+        readers: &[&str],
+        place: Place,
+        (nodes, threshold): (u16, u16),
+    ) -> Self {
+        let data = generate(home, patients, providers);
+        let url = |p: u16| format!("http://127.0.0.1:{p}");
+        let (ports, cloud_port): (Vec<u16>, u16) = ((0..nodes).map(|_| free_port()).collect(), free_port());
+        let urls: Vec<String> = ports.iter().copied().map(url).collect();
+        let (ceremony, files, cloud) = Ceremony::found_shared(DOMAIN, &urls, threshold, &url(cloud_port)).unwrap();
+        let mut servers = Servers::start(place, home, (ports[0], cloud_port), &files[0], &cloud).await;
+        for (file, port) in files.iter().zip(&ports).skip(1) {
+            servers.add_node(file, *port).await;
+        }
+        Self::enrolled(home, &data, readers, ceremony, servers).await
+    }
+
+    async fn enrolled(home: &Path, data: &Path, readers: &[&str], mut ceremony: Ceremony, servers: Servers) -> Self {
         let mut names: Vec<String> = std::fs::read_dir(data)
             .unwrap()
             .map(|e| e.unwrap())
@@ -104,18 +139,21 @@ impl World {
             schema: Schema::fhir_r4(),
             ceremony,
         };
-        let (gate, cloud) =
-            (world.authority(&world.ceremony.roster.gates[0]), world.authority(&world.ceremony.roster.clouds[0]));
-        world.ceremony.announce(&[gate], &cloud, bridges).await.unwrap();
+        world.announce(bridges).await;
         world.directories().await;
         world
     }
 
+    /// Sends the roster to all servers.
+    pub async fn announce(&self, bridges: Vec<Bridge>) {
+        let gates: Vec<Peer> = self.ceremony.roster.gates.iter().map(|g| self.authority(g)).collect();
+        let cloud = self.authority(&self.ceremony.roster.clouds[0]);
+        self.ceremony.announce(&gates, &cloud, bridges).await.unwrap();
+    }
+
     /// A domain with in-process servers over generated records.
     pub async fn generated(home: &Path, patients: u32, providers: u32, readers: &[&str], place: Place) -> Self {
-        let data = home.join("records");
-        let settings = sealdex_dataset::Settings { patients, providers, ..Default::default() };
-        sealdex_dataset::generate(&settings, &data, &mut |_| {}).unwrap();
+        let data = generate(home, patients, providers);
         Self::found(home, &data, readers, place, [free_port(), free_port()], None).await
     }
 

@@ -120,7 +120,7 @@ pub async fn serve(
     let listener = config.listen.bind().await.map_err(bind)?;
     let addr = listener.local_addr().map_err(bind)?;
     gate.resume();
-    gate.keep_in_touch(Arc::new(link));
+    let in_touch = gate.keep_in_touch(Arc::new(link));
     gate.go_on_resharing();
     let router = guard(router(gate.clone()), "gate", config.bounds);
     tracing::info!(%addr, gate = %gate.secrets().identity().id(), domain = gate.secrets().domain(), "serving");
@@ -128,6 +128,7 @@ pub async fn serve(
     let _ = ready.send(addr);
     sealdex_net::serve(listener, config.listen.tls.clone(), router, shutdown).await;
     drop(backups);
+    in_touch.end().await;
     let asked = Instant::now();
     while Arc::strong_count(&gate) > 1 && asked.elapsed() < LAST_WORK {
         tokio::time::sleep(Duration::from_millis(2)).await;

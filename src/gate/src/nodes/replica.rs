@@ -24,7 +24,10 @@ use sealdex_wire::{
     threshold::{Entry, Known, Replicate, Replicated},
 };
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    task::{AbortHandle, JoinSet},
+};
 
 use super::{NodeRefusal, writes};
 use crate::{
@@ -158,6 +161,16 @@ impl Replicas {
     fn failed(&self, node: PrincipalId) {
         self.others(|others| others.entry(node).or_default().failing = true);
         self.taken.notify_waiters();
+    }
+}
+
+/// Exchanges under way; they end when it is dropped.
+pub(crate) struct InTouch(JoinSet<()>);
+
+impl InTouch {
+    /// Ends them, and waits until they have.
+    pub(crate) async fn end(mut self) {
+        self.0.shutdown().await;
     }
 }
 
@@ -393,15 +406,17 @@ impl<S: ConsentStore> Gate<S> {
         writes::perform(self, &entry.method, &entry.path, &call).await.map(drop)
     }
 
-    /// Starts exchanging with the other nodes, now and whenever the roster names new ones.
-    pub(crate) fn keep_in_touch(self: &Arc<Self>, link: Arc<HttpLink>) {
-        if self.replicas.link.set(link).is_ok() {
-            tokio::spawn(Self::tend(Arc::downgrade(self)));
-        }
+    /// Starts exchanging with the other nodes, now and whenever the roster names new ones, until what is returned is
+    /// dropped.
+    pub(crate) fn keep_in_touch(self: &Arc<Self>, link: Arc<HttpLink>) -> InTouch {
+        let _ = self.replicas.link.set(link);
+        let mut all = JoinSet::new();
+        all.spawn(Self::tend(Arc::downgrade(self)));
+        InTouch(all)
     }
 
     async fn tend(gate: Weak<Self>) {
-        let mut tended: HashMap<PrincipalId, tokio::task::JoinHandle<()>> = HashMap::new();
+        let (mut all, mut tended): (JoinSet<()>, HashMap<PrincipalId, AbortHandle>) = Default::default();
         let mut round = 0_u64;
         loop {
             let Some(strong) = gate.upgrade() else { return };
@@ -417,7 +432,7 @@ impl<S: ConsentStore> Gate<S> {
                 });
                 for node in others.iter().filter(|n| n.server.id != own) {
                     let id = node.server.id;
-                    tended.entry(id).or_insert_with(|| tokio::spawn(Self::exchange(gate.clone(), id)));
+                    tended.entry(id).or_insert_with(|| all.spawn(Self::exchange(gate.clone(), id)));
                 }
             }
             round += 1;

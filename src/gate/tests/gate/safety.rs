@@ -27,6 +27,9 @@ pub fn secrets() -> GateSecrets {
     GateSecrets::new(&gate_keys()).unwrap()
 }
 
+/// Tables of a gate of several nodes; what they hold is damaged in `sealdex-tests`, where there are such gates.
+const OF_NODES: [Table; 4] = [Table::Commitments, Table::Entries, Table::Known, Table::Staged];
+
 fn plan(dir: &Path, keep: usize) -> BackupPlan {
     BackupPlan { dir: dir.to_owned(), every: None, keep }
 }
@@ -129,7 +132,8 @@ async fn a_restored_store_has_every_row_of_every_table_and_a_mark() {
     let mark = after.get_mut("meta").unwrap().iter().position(|r| r.0 == b"restored").unwrap();
     after.get_mut("meta").unwrap().remove(mark);
     assert_eq!(before, after);
-    let empty: Vec<_> = before.iter().filter(|(_, rows)| rows.is_empty()).collect();
+    let of_one = |name: &&str| !OF_NODES.iter().any(|t| t.name() == *name);
+    let empty: Vec<_> = before.iter().filter(|(name, rows)| rows.is_empty() && of_one(name)).collect();
     assert!(empty.is_empty(), "each table has something: {empty:?}");
     let report = check_store(&new, &secrets()).unwrap();
     assert_eq!((report.damaged, report.restored), (0, Some(START)), "{:?}", report.damages);
@@ -290,7 +294,7 @@ async fn a_backup_given_up_or_without_room_leaves_the_old_ones_and_nothing_half(
     surrounded(&d, &owner).await;
     let folder = dir.path().join("backups");
     let first = back_up(&d, &folder);
-    for pages in 0..Table::ALL.len() as u32 {
+    for pages in 0..(Table::ALL.len() - OF_NODES.len()) as u32 {
         d.advance(1);
         let left = std::cell::Cell::new(pages);
         let go_on = || left.replace(left.get().saturating_sub(1)) > 0;
@@ -374,7 +378,7 @@ async fn a_check_names_what_is_damaged() {
     drop(d);
     assert_eq!(check_store(&path, &secrets()).unwrap().damaged, 0);
     let rows = everything(&RedbStore::open(&path).unwrap());
-    for table in Table::ALL.into_iter().skip(1) {
+    for table in Table::ALL.into_iter().skip(1).filter(|t| !OF_NODES.contains(t)) {
         let (key, value) = rows[table.name()][0].clone();
         // A document, a scalar, a number bent in its middle; a message without its end; a row without value gone.
         let damaged = match (table, value.len()) {
