@@ -11,6 +11,14 @@ use std::{
 
 const EXE: &str = env!("CARGO_BIN_EXE_sealdex");
 
+/// What the domain's gate is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    Single,
+    /// Three nodes, two of which must agree.
+    TwoOfThree,
+}
+
 struct Stage {
     home: tempfile::TempDir,
     servers: Vec<Child>,
@@ -32,32 +40,28 @@ fn free_port() -> u16 {
 impl Stage {
     /// A domain with its servers, a provider and users, and two patients with an observation each; the first has a
     /// psychiatric one too.
-    fn set(users: &[&str]) -> Self {
-        let (gate, cloud) = (free_port(), free_port());
+    fn set(users: &[&str], gate: Gate) -> Self {
         let mut stage = Self { home: tempfile::tempdir().unwrap(), servers: Vec::new() };
         let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let (gate_url, cloud_url) = (url(gate), url(cloud));
-        stage.done(&[
-            "domain",
-            "init",
-            "--dir",
-            "domain",
-            "--name",
-            "north",
-            "--gate-url",
-            &gate_url,
-            "--cloud-url",
-            &cloud_url,
-        ]);
+        let ports: Vec<u16> = (0..if gate == Gate::Single { 1 } else { 3 }).map(|_| free_port()).collect();
+        let (urls, cloud): (Vec<String>, u16) = (ports.iter().copied().map(url).collect(), free_port());
+        let cloud_url = url(cloud);
+        let mut init = vec!["domain", "init", "--dir", "domain", "--name", "north", "--cloud-url", &cloud_url];
+        urls.iter().for_each(|url| init.extend(["--gate-url", url]));
+        if gate == Gate::TwoOfThree {
+            init.extend(["--gates", "3", "--threshold", "2"]);
+        }
+        stage.done(&init);
         let listen = |port: u16| format!("127.0.0.1:{port}");
         stage.serve(
             &["serve", "cloud", "--keys", "domain/cloud.key", "--dir", "cloud", "--listen", &listen(cloud)],
             cloud,
         );
-        stage.serve(
-            &["serve", "gate", "--keys", "domain/gate.key", "--store", "gate.redb", "--listen", &listen(gate)],
-            gate,
-        );
+        for (n, port) in (1..).zip(ports) {
+            let key = if gate == Gate::Single { "domain/gate.key".into() } else { format!("domain/gate-{n}.key") };
+            let store = format!("gate-{n}.redb");
+            stage.serve(&["serve", "gate", "--keys", &key, "--store", &store, "--listen", &listen(port)], port);
+        }
         stage.done(&["domain", "enrol", "--dir", "domain", "--name", "h1", "--role", "provider", "--out", "h1"]);
         for user in users {
             stage.done(&["domain", "enrol", "--dir", "domain", "--name", user, "--role", "user", "--out", user]);
@@ -155,7 +159,16 @@ fn ids(names: &[&str]) -> Vec<String> {
 
 #[test]
 fn groups_policies_requests_labels_and_epochs() {
-    let s = Stage::set(&["ana", "ben", "cem", "house"]);
+    consent(Gate::Single);
+}
+
+#[test]
+fn groups_policies_requests_labels_and_epochs_at_three_nodes() {
+    consent(Gate::TwoOfThree);
+}
+
+fn consent(gate: Gate) {
+    let s = Stage::set(&["ana", "ben", "cem", "house"], gate);
     let a = ["--owner", "Patient/a"];
     s.done(&["group", "found", "--member", "house", "--name", "ward", "ana", "ben"]);
     s.own(&[&["grant"], &a[..], &["--section", "observations", "--to", "ward@house", "--newcomers", "later"]].concat());
@@ -253,7 +266,16 @@ fn groups_policies_requests_labels_and_epochs() {
 
 #[test]
 fn emergencies_carers_members_below_members_and_tracing() {
-    let s = Stage::set(&["ana", "ben", "cem"]);
+    care(Gate::Single);
+}
+
+#[test]
+fn emergencies_carers_members_below_members_and_tracing_at_three_nodes() {
+    care(Gate::TwoOfThree);
+}
+
+fn care(gate: Gate) {
+    let s = Stage::set(&["ana", "ben", "cem"], gate);
     let (a, id) = (["--owner", "Patient/a"], s.principal("Patient/a"));
     let dormant =
         ["--all-sections", "--purpose", "any", "--to", "ana", "--waker", "ana", "--waker", "ben", "--minutes", "30"];
