@@ -230,7 +230,8 @@ impl<S: ConsentStore> Directory for Gate<S> {
         if id == authority.id() {
             return Some(*authority);
         }
-        self.members().ok()?.keys(id)
+        let joining = || Some(self.resharings.get()?.to.get(id)?.keys);
+        self.members().ok().and_then(|m| m.keys(id)).or_else(joining)
     }
 }
 

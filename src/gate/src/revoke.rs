@@ -100,7 +100,7 @@ impl<S: ConsentStore> Gate<S> {
         self.set_members(members);
         self.permissions_changed();
         if let (Some(underway), Some(count)) = (switching, switched) {
-            self.switched(underway.to.epoch, count);
+            self.switched(underway.to.epoch, count)?;
         }
         Ok(ended)
     }

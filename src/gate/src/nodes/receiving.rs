@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 
 use super::{
     dealing::{COPIED, context, place},
-    resharing::{Underway, staged_digest},
+    resharing::{Underway, clear, staged_digest},
     scalars,
 };
 use crate::{
@@ -83,6 +83,9 @@ impl<S: ConsentStore> Gate<S> {
                 Table::Grants | Table::GrantTerms | Table::Tombstones | Table::Groups | Table::Profiles
             );
             let mut after: Option<ByteBuf> = None;
+            let gate = self.clone();
+            // Of an earlier attempt that was given up.
+            blocking(move || gate.store.write(|txn| clear(txn, table).map_err(GateError::from))).await?;
             loop {
                 let request = CopyRows { table: table.name().to_owned(), after: after.clone() };
                 let page: CopiedRows = self.ask(underway, *first, "/v1/reshare/rows", &request).await?;

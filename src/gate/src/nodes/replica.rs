@@ -75,7 +75,7 @@ impl HttpLink {
 }
 
 /// By node that took it: all up to this number.
-type Vector = BTreeMap<PrincipalId, u64>;
+pub(crate) type Vector = BTreeMap<PrincipalId, u64>;
 
 /// What is known of another node.
 #[derive(Default)]
@@ -107,13 +107,7 @@ pub struct Replicas {
 
 impl Replicas {
     pub(crate) fn load(stored: &dyn Snapshot, own: PrincipalId) -> Result<Self, StoreError> {
-        let damaged = || StoreError::Row(Table::Known.name());
-        let row = |(k, v): &(Vec<u8>, Vec<u8>)| {
-            let number = v.as_slice().try_into().map(u64::from_be_bytes).ok()?;
-            Some((PrincipalId(k.as_slice().try_into().ok()?), number))
-        };
-        let rows = stored.range(Table::Known, &[], None, usize::MAX)?;
-        let known = rows.iter().map(|r| row(r).ok_or_else(damaged)).collect::<Result<_, _>>()?;
+        let known = read_known(stored)?;
         Ok(Self {
             own,
             known: Mutex::new(known),
@@ -125,6 +119,15 @@ impl Replicas {
             taken: Notify::new(),
             link: OnceLock::new(),
         })
+    }
+
+    /// Takes over what a new node was given.
+    pub(crate) fn learn(&self, given: Vector) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (origin, up_to) in given {
+            let here = known.entry(origin).or_default();
+            *here = (*here).max(up_to);
+        }
     }
 
     /// Held while one request is done and numbered.
@@ -172,6 +175,17 @@ impl InTouch {
     pub(crate) async fn end(mut self) {
         self.0.shutdown().await;
     }
+}
+
+/// By node, how much of what it took is known here.
+pub(crate) fn read_known(stored: &dyn Snapshot) -> Result<Vector, StoreError> {
+    let damaged = || StoreError::Row(Table::Known.name());
+    let row = |(k, v): &(Vec<u8>, Vec<u8>)| {
+        let number = v.as_slice().try_into().map(u64::from_be_bytes).ok()?;
+        Some((PrincipalId(k.as_slice().try_into().ok()?), number))
+    };
+    let rows = stored.range(Table::Known, &[], None, usize::MAX)?;
+    rows.iter().map(|r| row(r).ok_or_else(damaged)).collect()
 }
 
 fn known_list(known: &Vector) -> Vec<Known> {

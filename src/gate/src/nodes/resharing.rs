@@ -18,10 +18,11 @@ use sealdex_wire::{
     threshold::{BeginResharing, Node, Nodes, Reshare, Resharing, ResharingState},
 };
 
-use super::{NodeRefusal, receiving};
+use super::{NodeRefusal, receiving, replica};
 use crate::{
     error::{CallerRefusal, GateError},
     gate::{Gate, blocking},
+    groups::Groups,
     members::Members,
     secrets::SealedScalar,
     store::{ConsentStore, GrantKey, ReadConsents as _, Snapshot, StoreError, Table, Transaction, WriteConsents as _},
@@ -183,7 +184,7 @@ impl<S: ConsentStore> Gate<S> {
         let gate = self.clone();
         blocking(move || {
             gate.store.write(|txn| {
-                clear_staged(txn)?;
+                clear(txn, Table::Staged)?;
                 match &begin {
                     Some(begin) => txn.put(Table::Meta, RESHARING, &codec::to_cbor(begin)),
                     None => txn.remove(Table::Meta, RESHARING).map(drop),
@@ -261,15 +262,19 @@ impl<S: ConsentStore> Gate<S> {
                 _ => break,
             }
         }
-        clear_staged(txn)?;
+        clear(txn, Table::Staged)?;
         txn.remove(Table::Meta, RESHARING)?;
         Ok(count)
     }
 
-    /// To be called when [`Gate::switch`] is durable.
-    pub(crate) fn switched(&self, epoch: u32, count: u64) {
+    /// To be called when [`Gate::switch`] is durable. A node that is new learns what it was given beside its shares.
+    pub(crate) fn switched(&self, epoch: u32, count: u64) -> Result<(), GateError> {
+        let (groups, known) = self.store.read(|s| Ok::<_, StoreError>((s.groups()?, replica::read_known(s)?)))?;
+        self.set_groups(Groups::new(groups)?);
+        self.replicas.learn(known);
         self.resharings.set(None);
         tracing::warn!(epoch, count, "the gate's scalars are in a new epoch of their sharing");
+        Ok(())
     }
 }
 
@@ -290,12 +295,12 @@ pub(crate) fn staged_digest(stored: &dyn Snapshot) -> Result<(u64, B32), StoreEr
     }
 }
 
-pub(crate) fn clear_staged(txn: &mut dyn Transaction) -> Result<(), StoreError> {
+pub(crate) fn clear(txn: &mut dyn Transaction, table: Table) -> Result<(), StoreError> {
     loop {
-        let rows = txn.range(Table::Staged, &[], None, PAGE)?;
+        let rows = txn.range(table, &[], None, PAGE)?;
         if rows.is_empty() {
             return Ok(());
         }
-        rows.iter().try_for_each(|(key, _)| txn.remove(Table::Staged, key).map(drop))?;
+        rows.iter().try_for_each(|(key, _)| txn.remove(table, key).map(drop))?;
     }
 }
