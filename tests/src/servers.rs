@@ -118,6 +118,11 @@ impl Servers {
         self.home.join(if node == 0 { "gate.redb".to_owned() } else { format!("gate-{node}.redb") })
     }
 
+    /// Keys of a node of the gate.
+    pub fn node_keys(&self, node: usize) -> &GateSecretsFile {
+        &self.gates[node].keys
+    }
+
     /// Adds a node of the gate and starts it; its place.
     pub async fn add_node(&mut self, keys: &GateSecretsFile, port: u16) -> usize {
         self.gates.push(Node { port, keys: keys.clone(), running: None });

@@ -4,8 +4,25 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use sealdex_client::owner;
+use sealdex_crypto::{IdentitySeed, Point, PrincipalId, RecordId, Scalar, shamir::combine, sharing::deal};
 use sealdex_fhir::Suite;
+use sealdex_gate::{
+    GateSecrets,
+    backup::restore::check_store,
+    secrets::StoreKey,
+    store::{
+        ConsentStore as _, GrantKey, ReadConsents as _, RedbStore, StoreError, Table, Transaction, WriteConsents as _,
+    },
+};
+use sealdex_net::{Peer, Retry};
 use sealdex_tests::{World, servers::Place};
+use sealdex_wire::{
+    B32, RawPoint,
+    auth::sha256,
+    codec,
+    search::{InnerClause, SearchRequest, SearchResponse},
+    threshold::{Partials, PartialsRequest, Tagged, TakeTurn, Turn, WithTurns},
+};
 
 /// What somebody gets, by identity.
 async fn ask(world: &World, reader: &str, question: &str) -> Result<BTreeSet<String>, String> {
@@ -97,4 +114,183 @@ async fn a_revocation_holds_whichever_nodes_answer_and_a_node_that_was_away_lear
     tokio::time::sleep(Duration::from_millis(2500)).await;
     world.servers.stop_node(0).await;
     assert!(!ask(&world, "ana", OBSERVATIONS).await.unwrap().is_empty(), "with the one that was away");
+}
+
+/// What a node's store is changed to by whoever has its keys.
+fn tamper(world: &World, node: usize, change: impl Fn(&StoreKey, &mut dyn Transaction) -> Result<(), StoreError>) {
+    let key = StoreKey::derive(&IdentitySeed::from_bytes(&world.servers.node_keys(node).seed.0));
+    RedbStore::open(&world.servers.node_store(node)).unwrap().write(|txn| change(&key, txn)).unwrap();
+}
+
+/// Every scalar another one; with `consistently`, what they are checked against as well.
+fn other_shares(key: &StoreKey, txn: &mut dyn Transaction, consistently: bool) -> Result<(), StoreError> {
+    let mut rng = rand::rng();
+    let mut other = || deal(&Scalar::random(&mut rng), 2, &[1, 2, 3], &mut rand::rng()).unwrap();
+    for (member, _) in txn.range(Table::Bridges, &[], None, usize::MAX)? {
+        let (member, dealt) = (PrincipalId(member.try_into().unwrap()), other());
+        txn.put_bridge(member, &key.seal_scalar(Table::Bridges, &member.0, &dealt.shares[1].1.to_bytes()))?;
+        if consistently {
+            txn.put_bridge_commitments(member, &dealt.commitments)?;
+        }
+    }
+    for (grant, _) in txn.range(Table::Grants, &[], None, usize::MAX)? {
+        let (grant, dealt) = (GrantKey::parse(&grant).unwrap(), other());
+        let mut row = txn.grant(&grant)?.unwrap();
+        row.rk = key.seal_scalar(Table::Grants, &grant.to_bytes(), &dealt.shares[1].1.to_bytes());
+        txn.put_grant_row(&grant, &row)?;
+        if consistently {
+            txn.put_grant_commitments(&grant, &dealt.commitments)?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_returns_wrong_results_is_named_by_its_proof_and_left_out() {
+    let (_home, mut world) = world(&["ana", "ben", "cleo", "dora", "emil"], (3, 2)).await;
+    let identified = by_identifier(&world);
+    for reader in ["ana", "ben", "cleo", "dora", "emil"] {
+        world.grant_everything(reader).await;
+    }
+    let wanted = ask(&world, "ana", OBSERVATIONS).await.unwrap();
+    for consistently in [false, true] {
+        world.servers.stop_node(1).await;
+        tamper(&world, 1, |key, txn| other_shares(key, txn, consistently));
+        world.servers.start_node(1).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let mut named = 0;
+        // Who leads for whom differs.
+        for reader in ["ana", "ben", "cleo", "dora", "emil"] {
+            for question in [OBSERVATIONS, &identified] {
+                let doc = Suite::parse(question, None).unwrap().queries.remove(0);
+                let answer = world.session(reader).ask(&doc).await.unwrap();
+                if question == OBSERVATIONS {
+                    let found: BTreeSet<String> = answer.hits.into_iter().map(|h| h.identity).collect();
+                    assert_eq!(found, wanted, "{reader}, consistently: {consistently}");
+                } else {
+                    assert_eq!(answer.hits.len(), 1, "{reader}, consistently: {consistently}");
+                }
+                let of_two = |n: &String| n.starts_with("node 2 of the gate sent a wrong result");
+                assert!(answer.notes.iter().all(of_two), "{reader}, {question}: {:?}", answer.notes);
+                named += answer.notes.len();
+            }
+        }
+        assert!(named > 0, "nobody was served by the wrong one");
+    }
+    // It is not dealt on either: who takes its part notices.
+    let report = check_store(&world.servers.node_store(0), &secrets(&world, 0));
+    assert!(report.is_err(), "a store in use is not checked");
+    world.servers.stop_node(0).await;
+    assert_eq!(check_store(&world.servers.node_store(0), &secrets(&world, 0)).unwrap().damages, []);
+    world.servers.stop_node(1).await;
+    tamper(&world, 1, |key, txn| other_shares(key, txn, false));
+    let report = check_store(&world.servers.node_store(1), &secrets(&world, 1)).unwrap();
+    assert!(report.damaged > 3 && report.damages.iter().all(|d| d.what == "it is not this node's share"), "{report:?}");
+}
+
+fn secrets(world: &World, node: usize) -> GateSecrets {
+    GateSecrets::from_json(codec::to_json(world.servers.node_keys(node)).as_bytes()).unwrap()
+}
+
+/// A member's search at a node, with these turns.
+async fn led(
+    world: &World,
+    reader: &str,
+    node: usize,
+    request: &SearchRequest,
+    turns: Vec<Turn>,
+) -> Result<(), String> {
+    let with = WithTurns { request: codec::to_cbor(request).into(), points: request.clause.points(), turns };
+    let answer = peer(world, reader, node).post_cbor::<_, SearchResponse>("/v1/shared/search", &with).await;
+    answer.map(drop).map_err(|e| e.to_string())
+}
+
+fn peer(world: &World, reader: &str, node: usize) -> Peer {
+    let (server, keys) = (&world.ceremony.roster.gates[node], &world.readers[reader]);
+    let peer = Peer::new(world.http.clone(), &server.url, "test", server.id, Some(keys.identity.clone())).unwrap();
+    peer.with_retry(Retry::NONE)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_nodes_than_it_takes_neither_answer_nor_bridge() {
+    let (_home, mut world) = world(&["ana", "ben"], (3, 2)).await;
+    world.grant_everything("ana").await;
+    let request = |purpose: &str| SearchRequest {
+        clause: InnerClause::Bridged {
+            merged: false,
+            point: RawPoint(Scalar::from_u64(7).unwrap().base_mul().to_bytes()),
+        },
+        purpose: purpose.into(),
+        sort: None,
+        limit: 10,
+        cursor: None,
+    };
+    let search = request("treatment");
+    let turn = async |reader: &str, node: usize, request: &SearchRequest, spent: [u64; 3]| -> Turn {
+        let hash = B32(sha256(&[&codec::to_cbor(request)]));
+        let taken = TakeTurn { request: hash, spent, points: request.clause.points() };
+        peer(&world, reader, node).post_cbor("/v1/turns", &taken).await.unwrap()
+    };
+    // As it should be.
+    let good = turn("ana", 1, &search, [1, 0, 0]).await;
+    led(&world, "ana", 0, &search, vec![good.clone()]).await.unwrap();
+    let refused = async |what: &str, turns: Vec<Turn>, says: &str| {
+        let refused = led(&world, "ana", 0, &search, turns).await.unwrap_err();
+        assert!(refused.contains(says), "{what}: {refused}");
+    };
+    refused("no turn", vec![], "2 of which must agree").await;
+    refused("more than it takes", vec![good.clone(), good.clone()], "2 of which must agree").await;
+    refused("the lead's own", vec![turn("ana", 0, &search, [1, 0, 0]).await], "two turns are of one node").await;
+    refused("somebody else's", vec![turn("ben", 1, &search, [1, 0, 0]).await], "for another request or caller").await;
+    let other = turn("ana", 1, &request("research"), [1, 0, 0]).await;
+    refused("for another request", vec![other], "for another request or caller").await;
+    refused("that charged less", vec![turn("ana", 1, &search, [0, 0, 0]).await], "for another request or caller").await;
+    refused("of no node", vec![Turn { node: 9, ..good.clone() }], "of no node").await;
+    refused("of another epoch", vec![Turn { epoch: 1, ..good.clone() }], "epoch 0").await;
+    refused("signed by another", vec![Turn { node: 3, ..good.clone() }], "did not sign it").await;
+    refused("too old", vec![Turn { at: good.at - 500_000, ..good.clone() }], "too old").await;
+    let point = |n: u64| RawPoint(Scalar::from_u64(n).unwrap().base_mul().to_bytes());
+    let bent = Turn { partials: vec![point(5)], ..good.clone() };
+    refused("with a wrong part", vec![bent], "node 2 of the gate has or sent a wrong result").await;
+    refused("without its proof", vec![Turn { proof: None, ..good.clone() }], "(no proof)").await;
+    refused("with too few parts", vec![Turn { partials: vec![], ..good.clone() }], "not one part for each").await;
+    // A node asked as if it were the gate, and asked for its part without a grant.
+    let plain = peer(&world, "ana", 0).post_cbor::<_, SearchResponse>("/v1/search", &search).await.unwrap_err();
+    assert!(plain.to_string().contains("2 of which must agree"), "{plain}");
+    // Who is told of a match by a lead gets nothing from a node that knows no grant.
+    let all = SearchRequest { clause: InnerClause::All, ..request("treatment") };
+    let (hash, none) = (B32(sha256(&[&codec::to_cbor(&all)])), Vec::new());
+    let taken = TakeTurn { request: hash, spent: [0; 3], points: none.clone() };
+    let turn: Turn = peer(&world, "ana", 1).post_cbor("/v1/turns", &taken).await.unwrap();
+    let with = WithTurns { request: codec::to_cbor(&all).into(), points: none, turns: vec![turn] };
+    let found: SearchResponse = peer(&world, "ana", 0).post_cbor("/v1/shared/search", &with).await.unwrap();
+    let capsules: Vec<Tagged> = found
+        .groups
+        .iter()
+        .map(|g| Tagged {
+            id: RecordId(*g.ids.first_chunk().unwrap()),
+            provider: g.provider,
+            records: 1,
+            tag: g.tag.clone().unwrap(),
+        })
+        .collect();
+    assert!(!capsules.is_empty());
+    let part = async |reader: &str, capsules: &[Tagged]| -> Partials {
+        let request = PartialsRequest { purpose: "treatment".into(), prove: false, capsules: capsules.to_vec() };
+        peer(&world, reader, 2).post_cbor("/v1/partials", &request).await.unwrap()
+    };
+    let patients =
+        |p: &Partials| p.partials.iter().flatten().filter(|p| p.reader != world.trusted().everyone.id()).count();
+    assert!(patients(&part("ana", &capsules).await) > 0);
+    assert_eq!(patients(&part("ben", &capsules).await), 0, "he has the tags, and no grant");
+    let bent: Vec<Tagged> = capsules.iter().map(|c| Tagged { id: RecordId([9; 16]), ..c.clone() }).collect();
+    assert!(part("ana", &bent).await.partials.iter().all(Option::is_none), "a tag holds for its own record");
+    // One node's part of a capsule is of no use, and two are.
+    let (first, second) = (&found.groups[0], part("ana", &capsules).await.partials[0].clone().unwrap());
+    let parts = [(1, first.reencapsulated), (3, second.point)].map(|(n, p)| (n, Point::from_bytes(&p.0).unwrap()));
+    let whole = combine(&parts).unwrap();
+    assert!(parts.iter().all(|(_, part)| *part != whole));
+    world.servers.stop_node(1).await;
+    world.servers.stop_node(2).await;
+    assert!(ask(&world, "ana", OBSERVATIONS).await.is_err(), "one node alone does not answer");
 }

@@ -394,6 +394,8 @@ impl Session {
             }
             match self.opener.open(response, &self.cloud).await {
                 Ok(opened) => {
+                    let note = |(n, what)| format!("node {n} of the gate sent a wrong result and was left out: {what}");
+                    asking.notes.extend(self.gate.left_out().into_iter().map(note));
                     asking.cost.capsules += capsules;
                     return Ok((opened, cursor));
                 }

@@ -6,7 +6,7 @@
 //! its proof and left out for as long as the connection lives.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ops::Deref,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -43,6 +43,8 @@ pub(crate) struct Linked {
     pub(crate) nodes: Nodes,
     peers: Vec<(u16, Peer)>,
     away: Mutex<HashMap<u16, Away>>,
+    /// Who said of whom that it sent a wrong result.
+    accusations: Mutex<HashSet<(u16, u16)>>,
 }
 
 /// Why a node is not asked.
@@ -79,7 +81,10 @@ impl GateLink {
         // So that not everybody has the same one lead.
         let first = usize::from(caller.id().0[0]) % peers.len();
         peers.rotate_left(first);
-        Ok(Self { any, nodes: Some(Arc::new(Linked { nodes, peers, away: Mutex::default() })) })
+        Ok(Self {
+            any,
+            nodes: Some(Arc::new(Linked { nodes, peers, away: Mutex::default(), accusations: Mutex::default() })),
+        })
     }
 
     /// The nodes, if the gate has several.
@@ -197,21 +202,21 @@ impl Linked {
     async fn ask<R: DeserializeOwned>(&self, path: &str, asked: &Asked) -> Result<(u16, Vec<u16>, R), CallError> {
         let taken = TakeTurn { request: B32(sha256(&[&asked.body])), spent: asked.spent, points: asked.points.clone() };
         let mut last = None;
-        // Each round loses one node at most.
-        for _ in 0..=self.peers.len() {
+        // Each round passes over one node at most, or one for another.
+        for _ in 0..=self.peers.len() * self.peers.len() {
             let order = self.order();
-            let Some((lead, others)) = order.split_first() else { break };
-            let turns: Vec<(u16, Turn)> = self.from_others(others, "/v1/turns", &taken, &mut last).await?;
+            let Some((lead, others)) = order.iter().find_map(|lead| self.led_by(*lead, &order)) else { break };
+            let turns: Vec<(u16, Turn)> = self.from_others(&others, "/v1/turns", &taken, &mut last).await?;
             let with = WithTurns {
                 request: ByteBuf::from(asked.body.clone()),
                 points: asked.points.clone(),
                 turns: turns.iter().map(|(_, turn)| turn.clone()).collect(),
             };
-            let answer = self.peer(*lead)?.post_cbor(path, &with).await;
+            let answer = self.peer(lead)?.post_cbor(path, &with).await;
             match answer {
-                Ok(answer) => return Ok((*lead, turns.into_iter().map(|(node, _)| node).collect(), answer)),
+                Ok(answer) => return Ok((lead, turns.into_iter().map(|(node, _)| node).collect(), answer)),
                 Err(error) => {
-                    self.judge(*lead, &error)?;
+                    self.judge(lead, &error)?;
                     last = Some(error);
                 }
             }
@@ -219,12 +224,35 @@ impl Linked {
         Err(self.too_few(self.order().len(), last.as_ref()))
     }
 
+    /// A lead and the others it has not said anything against, if those are as many as it takes.
+    fn led_by(&self, lead: u16, order: &[u16]) -> Option<(u16, Vec<u16>)> {
+        let accusations = self.accusations.lock().unwrap_or_else(PoisonError::into_inner);
+        let others: Vec<u16> =
+            order.iter().copied().filter(|n| *n != lead && !accusations.contains(&(lead, *n))).collect();
+        (others.len() + 1 >= usize::from(self.nodes.threshold)).then_some((lead, others))
+    }
+
+    /// Notes what a node says of another one: the two do not work together from now on. Said by as many as it takes, one
+    /// of whom is honest, it is believed.
+    fn accuse(&self, by: u16, node: u16, what: &str) {
+        tracing::warn!(by, node, what, "a node of the gate says that another one sent a wrong result");
+        let mut accusations = self.accusations.lock().unwrap_or_else(PoisonError::into_inner);
+        accusations.insert((by, node));
+        let count = accusations.iter().filter(|(_, of)| *of == node).count();
+        drop(accusations);
+        if count >= usize::from(self.nodes.threshold) {
+            self.leave_out(node, what);
+        }
+    }
+
     /// What an error of a node says about it, or about another one it names; any other error is the answer.
     pub(crate) fn judge(&self, node: u16, error: &CallError) -> Result<(), CallError> {
         match error {
             CallError::Refused { problem, .. } if problem.node.is_some() => {
-                let named = problem.node.unwrap_or(node);
-                self.leave_out(named, &problem.detail);
+                match problem.node {
+                    Some(named) if named != node => self.accuse(node, named, &problem.detail),
+                    _ => self.leave_out(node, &problem.detail),
+                }
                 Ok(())
             }
             CallError::Refused { problem, .. } if problem.status == 503 => {

@@ -60,7 +60,7 @@ pub enum NodeRefusal {
     #[error("{0}")]
     Turn(&'static str),
     /// A node whose part is not what it should be.
-    #[error("node {node} of the gate sent a wrong result ({what}): ask without it, and tell who runs the gate")]
+    #[error("node {node} of the gate has or sent a wrong result ({what}): ask without it, and tell who runs the gate")]
     WrongResult {
         /// Node.
         node: u16,

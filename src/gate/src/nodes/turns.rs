@@ -163,6 +163,9 @@ impl<S: ConsentStore> Gate<S> {
         let points = decode(&request.points)?;
         let share = self.store.read(|s| bridge_scalar(&self.secrets, s, caller))?;
         let share = share.ok_or(BridgeRefusal::NoBridge(caller))?;
+        if !commitments.hold(own.number, share.scalar()) {
+            return Err(NodeRefusal::WrongResult { node: own.number, what: "its own share" }.into());
+        }
         let mut parts = vec![(own.number, multiply(&points, share.scalar()))];
         for turn in &request.turns {
             parts.push((turn.node, checked_part(turn, &points, &commitments)?));
