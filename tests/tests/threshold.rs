@@ -20,8 +20,12 @@ use sealdex_wire::{
     B32, RawPoint,
     auth::sha256,
     codec,
+    consent::{Accepted, SubmitRevocations},
     search::{InnerClause, SearchRequest, SearchResponse},
-    threshold::{Partials, PartialsRequest, Tagged, TakeTurn, Turn, WithTurns},
+    threshold::{
+        BeginResharing, Deal, Dealt, DealtRows, Partials, PartialsRequest, Reshare, Resharing, ResharingState, Sharing,
+        Tagged, TakeTurn, Turn, WithTurns,
+    },
 };
 
 /// What somebody gets, by identity.
@@ -293,4 +297,130 @@ async fn fewer_nodes_than_it_takes_neither_answer_nor_bridge() {
     world.servers.stop_node(1).await;
     world.servers.stop_node(2).await;
     assert!(ask(&world, "ana", OBSERVATIONS).await.is_err(), "one node alone does not answer");
+}
+
+/// What leads a gate of these nodes to its next epoch.
+fn next(world: &World, dealers: &[u16]) -> BeginResharing {
+    let roster = &world.ceremony.roster;
+    let from = roster.sharing.unwrap();
+    let resharing = Resharing {
+        domain: roster.domain.clone(),
+        from,
+        to: Sharing { epoch: from.epoch + 1, ..from },
+        nodes: roster.gates.clone(),
+        dealers: dealers.to_vec(),
+        made_at: 1,
+    };
+    BeginResharing { resharing: world.ceremony.sign(&resharing), roster: world.ceremony.sign(roster) }
+}
+
+async fn tell(world: &World, node: usize, begin: Option<BeginResharing>) -> Result<(), String> {
+    let node = world.authority(&world.ceremony.roster.gates[node]).with_retry(Retry::NONE);
+    let told: Result<Accepted, _> = node.post_json("/v1/reshare", &Reshare { begin }).await;
+    told.map(drop).map_err(|e| e.to_string())
+}
+
+async fn state(world: &World, node: usize) -> ResharingState {
+    let node = world.authority(&world.ceremony.roster.gates[node]);
+    for _ in 0..400 {
+        let state: ResharingState = node.post_json("/v1/reshare/state", &()).await.unwrap();
+        if state.complete.is_some() || state.failed.is_some() {
+            return state;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the resharing does not end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resharing_is_the_authoritys_and_names_who_deals_something_else() {
+    let (_home, mut world) = world(&["ana"], (3, 2)).await;
+    world.grant_everything("ana").await;
+    let wanted = ask(&world, "ana", OBSERVATIONS).await.unwrap();
+    // Only the authority, only from here to the next epoch, and by as many as it takes.
+    let begin = next(&world, &[1, 2]);
+    let request = Reshare { begin: Some(begin.clone()) };
+    let by_ana: Result<Accepted, _> = peer(&world, "ana", 0).post_json("/v1/reshare", &request).await;
+    assert!(by_ana.unwrap_err().to_string().contains("authority"));
+    let changed = |f: &dyn Fn(&mut Resharing)| {
+        let mut resharing = begin.resharing.peek().unwrap();
+        f(&mut resharing);
+        Some(BeginResharing { resharing: world.ceremony.sign(&resharing), ..begin.clone() })
+    };
+    for (bad, says) in [
+        (changed(&|r| r.from.epoch = 3), "in epoch 0"),
+        (changed(&|r| r.to.epoch = 0), "next epoch"),
+        (changed(&|r| r.dealers = vec![1]), "takes 2"),
+        (changed(&|r| r.dealers = vec![1, 1]), "takes 2"),
+        (changed(&|r| r.dealers = vec![1, 7]), "takes 2"),
+        (changed(&|r| r.to.threshold = 1), "more than half"),
+        (changed(&|r| r.domain = "other".into()), "another domain"),
+    ] {
+        let refused = tell(&world, 0, bad).await.unwrap_err();
+        assert!(refused.contains(says), "{refused}");
+    }
+    // A roster with another sharing is no way around it.
+    let kept = world.ceremony.roster.clone();
+    world.ceremony.roster.sharing = Some(Sharing { threshold: 2, epoch: 1 });
+    world.ceremony.roster.version += 1;
+    let gates: Vec<Peer> = kept.gates.iter().map(|g| world.authority(g)).collect();
+    let refused = world.ceremony.announce(&gates, &world.authority(&kept.clouds[0]), vec![]).await.unwrap_err();
+    assert!(refused.to_string().contains("other nodes than this one was dealt shares for"), "{refused}");
+    let version = world.ceremony.roster.version;
+    world.ceremony.roster = kept;
+    world.ceremony.roster.version = version;
+    // While it is under way nothing is changed and everything is found; given up, all is as it was.
+    for node in 0..3 {
+        tell(&world, node, Some(begin.clone())).await.unwrap();
+    }
+    let same: BTreeSet<_> = [state(&world, 0).await, state(&world, 1).await, state(&world, 2).await]
+        .into_iter()
+        .map(|s| s.complete.map(|c| c.0).ok_or(s.failed))
+        .collect();
+    assert!(same.len() == 1 && same.iter().all(Result::is_ok), "{same:?}");
+    assert_eq!(ask(&world, "ana", OBSERVATIONS).await, Ok(wanted.clone()));
+    let keys = &world.readers["ana"];
+    let owner = world.owners.values().next().unwrap().owner();
+    let revocation = SubmitRevocations { revocations: vec![owner.revocation("test", keys.identity.id(), None)] };
+    let refused: Result<Accepted, _> = peer(&world, "ana", 0).post_json("/v1/revocations", &revocation).await;
+    assert!(refused.unwrap_err().to_string().contains("being shared anew"));
+    let asks = Deal { epoch: 1, of: Dealt::Grants, after: None };
+    let refused = peer(&world, "ana", 0).post_cbor::<_, DealtRows>("/v1/reshare/deal", &asks).await.unwrap_err();
+    assert!(refused.to_string().contains("is no node of this gate"), "{refused}");
+    for node in 0..3 {
+        tell(&world, node, None).await.unwrap();
+    }
+    let done: Accepted = peer(&world, "ana", 0).post_json("/v1/revocations", &revocation).await.unwrap();
+    assert!(done.count > 0);
+    let left = ask(&world, "ana", OBSERVATIONS).await.unwrap();
+    assert!(left.len() < wanted.len());
+    // A node that deals something else than its share is named by those who receive it.
+    world.servers.stop_node(1).await;
+    tamper(&world, 1, |key, txn| other_shares(key, txn, false));
+    world.servers.start_node(1).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let begin = next(&world, &[1, 2]);
+    for node in 0..3 {
+        tell(&world, node, Some(begin.clone())).await.unwrap();
+    }
+    let failed = state(&world, 2).await.failed.unwrap();
+    assert!(failed.contains("node 2 deals something else than its share"), "{failed}");
+    for node in 0..3 {
+        tell(&world, node, None).await.unwrap();
+    }
+    // Without it, by the two that are honest, it gets shares that are right again.
+    let begin = next(&world, &[1, 3]);
+    for node in 0..3 {
+        tell(&world, node, Some(begin.clone())).await.unwrap();
+    }
+    for node in [0, 2, 1] {
+        let state = state(&world, node).await;
+        assert_eq!(state.failed, None, "node {}", node + 1);
+    }
+    world.ceremony.roster.sharing = Some(begin.resharing.peek().unwrap().to);
+    world.ceremony.roster.version += 1;
+    world.announce(Vec::new()).await;
+    world.servers.stop_node(0).await;
+    world.pack = world.ceremony.pack(sealdex_schema::FHIR_R4);
+    assert_eq!(ask(&world, "ana", OBSERVATIONS).await, Ok(left), "with the one that was wrong");
 }
