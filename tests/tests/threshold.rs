@@ -280,7 +280,8 @@ async fn fewer_nodes_than_it_takes_neither_answer_nor_bridge() {
         .collect();
     assert!(!capsules.is_empty());
     let part = async |reader: &str, capsules: &[Tagged]| -> Partials {
-        let request = PartialsRequest { purpose: "treatment".into(), prove: false, capsules: capsules.to_vec() };
+        let request =
+            PartialsRequest { purpose: "treatment".into(), search: hash, prove: false, capsules: capsules.to_vec() };
         peer(&world, reader, 2).post_cbor("/v1/partials", &request).await.unwrap()
     };
     let patients =

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use sealdex_client::{GrantLimits, GrantRequest, Owner, Patient, group, owner};
+use sealdex_client::{Accesses, GrantLimits, GrantRequest, Owner, Patient, group, owner};
 use sealdex_crypto::PublicIdentity;
 use sealdex_member::{DomainPack, GateLink, Trusted};
 use sealdex_net::{clock::now_s, peer::Http};
@@ -424,7 +424,11 @@ pub(crate) async fn list(o: ListOptions) -> Result<(), Failure> {
 /// `sealdex access-log`.
 pub(crate) async fn access_log(o: ListOptions) -> Result<(), Failure> {
     let patient = patient_of(&o)?;
-    let all = patient.accesses().await?;
+    let Accesses { all, silent } = patient.accesses().await?;
+    if !silent.is_empty() {
+        let nodes: Vec<String> = silent.iter().map(ToString::to_string).collect();
+        eprintln!("note: nodes {} of the gate do not answer; pushes that they led are missing", nodes.join(", "));
+    }
     match o.format {
         ListFormat::Fhir => return print_lines(all.iter().map(|a| patient.audit_json(a))),
         ListFormat::Json => return print_lines(all.iter().filter_map(|a| serde_json::to_value(a).ok())),

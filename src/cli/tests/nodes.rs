@@ -66,6 +66,15 @@ fn nodes_are_refreshed_added_replaced_and_left_out_and_no_patient_takes_part() {
 #[test]
 fn what_was_acknowledged_outlives_every_node_killed_in_turn() {
     let mut stage = granted();
+    // A search is on the record of every node that took part, and is told once.
+    let searched = |stage: &Stage| stage.own(&["access-log", "--owner", "Patient/a"]).matches("searched, and").count();
+    assert_eq!(searched(&stage), 1);
+    stage.finds("ana", "treatment");
+    stage.kill_node(3);
+    stage.finds("ana", "treatment");
+    assert_eq!(searched(&stage), 3, "and one of those it took is always there to tell");
+    stage.start_node(3);
+    stage.until_level(3);
     for node in 1..=3 {
         stage.own(&[
             "grant",

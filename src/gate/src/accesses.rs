@@ -48,6 +48,6 @@ fn access((place, row): (Place, AccessRow)) -> Access {
         AuditKind::Grants | AuditKind::Owners | AuditKind::Roster | AuditKind::Family => AccessKind::Grant,
         AuditKind::Bridges | AuditKind::Group | AuditKind::Rotation => AccessKind::Grant,
     };
-    let AccessRow { at, caller, purpose, section, reader, count, emergency, .. } = row;
-    Access { place, at, kind, caller, purpose, section, reader, count, emergency }
+    let AccessRow { at, caller, purpose, section, reader, count, emergency, search, .. } = row;
+    Access { place, at, kind, caller, purpose, section, reader, count, emergency, search, node: None }
 }

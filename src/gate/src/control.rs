@@ -216,6 +216,7 @@ impl<S: ConsentStore> Gate<S> {
                 reader: Some(new.key.reader),
                 count: 1,
                 emergency: row.emergency,
+                search: None,
             };
             accesses.push((new.key.owner, access));
         }

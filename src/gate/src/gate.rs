@@ -213,7 +213,20 @@ impl<S: ConsentStore> Gate<S> {
         }
         let access = |((owner, section), count): ((PrincipalId, &str), u64)| {
             let section = Some(section.to_owned());
-            (owner, AccessRow { at, kind, caller, purpose: None, section, reader: None, count, emergency: false })
+            (
+                owner,
+                AccessRow {
+                    at,
+                    kind,
+                    caller,
+                    purpose: None,
+                    section,
+                    reader: None,
+                    count,
+                    emergency: false,
+                    search: None,
+                },
+            )
         };
         let accesses = written.into_iter().map(access).collect();
         let spent = bridge::spent(request);

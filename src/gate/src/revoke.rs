@@ -184,6 +184,7 @@ impl<S: ConsentStore> Gate<S> {
                 reader: Some(v.revocation.reader),
                 count: 1,
                 emergency: false,
+                search: None,
             };
             accesses.push((v.revocation.owner, row));
         }

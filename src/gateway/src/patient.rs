@@ -75,7 +75,7 @@ impl PatientPortal for Patient {
 
     fn audit_events(&self, filter: AuditFilter) -> BoxFuture<'_, Result<Vec<Json>, PortalError>> {
         Box::pin(async move {
-            let mut all = self.accesses().await?;
+            let mut all = self.accesses().await?.all;
             // Acts are committed in groups, so their places need not follow their times.
             all.sort_by_key(|a| (a.at, a.place));
             Ok(all.iter().rev().take(filter.limit).map(|a| self.audit_json(a)).collect())

@@ -92,6 +92,11 @@ impl GateLink {
         self.nodes.as_ref().map(|n| &n.nodes)
     }
 
+    /// Each node by itself, with its number; none of a single gate.
+    pub fn each(&self) -> &[(u16, Peer)] {
+        self.nodes.as_ref().map_or(&[], |n| &n.peers)
+    }
+
     /// Nodes that sent wrong results, and what was wrong.
     pub fn left_out(&self) -> Vec<(u16, String)> {
         let Some(linked) = &self.nodes else { return Vec::new() };
@@ -115,7 +120,8 @@ impl GateLink {
         let asked =
             Asked { body: codec::to_cbor(request), spent: request.clause.spent(), points: request.clause.points() };
         let (lead, turned, response) = linked.ask("/v1/shared/search", &asked).await?;
-        parts::complete(linked, lead, &turned, &request.purpose, response, prove).await
+        let search = B32(sha256(&[&asked.body]));
+        parts::complete(linked, lead, &turned, &request.purpose, search, response, prove).await
     }
 
     /// Counts.
@@ -206,7 +212,7 @@ impl Linked {
         for _ in 0..=self.peers.len() * self.peers.len() {
             let order = self.order();
             let Some((lead, others)) = order.iter().find_map(|lead| self.led_by(*lead, &order)) else { break };
-            let turns: Vec<(u16, Turn)> = self.from_others(&others, "/v1/turns", &taken, &mut last).await?;
+            let turns: Vec<(u16, Turn)> = self.take_from(&others, "/v1/turns", &taken, &mut last).await?;
             let with = WithTurns {
                 request: ByteBuf::from(asked.body.clone()),
                 points: asked.points.clone(),
@@ -269,7 +275,7 @@ impl Linked {
 
     /// The same asked of as many of these nodes as it takes beside the lead, at once; who fails is made up for by
     /// another.
-    pub(crate) async fn from_others<Q: Serialize, R: DeserializeOwned + Send + 'static>(
+    pub(crate) async fn take_from<Q: Serialize, R: DeserializeOwned + Send + 'static>(
         &self,
         others: &[u16],
         path: &str,

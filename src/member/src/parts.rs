@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sealdex_crypto::{Capsule, Point, RecordId, Reencapsulated, dleq, shamir::combine_many, sharing::Commitments};
 use sealdex_net::CallError;
 use sealdex_wire::{
-    RawPoint,
+    B32, RawPoint,
     search::{MatchGroup, SearchResponse},
     threshold::{Partial, Partials, PartialsRequest, Tagged},
 };
@@ -25,6 +25,7 @@ pub(crate) async fn complete(
     lead: u16,
     turned: &[u16],
     purpose: &str,
+    search: B32,
     mut response: SearchResponse,
     prove: bool,
 ) -> Result<SearchResponse, CallError> {
@@ -32,7 +33,7 @@ pub(crate) async fn complete(
         return Ok(response);
     }
     let capsules = response.groups.iter().map(|g| tagged(linked, g)).collect::<Result<_, _>>()?;
-    let request = PartialsRequest { purpose: purpose.to_owned(), prove, capsules };
+    let request = PartialsRequest { purpose: purpose.to_owned(), search, prove, capsules };
     let (mut attempt, mut behind) = (1, Vec::new());
     let parts = loop {
         let parts = match prove {
@@ -41,7 +42,7 @@ pub(crate) async fn complete(
                 // One that gave a turn first, one that seems to lack something last.
                 others.sort_by_key(|n| (behind.contains(n), !turned.contains(n)));
                 let mut last = None;
-                let answers = linked.from_others(&others, PATH, &request, &mut last).await?;
+                let answers = linked.take_from(&others, PATH, &request, &mut last).await?;
                 let own =
                     response.groups.iter().map(|g| point(linked, lead, &g.reencapsulated)).collect::<Result<_, _>>()?;
                 matching(linked, &response.groups, answers).map(|mut parts| {

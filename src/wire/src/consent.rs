@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use crate::{
-    RawPoint, Signed,
+    B32, RawPoint, Signed,
     care::Emergency,
     group::Sealed,
     roster::{PublicKeys, Roster},
@@ -338,6 +338,12 @@ pub struct Access {
     /// Released under an emergency grant that was awake.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emergency: bool,
+    /// Of a gate of several nodes: the search, which every node that took part has on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<B32>,
+    /// The node whose record this is, as whoever asked several notes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u16>,
 }
 
 /// Answer to [`ListAccesses`].

@@ -256,6 +256,8 @@ pub struct Tagged {
 pub struct PartialsRequest {
     /// Purpose of use.
     pub purpose: String,
+    /// SHA-256 of the search they were found by.
+    pub search: B32,
     /// Whether to prove every result.
     pub prove: bool,
     /// Capsules.

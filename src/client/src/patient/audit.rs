@@ -9,6 +9,12 @@ use serde_json::{Value as Json, json};
 
 use super::consent::{PRINCIPALS, instant, party, purpose_coding, reference};
 
+/// The place in the gate's trail; of a gate of several nodes, in that of one of them.
+fn access_id(access: &Access) -> String {
+    let node = access.node.map(|n| format!("n{n}-")).unwrap_or_default();
+    format!("{node}{}-{}", access.place.act, access.place.part)
+}
+
 /// An access in FHIR. Its id is its place in the gate's trail, so it stays the same.
 pub fn write(access: &Access, patient: &str, owner: PrincipalId, roster: &Roster) -> Json {
     let (interaction, action, about) = match access.kind {
@@ -48,7 +54,7 @@ pub fn write(access: &Access, patient: &str, owner: PrincipalId, roster: &Roster
         observer["identifier"] = id;
     }
     json!({ "resourceType": "AuditEvent",
-        "id": format!("{}-{}", access.place.act, access.place.part),
+        "id": access_id(access),
         "type": { "system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest", "display": "RESTful Operation" },
         "subtype": [{ "system": "http://hl7.org/fhir/restful-interaction", "code": interaction }],
         "action": action,

@@ -2,6 +2,7 @@
 //!
 //! [`consent`] and [`audit`] say the same in FHIR: grants as `Consent`, accesses as `AuditEvent`.
 
+mod accesses;
 mod around;
 pub mod audit;
 pub mod consent;
@@ -18,16 +19,14 @@ use sealdex_member::{GateLink, Trusted};
 use sealdex_net::{CallError, clock::now_s, peer::Http};
 use sealdex_wire::{
     SignedError,
-    consent::{Access, AccessList, GrantList, GrantTerms, ListAccesses, ListGrants},
+    consent::{Access, GrantList, GrantTerms, ListGrants},
     family::MemberList,
     limits,
 };
 
 use crate::group::Group;
 use crate::owner::{GrantRequest, Owner, OwnerEntry, grant_all, revoke_all};
-
-/// Most accesses read in one go.
-const MOST_ACCESSES: usize = 1_000_000;
+pub use accesses::Accesses;
 
 /// Why the gate was of no use.
 #[derive(Debug, thiserror::Error)]
@@ -198,21 +197,6 @@ impl Patient {
         let all = standing.sections.iter().map(end).collect();
         revoke_all(&self.gate, all).await?;
         Ok(())
-    }
-
-    /// Everything that was done with this owner's records and consent, oldest first.
-    pub async fn accesses(&self) -> Result<Vec<Access>, PatientError> {
-        let (mut all, mut after) = (Vec::new(), None);
-        while all.len() < MOST_ACCESSES {
-            let request = ListAccesses { after, limit: limits::DOCUMENTS as u32 };
-            let found: AccessList = self.gate.post_json("/v1/accesses", &request).await?;
-            all.extend(found.accesses);
-            match found.next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
-        }
-        Ok(all)
     }
 
     /// What of a `Consent` is to be put into force; or, when its status is not active, what it ends.

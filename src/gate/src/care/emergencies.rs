@@ -108,6 +108,7 @@ impl<S: ConsentStore> Gate<S> {
             reader: Some(wake.reader),
             count,
             emergency: true,
+            search: None,
         };
         let entry = self.entry(AuditKind::Emergency, caller, count, std::iter::once(wake.owner));
         txn.append_act(&entry, &[(wake.owner, row)]).map(|_| ())

@@ -85,6 +85,7 @@ impl<S: ConsentStore> Gate<S> {
                 reader: Some(carer),
                 count: u64::from(!ends),
                 emergency: false,
+                search: None,
             };
             let entry = self.entry(AuditKind::Mandate, owner, count, std::iter::once(owner));
             txn.append_act(&entry, &[(owner, access)])?;

@@ -69,6 +69,7 @@ impl<S: ConsentStore> Gate<S> {
             reader: Some(row.ask.reader),
             count: row.ask.sections.len() as u64,
             emergency: false,
+            search: None,
         };
         let entry = self.entry(AuditKind::Request, caller, 1, std::iter::once(row.ask.owner));
         txn.append_act(&entry, &[(row.ask.owner, access)]).map(|_| ())

@@ -52,7 +52,7 @@ impl<S: ConsentStore> Gate<S> {
         let members = self.members()?;
         self.may_read(caller, &members)?;
         let (node, epoch) = self.node_of(&members).map(|(own, nodes)| (own.number, nodes.epoch))?;
-        let asker = self.asker(caller, &request.purpose, &members);
+        let asker = Asker { search: Some(request.search), ..self.asker(caller, &request.purpose, &members) };
         let gate = self.clone();
         let Part { partials, entry, accesses } = blocking(move || gate.part_of(node, &asker, &request)).await?;
         self.journal.record(entry, accesses, Vec::new()).await?;

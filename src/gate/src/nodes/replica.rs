@@ -469,7 +469,7 @@ impl<S: ConsentStore> Gate<S> {
             let node = strong.members().ok().and_then(|m| Some(m.nodes()?.get(id)?.server.clone()));
             let Some(node) = node else { return };
             let theirs = replicas.others(|o| o.get(&id).map(|o| o.known.clone()).unwrap_or_default());
-            let more = match strong.exchange_once(&*link, &node, theirs).await {
+            let more = match strong.exchange_once(&link, &node, theirs).await {
                 Ok(more) => more,
                 Err(error) => {
                     replicas.failed(id);

@@ -60,7 +60,10 @@ impl<S: ConsentStore> Gate<S> {
         // Whoever has left a group since the search began is in it no longer.
         let asker = match self.generation() == generation {
             true => asker,
-            false => Arc::new(self.asker(asker.caller, &asker.purpose, &members)),
+            false => {
+                let now = self.asker(asker.caller, &asker.purpose, &members);
+                Arc::new(Asker { search: asker.search, ..now })
+            }
         };
         let cloud = members.cloud().ok_or(CloudError::None)?.id;
         let gate = self.clone();
@@ -143,6 +146,7 @@ impl<S: ConsentStore> Gate<S> {
                 reader: None,
                 count,
                 emergency,
+                search: asker.search,
             };
             (owner, row)
         };

@@ -14,7 +14,9 @@ use std::{collections::HashSet, sync::Arc};
 
 use sealdex_crypto::PrincipalId;
 use sealdex_wire::{
-    ProblemType, limits,
+    B32, ProblemType,
+    auth::sha256,
+    limits,
     search::{
         ClauseError, CloudClause, CloudSort, CountRequest, Counted, InnerClause, InnerSort, SearchRequest,
         SearchResponse,
@@ -34,7 +36,7 @@ use crate::{
     unfold::{Unfolding, hospitals},
 };
 use cursor::{Cursor, Position};
-use pages::{Stream, gather};
+use pages::{Asker, Stream, gather};
 
 /// Why a search was refused.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
@@ -138,6 +140,7 @@ impl<S: ConsentStore> Gate<S> {
         let spent = spent(&request.clause);
         self.charge(caller, known, &members, spent).await?;
         let request = Arc::new(request);
+        let search = turns.as_ref().map(|t| B32(sha256(&[&t.request])));
         let Plan { streams, covered } = {
             let (gate, members, request) = (self.clone(), members.clone(), request.clone());
             let work = move || {
@@ -147,7 +150,8 @@ impl<S: ConsentStore> Gate<S> {
             blocking(work).await?
         };
         let generation = self.generation();
-        let asker = Arc::new(self.asker(caller, &request.purpose, &members));
+        let asker = Asker { search, ..self.asker(caller, &request.purpose, &members) };
+        let asker = Arc::new(asker);
         let (positions, found) = self.gather_all(streams, &members, asker.clone(), request.limit).await?;
         let mut response = self.answer(asker, generation, found, spent).await?;
         response.covered = covered;
@@ -161,7 +165,7 @@ impl<S: ConsentStore> Gate<S> {
     /// Who asks, and whose grants it may use now.
     pub(crate) fn asker(&self, caller: PrincipalId, purpose: &str, members: &Arc<Members>) -> pages::Asker {
         let readers = self.groups().readers_for(caller, members);
-        pages::Asker { caller, readers, purpose: purpose.to_owned(), members: members.clone() }
+        pages::Asker { caller, readers, purpose: purpose.to_owned(), members: members.clone(), search: None }
     }
 
     /// Counts matches that are granted to a member who may count and not read. No capsule is re-encapsulated and no

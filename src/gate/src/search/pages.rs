@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, RecordId, RoutingInfo, TagError, open_tag};
 use sealdex_wire::{
-    limits,
+    B32, limits,
     search::{CloudClause, CloudCursor, CloudMatch, CloudMatches, CloudSearch, CloudSort},
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Asker {
     pub(crate) readers: Vec<Reader>,
     pub(crate) purpose: String,
     pub(crate) members: Arc<Members>,
+    /// The search, where other nodes have it on record too.
+    pub(crate) search: Option<B32>,
 }
 
 /// One query at the cloud, and how far it has come.

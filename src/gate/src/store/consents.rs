@@ -65,11 +65,11 @@ fn tombstone_key(owner: PrincipalId, reader: PrincipalId, section: Option<&str>,
 }
 
 pub(crate) fn grant_commitments_key(key: &GrantKey) -> Vec<u8> {
-    [&[b'g'], key.to_bytes().as_slice()].concat()
+    [b"g".as_slice(), &key.to_bytes()].concat()
 }
 
 pub(crate) fn bridge_commitments_key(member: PrincipalId) -> Vec<u8> {
-    [&[b'b'], member.0.as_slice()].concat()
+    [b"b".as_slice(), &member.0].concat()
 }
 
 fn wake_key(owner: PrincipalId, reader: PrincipalId, asked_at: u64, id: &B32) -> Vec<u8> {

@@ -285,6 +285,9 @@ pub struct AccessRow {
     /// Under an emergency grant that was awake.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emergency: bool,
+    /// Of a gate of several nodes: the search, by the hash of what was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<B32>,
 }
 
 /// One grant a ticket rests on.
