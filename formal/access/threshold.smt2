@@ -1,4 +1,4 @@
-; A gate of m nodes, any t of which can answer. The suite has the arithmetic; the server is one node in this version.
+; A gate of m nodes, any t of which can answer. A revocation is acknowledged when t nodes say that they have it.
 ; Nodes are counted, not named: c corrupt ones always give their part, honest ones while they hold the grant.
 (declare-const mutant Int)
 (declare-const m Int) (declare-const t Int) (declare-const c Int)
@@ -29,5 +29,10 @@
 ;! property a revocation is in force once more than m - t nodes, all of them honest, have processed it
 ;! caught-by 2
 (define-fun prop2 ((s S)) Bool (=> (and (opened s) (> (ended s) (- m t))) false))
+;! property without a corrupt node, what t nodes have acknowledged is revoked, since t is more than half
+;! caught-by 2
+(define-fun prop3 ((s S)) Bool (=> (and (opened s) (= c 0) (> (* 2 t) m) (>= (ended s) t)) false))
+;! reachable an opening though t nodes, a corrupt one among them, say that they have the revocation
+(define-fun reach2 ((s S)) Bool (and (opened s) (> (* 2 t) m) (< c t) (>= (+ c (ended s)) t) (> (ended s) 0)))
 ;! reachable an opening though one node has processed the revocation
 (define-fun reach1 ((s S)) Bool (and (opened s) (= (ended s) 1)))

@@ -30,6 +30,8 @@ enum Who {
     Leaver,
     /// Joined the group after a grant that means who was in it before.
     Newcomer,
+    /// The same of a group whose grants mean who was in it when the owner was asked, renewals too (SeSPHR's rule).
+    NewcomerAsked,
     /// Granted labs until a time that has passed.
     Expired,
     /// Granted notes, not labs.
@@ -58,13 +60,14 @@ enum Who {
 
 use Who::*;
 
-const ALL: [Who; 18] = [
+const ALL: [Who; 19] = [
     Owner,
     Granted,
     GroupMember,
     Revoked,
     Leaver,
     Newcomer,
+    NewcomerAsked,
     Expired,
     OtherSection,
     OtherEpoch,
@@ -122,6 +125,7 @@ struct Stage {
     owner: sealdex_crypto::PrincipalId,
     patient: crate::domain::Owner,
     group: TestGroup,
+    asked: TestGroup,
     people: BTreeMap<Who, usize>,
     /// Capsules of records 1 and 2.
     capsules: [Point; 2],
@@ -140,10 +144,9 @@ impl Stage {
         d.admit(&patient, NORTH).await;
         // One user for each row that is a member.
         let mut people = BTreeMap::from([(Granted, CLINICIAN), (Revoked, REVOKED)]);
-        for (n, who) in [GroupMember, Leaver, Newcomer, Expired, OtherSection, OtherEpoch, OtherPurpose, Member]
-            .into_iter()
-            .enumerate()
-        {
+        let users =
+            [GroupMember, Leaver, Newcomer, Expired, OtherSection, OtherEpoch, OtherPurpose, Member, NewcomerAsked];
+        for (n, who) in users.into_iter().enumerate() {
             let (key, delta) = d.master.enrol(&mut rand::rng());
             let (role, status) = (sealdex_wire::roster::Role::User, sealdex_wire::roster::Status::Active);
             let identity = identity(70 + n as u8);
@@ -186,6 +189,18 @@ impl Stage {
         scalars.push((terms.a, terms.x, Scalar::from_bytes(&rk.0).unwrap()));
         d.grant(patient.id(), vec![patient.sign_grant(&terms, rk)]).await.unwrap();
 
+        // Another group, for which the owner is asked about everyone who joins.
+        let mut asked = TestGroup::new(&d, NORTH, &[people[&GroupMember]]);
+        asked.send(&d, NORTH).await.unwrap();
+        let of_asked = |asked: &TestGroup, epoch, at| {
+            let (mut terms, rk) = asked.terms(&patient, "labs", epoch, at);
+            terms.joined_by = Some(START);
+            (terms.a, terms.x, Scalar::from_bytes(&rk.0).unwrap(), patient.sign_grant(&terms, rk))
+        };
+        let (a, x, rk, grant) = of_asked(&asked, 0, START);
+        scalars.push((a, x, rk));
+        d.grant(patient.id(), vec![grant]).await.unwrap();
+
         // While they were served.
         let mut answered = BTreeMap::new();
         for who in [Revoked, Leaver, Expired] {
@@ -200,6 +215,8 @@ impl Stage {
         group.remove(&[d.id(people[&Leaver])]);
         group.join(d.id(people[&Newcomer]), now);
         group.send(&d, NORTH).await.unwrap();
+        asked.join(d.id(people[&NewcomerAsked]), now);
+        asked.send(&d, NORTH).await.unwrap();
         let list = sealdex_wire::group::ListStale { reader: group.id(), after: None, limit: 99 };
         let stale = d.gate.list_stale(d.id(NORTH), list).await.unwrap().grants;
         let rotations = group.factors(&stale);
@@ -217,6 +234,9 @@ impl Stage {
         terms.joined_by = Some(now);
         scalars.push((terms.a, terms.x, Scalar::from_bytes(&rk.0).unwrap()));
         let mut renewed = vec![patient.sign_grant(&terms, rk)];
+        let (a, x, rk, grant) = of_asked(&asked, 1, now);
+        scalars.push((a, x, rk));
+        renewed.push(grant);
         for who in [Granted, OtherEpoch] {
             let (mut terms, rk) = patient.terms(&d.public(people[&who]), "labs", 1, now);
             terms.not_after = START / 1000 + 1_000_000;
@@ -232,7 +252,7 @@ impl Stage {
         d.gate.change_consent(patient.identity.public(), change).await.unwrap();
         d.push(NORTH, d.batch_at(&patient, "labs", 1, 12, &[(2, vec![])])).await.unwrap();
         let capsules = [11, 12].map(|r| scalar(r).base_mul());
-        Self { owner: patient.id(), d, patient, group, people, capsules, scalars, replayed, answered }
+        Self { owner: patient.id(), d, patient, group, asked, people, capsules, scalars, replayed, answered }
     }
 
     /// Keys that a row's people hold.
@@ -241,6 +261,8 @@ impl Stage {
         let generations = |range: std::ops::Range<usize>| self.group.keys[range].to_vec();
         match who {
             GroupMember => [own(who).into_iter().collect(), generations(0..2)].concat(),
+            // A member of the group has its key, whatever the owner said.
+            NewcomerAsked => [own(who).into_iter().collect(), self.asked.keys.clone()].concat(),
             Newcomer => [own(who).into_iter().collect(), generations(1..2)].concat(),
             Leaver => [own(who).into_iter().collect(), generations(0..1)].concat(),
             GateAndLeaver => self.keys(Leaver),
