@@ -21,12 +21,13 @@ use crate::{
     error::{CallerRefusal, GateError, at_most},
     gate::{Gate, blocking},
     members::Members,
+    nodes::redone::redone,
     revoke::{finish, mark},
     rules::{
         grants::{self, Against, GrantRefusal, Settled},
         groups::GroupRefusal,
         mandates::mandate_for,
-        owners,
+        owners::{self, OwnerRefusal},
     },
     store::{
         AccessRow, AuditEntry, AuditKind, ConsentStore, GrantKey, ReadConsents as _, Spent, StoreError, Table,
@@ -184,8 +185,8 @@ impl<S: ConsentStore> Gate<S> {
             let profile = profiles.get(owner).ok_or(GrantRefusal::UnknownOwner(*owner))?;
             against.verify(submission, share.as_ref(), profile)
         };
-        let verified: Vec<_> =
-            grants.par_iter().zip(&shares).zip(&owners).map(verify).collect::<Result<_, GrantRefusal>>()?;
+        let verified: Vec<_> = grants.par_iter().zip(&shares).zip(&owners).map(verify).collect();
+        let verified = without_hopeless(verified)?;
         self.standings.admit(verified.iter().map(|v| v.row.granted_at))?;
         Ok(verified)
     }
@@ -200,9 +201,14 @@ impl<S: ConsentStore> Gate<S> {
         let at = self.now();
         let mut accesses = Vec::new();
         for new in verified {
-            let Some(Settled { row, commitments }) = grants::settle(new, txn, &self.secrets.store_key, at)? else {
-                continue;
+            let settled = match grants::settle(new, txn, &self.secrets.store_key, at) {
+                Err(e) if redone().is_some_and(|r| r.last || is_overtaken(&e)) => {
+                    tracing::info!(error = %e, "a grant of a request that another node took is left out");
+                    continue;
+                }
+                other => other?,
             };
+            let Some(Settled { row, commitments }) = settled else { continue };
             txn.put_grant(&new.key, &row, &new.signed)?;
             if let Some(commitments) = commitments {
                 txn.put_grant_commitments(&new.key, &commitments)?;
@@ -392,11 +398,31 @@ fn owner_of(submission: &GrantSubmission) -> Result<PrincipalId, GrantRefusal> {
     Ok(if terms.by.is_some() { terms.owner } else { submission.grant.signer })
 }
 
+/// Whether a grant has been overtaken by what came after it.
+fn is_overtaken(error: &GateError) -> bool {
+    matches!(error, GateError::Grant(GrantRefusal::Revoked { .. } | GrantRefusal::NotNewer { .. }))
+}
+
+/// All of these, or the first refusal; of a request that is done again for the last time, those that hold.
+fn without_hopeless<T>(all: Vec<Result<T, GrantRefusal>>) -> Result<Vec<T>, GrantRefusal> {
+    if !redone().is_some_and(|r| r.last) {
+        return all.into_iter().collect();
+    }
+    let left_out = |error: &GrantRefusal| {
+        tracing::error!(%error, "a grant of a request that another node took is left out");
+    };
+    Ok(all.into_iter().filter_map(|one| one.inspect_err(left_out).ok()).collect())
+}
+
 /// Stores profiles; how many are new.
 fn put_profiles(verified: &[owners::Verified], txn: &mut dyn Transaction) -> Result<u64, GateError> {
     let mut count = 0;
     for new in verified {
-        if owners::follows(new, txn)? {
+        let follows = match owners::follows(new, txn) {
+            Err(GateError::Owner(OwnerRefusal::NotNewer { .. })) if redone().is_some() => false,
+            other => other?,
+        };
+        if follows {
             txn.put_profile(new.owner, &new.signed)?;
             count += 1;
         }

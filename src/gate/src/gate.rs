@@ -19,6 +19,7 @@ use crate::{
     journal::Journal,
     members::Members,
     nodes::{
+        redone::{carried_over, redone},
         replica::Replicas,
         resharing::{self, Resharings},
         turns::Bridges,
@@ -137,9 +138,9 @@ impl<S: ConsentStore> Gate<S> {
         *self.groups.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(groups);
     }
 
-    /// Unix time, milliseconds.
+    /// Unix time, milliseconds; of a request that is done again, when it was made.
     pub(crate) fn now(&self) -> u64 {
-        (self.clock)()
+        redone().map_or_else(|| (self.clock)(), |r| r.at)
     }
 
     /// Changes whenever a permission may have ended.
@@ -254,5 +255,5 @@ where
     T: Send + 'static,
     E: Into<GateError> + Send + 'static,
 {
-    tokio::task::spawn_blocking(work).await.map_err(|_| GateError::Worker)?.map_err(Into::into)
+    tokio::task::spawn_blocking(carried_over(work)).await.map_err(|_| GateError::Worker)?.map_err(Into::into)
 }

@@ -5,6 +5,7 @@ use sealdex_wire::{problem, roster::Role};
 use serde_json::{Value, json};
 
 mod care;
+mod nodes;
 
 fn bytes(n: usize) -> Value {
     json!({ "type": "string", "pattern": format!("^[0-9a-fA-F]{{{}}}$", 2 * n) })
@@ -76,6 +77,8 @@ pub fn document() -> Value {
             "/v1/mandates/list": { "post": operation("Mandates the caller gave or holds; the body is null", None, "MandateList") },
             "/v1/trace": { "post": operation("What a member could reach and did reach (authority)", Some("TraceMember"), "Trace") },
             "/v1/revocations": { "post": operation("Revoke, at once (the owner, or an active member carrying signed revocations)", Some("SubmitRevocations"), "Accepted") },
+            "/v1/reshare": { "post": operation("Begin sharing the scalars anew, or give up what was begun (authority)", Some("Reshare"), "Accepted") },
+            "/v1/reshare/state": { "post": operation("How far this node is; the body is null (authority)", None, "ResharingState") },
             "/v1/resume": { "post": operation("Let a gate that was restored from a backup serve again (authority)", Some("ResumeGate"), "Accepted") },
         },
         "components": {
@@ -90,8 +93,10 @@ pub fn document() -> Value {
 
 fn schemas() -> Value {
     let mut all = consent_schemas();
-    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), care::schemas()) {
-        all.extend(more);
+    for more in [care::schemas(), nodes::schemas()] {
+        if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+            all.extend(more);
+        }
     }
     all
 }
@@ -110,6 +115,7 @@ fn consent_schemas() -> Value {
             "version": { "type": "integer", "minimum": 0 },
             "authority": schema("PublicKeys"),
             "gates": list(schema("Server")),
+            "sharing": schema("Sharing"),
             "clouds": list(schema("Server")),
             "everyone": schema("PublicKeys"),
             "members": list(schema("Member")),
@@ -121,7 +127,7 @@ fn consent_schemas() -> Value {
                 "entries": { "type": "integer" },
             }))),
         })),
-        "Server": object(&["id", "keys", "url"], json!({ "id": bytes(16), "keys": schema("PublicKeys"), "url": { "type": "string" } })),
+        "Server": object(&["id", "keys", "url"], json!({ "id": bytes(16), "keys": schema("PublicKeys"), "url": { "type": "string" }, "node": nodes::number() })),
         "Member": object(&["id", "keys", "role", "status"], json!({
             "id": bytes(16),
             "keys": schema("PublicKeys"),
@@ -134,13 +140,19 @@ fn consent_schemas() -> Value {
         })),
         "UpdateRoster": object(&["roster"], json!({
             "roster": signed(),
-            "bridges": list(object(&["member", "scalar"], json!({ "member": bytes(16), "scalar": bytes(32) }))),
+            "bridges": list(object(&["member"], json!({
+                "member": bytes(16),
+                "scalar": bytes(32),
+                "commitments": list(bytes(33)),
+            }))),
+            "shares": list(schema("NodeShares")),
         })),
         "PublishOwners": object(&["profiles"], json!({ "profiles": list(signed()) })),
         "LookupOwners": object(&["owners"], json!({ "owners": list(bytes(16)) })),
         "OwnersFound": object(&["profiles"], json!({ "profiles": list(json!({ "oneOf": [signed(), { "type": "null" }] })) })),
         "SubmitGrants": object(&["grants"], json!({
-            "grants": list(object(&["grant", "rk"], json!({ "grant": signed(), "rk": bytes(32) }))),
+            "grants": list(object(&["grant"], json!({ "grant": signed(), "rk": bytes(32) }))),
+            "shares": list(schema("NodeShares")),
         })),
         "SubmitRevocations": object(&["revocations"], json!({ "revocations": list(signed()) })),
         "ListGrants": object(&["limit"], json!({
@@ -170,6 +182,7 @@ fn consent_schemas() -> Value {
             "section": { "type": ["string", "null"] },
             "reader": { "oneOf": [bytes(16), { "type": "null" }] },
             "count": { "type": "integer", "minimum": 0 },
+            "search": bytes(32),
         })),
         "AccessList": object(&["accesses"], json!({
             "accesses": list(schema("Access")),
@@ -182,6 +195,7 @@ fn consent_schemas() -> Value {
             "title": { "type": "string" },
             "status": { "type": "integer" },
             "detail": { "type": "string" },
+            "node": nodes::number(),
         } },
     })
 }
@@ -189,6 +203,14 @@ fn consent_schemas() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_request_that_changes_something_is_described() {
+        for (method, path) in crate::nodes::writes::WRITES {
+            let operation = &document()["paths"][path][method.to_lowercase()];
+            assert!(operation["requestBody"].is_object(), "{method} {path}");
+        }
+    }
 
     #[test]
     fn every_reference_has_its_schema() {

@@ -24,6 +24,7 @@ use crate::{
     control::{carrier, owner_keys},
     error::{CallerRefusal, GateError, at_most},
     gate::{Gate, blocking},
+    nodes::redone::{carried, redone},
     rules::{
         revocations::{self, RevocationRefusal},
         roster::{self, Follows, SealedBridge},
@@ -174,7 +175,7 @@ impl<S: ConsentStore> Gate<S> {
         let at = self.now();
         let (mut count, mut accesses) = (0, Vec::new());
         for v in verified {
-            count += revocations::apply(v, at, txn)?;
+            count += revocations::apply(v, at, redone().is_some(), txn)?;
             let row = AccessRow {
                 at,
                 kind: AuditKind::Revocations,
@@ -287,5 +288,5 @@ pub(crate) fn mark(txn: &mut dyn Transaction, tickets: &[TicketRow]) -> Result<(
 pub(crate) async fn finish<T: Send + 'static>(
     work: impl Future<Output = Result<T, GateError>> + Send + 'static,
 ) -> Result<T, GateError> {
-    tokio::spawn(work).await.map_err(|_| GateError::Worker)?
+    tokio::spawn(carried(redone(), work)).await.map_err(|_| GateError::Worker)?
 }

@@ -8,6 +8,7 @@
 mod dealing;
 pub mod partials;
 mod receiving;
+pub(crate) mod redone;
 pub mod replica;
 pub mod resharing;
 pub mod turns;

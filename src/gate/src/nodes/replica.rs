@@ -19,7 +19,7 @@ use sealdex_net::{Call, CallError, Caller, Directory as _, Peer, Refusal, Retry,
 use sealdex_wire::{
     ProblemType,
     auth::{AuthHeader, RequestParts},
-    codec,
+    codec, limits,
     roster::Server,
     threshold::{Entry, Known, Replicate, Replicated},
 };
@@ -29,7 +29,11 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use super::{NodeRefusal, writes};
+use super::{
+    NodeRefusal,
+    redone::{Redone, redoing},
+    writes,
+};
 use crate::{
     error::GateError,
     gate::{Gate, blocking},
@@ -161,6 +165,14 @@ impl Replicas {
         self.taken.notify_waiters();
     }
 
+    /// How often an entry was tried, this time included.
+    fn tries(&self, origin: PrincipalId, number: u64) -> u32 {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let tries = refused.entry((origin, number)).or_default();
+        *tries = (*tries + 1).min(ATTEMPTS);
+        *tries
+    }
+
     fn failed(&self, node: PrincipalId) {
         self.others(|others| others.entry(node).or_default().failing = true);
         self.taken.notify_waiters();
@@ -213,10 +225,31 @@ impl<S: ConsentStore> Gate<S> {
     }
 
     /// Does what a request asks; on a gate of several nodes, answers when as many have it as it takes.
-    pub(crate) async fn take_in(self: &Arc<Self>, method: &str, path: &str, call: Call) -> Result<Value, Refusal> {
-        let Ok(members) = self.members() else { return writes::perform(self, method, path, &call).await };
-        if self.node(&members).is_none() {
-            return writes::perform(self, method, path, &call).await;
+    ///
+    /// # Errors
+    /// A refusal; when too few nodes have it, it holds at those that do, and reaches the others.
+    pub async fn take_in(self: &Arc<Self>, method: &str, path: &str, call: Call) -> Result<Value, Refusal> {
+        let (answer, number) = self.take_in_here(method, path, call).await?;
+        if let Some(number) = number {
+            self.wait_for_others(number).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Does what a request asks, and on a gate of several nodes keeps it for the others. Its number among what this
+    /// node took.
+    ///
+    /// # Errors
+    /// A refusal; nothing was done then.
+    pub async fn take_in_here(
+        self: &Arc<Self>,
+        method: &str,
+        path: &str,
+        call: Call,
+    ) -> Result<(Value, Option<u64>), Refusal> {
+        let shared = self.members().is_ok_and(|m| self.node(&m).is_some());
+        if !shared {
+            return Ok((writes::perform(self, method, path, &call).await?, None));
         }
         let (gate, method, path) = (self.clone(), method.to_owned(), path.to_owned());
         // A task of its own: a caller that hangs up must not stop it half-way.
@@ -238,8 +271,7 @@ impl<S: ConsentStore> Gate<S> {
             gate.keep(entry).await?;
             drop(held);
             gate.replicas.news.notify_waiters();
-            gate.wait_for_others(number).await?;
-            Ok::<_, Refusal>(answer)
+            Ok::<_, Refusal>((answer, Some(number)))
         });
         work.await.map_err(|_| Refusal::from(GateError::Worker))?
     }
@@ -358,9 +390,11 @@ impl<S: ConsentStore> Gate<S> {
                 continue;
             }
             let (origin, number) = (entry.origin, entry.number);
-            if let Err(refusal) = self.redo(&entry).await {
+            let tries = self.replicas.tries(origin, number);
+            if let Err(refusal) = self.redo(&entry, tries == ATTEMPTS).await {
+                let kind = refusal.0.problem_type();
                 let temporary = matches!(
-                    refusal.0.problem_type(),
+                    kind,
                     Some(
                         ProblemType::Internal
                             | ProblemType::Overloaded
@@ -368,22 +402,18 @@ impl<S: ConsentStore> Gate<S> {
                             | ProblemType::NotServing
                     )
                 );
-                let tries = {
-                    let mut refused = self.replicas.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                    let tries = refused.entry((origin, number)).or_default();
-                    *tries += 1;
-                    *tries
-                };
-                if temporary || tries < ATTEMPTS {
+                // A document that a newer one has overtaken is refused by every node but the first. Grants may lack
+                // what is still to come.
+                let of_grants = matches!(entry.path.as_str(), "/v1/grants" | "/v1/consent");
+                let overtaken = kind == Some(ProblemType::Conflict) && !of_grants;
+                if temporary || tries < ATTEMPTS && !overtaken {
                     held_back.push(origin);
                     continue;
                 }
-                // A roster that was overtaken by a newer one is refused by every node but the first.
-                let overtaken = entry.path == "/v1/roster" && refusal.0.problem_type() == Some(ProblemType::Conflict);
                 if !overtaken {
                     metrics::counter!("sealdex_gate_left_out_total").increment(1);
                     tracing::error!(%origin, number, path = entry.path, detail = refusal.0.detail,
-                    "a request that another node of the gate took is refused here and left out");
+                        "a request that another node of the gate took is refused here and left out");
                 }
             }
             self.replicas.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(&(origin, number));
@@ -394,8 +424,9 @@ impl<S: ConsentStore> Gate<S> {
         }
     }
 
-    /// Does what a request asks that another node took, after its author's signature was checked.
-    async fn redo(self: &Arc<Self>, entry: &Entry) -> Result<(), Refusal> {
+    /// Does what a request asks that another node took, after its author's signature was checked: by the time at which
+    /// it was made, but not from before this node last knew all that the other had taken.
+    async fn redo(self: &Arc<Self>, entry: &Entry, last: bool) -> Result<(), Refusal> {
         let header = AuthHeader::parse(&entry.authorization).map_err(unauthentic)?;
         let known = self.keys(header.id);
         let keys = match known {
@@ -417,7 +448,10 @@ impl<S: ConsentStore> Gate<S> {
             body: entry.body.to_vec().into(),
             authorization: entry.authorization.clone(),
         };
-        writes::perform(self, &entry.method, &entry.path, &call).await.map(drop)
+        let level = self.replicas.others(|o| o.get(&entry.origin).map_or(0, |o| o.level_at));
+        let at = header.ts.max(level.saturating_sub(limits::CLOCK_SKEW_MS)).min(self.now());
+        let work = writes::perform(self, &entry.method, &entry.path, &call);
+        redoing(Redone { at, last }, work).await.map(drop)
     }
 
     /// Starts exchanging with the other nodes, now and whenever the roster names new ones, until what is returned is
@@ -468,11 +502,10 @@ impl<S: ConsentStore> Gate<S> {
             let Some(link) = replicas.link.get().cloned() else { return };
             let node = strong.members().ok().and_then(|m| Some(m.nodes()?.get(id)?.server.clone()));
             let Some(node) = node else { return };
-            let theirs = replicas.others(|o| o.get(&id).map(|o| o.known.clone()).unwrap_or_default());
-            let more = match strong.exchange_once(&link, &node, theirs).await {
+            let more = match strong.exchange_once(&link, &node).await {
                 Ok(more) => more,
                 Err(error) => {
-                    replicas.failed(id);
+                    strong.unanswered(id);
                     tracing::debug!(node = %id, %error, "another node of the gate does not answer");
                     false
                 }
@@ -487,22 +520,41 @@ impl<S: ConsentStore> Gate<S> {
     }
 
     /// One exchange; whether there is more to hand on or to take in at once.
-    async fn exchange_once(
-        self: &Arc<Self>,
-        link: &HttpLink,
-        node: &Server,
-        theirs: Vector,
-    ) -> Result<bool, GateError> {
-        let entries = self.entries_beyond(theirs).await?;
-        let known = known_list(&self.replicas.known());
-        let sent = entries.len();
-        let answer = link.replicate(node, &Replicate { known, entries }).await;
-        let Replicated { known, entries } = answer.map_err(|e| NodeRefusal::Peer(node.id, e.to_string()))?;
-        let received = entries.len();
+    async fn exchange_once(self: &Arc<Self>, link: &HttpLink, node: &Server) -> Result<bool, GateError> {
+        let message = self.message_to(node.id).await?;
+        let sent = message.entries.len();
+        let answer = link.replicate(node, &message).await;
+        let answer = answer.map_err(|e| NodeRefusal::Peer(node.id, e.to_string()))?;
+        let received = answer.entries.len();
         let before = self.replicas.known();
-        self.absorb(entries).await;
-        self.replicas.heard(node.id, &known, self.now());
+        self.take_answer(node.id, answer).await;
         Ok(sent > 0 || received > 0 && before != self.replicas.known())
+    }
+
+    /// What this node has to say to another one: what it knows, and what that one seems to lack.
+    ///
+    /// # Errors
+    /// [`GateError`].
+    pub async fn message_to(self: &Arc<Self>, node: PrincipalId) -> Result<Replicate, GateError> {
+        let theirs = self.replicas.others(|o| o.get(&node).map(|o| o.known.clone()).unwrap_or_default());
+        let entries = self.entries_beyond(theirs).await?;
+        Ok(Replicate { known: known_list(&self.replicas.known()), entries })
+    }
+
+    /// Takes in another node's answer.
+    pub async fn take_answer(self: &Arc<Self>, node: PrincipalId, answer: Replicated) {
+        self.absorb(answer.entries).await;
+        self.replicas.heard(node, &answer.known, self.now());
+    }
+
+    /// Notes that another node did not answer.
+    pub fn unanswered(&self, node: PrincipalId) {
+        self.replicas.failed(node);
+    }
+
+    /// Up to which number this node knows what a node took.
+    pub fn knows_of(&self, origin: PrincipalId) -> u64 {
+        self.replicas.known().get(&origin).copied().unwrap_or(0)
     }
 
     /// Forgets entries that every node has.

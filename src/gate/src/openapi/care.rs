@@ -26,7 +26,8 @@ pub(super) fn schemas() -> Value {
         "ChangeConsent": object(&[], json!({
             "profiles": list(signed()),
             "revocations": list(signed()),
-            "grants": list(object(&["grant", "rk"], json!({ "grant": signed(), "rk": bytes(32) }))),
+            "grants": list(object(&["grant"], json!({ "grant": signed(), "rk": bytes(32) }))),
+            "shares": list(schema("NodeShares")),
         })),
         "MemberList": object(&["roster", "family"], json!({ "roster": signed(), "family": object(&[], family) })),
         "UpdateFamily": object(&[], json!({

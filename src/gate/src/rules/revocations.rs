@@ -101,8 +101,9 @@ pub(crate) fn verify(
 
 /// Ends the grants it covers and leaves a tombstone; how many it ended. Refused when a covered grant is
 /// newer than it: a replayed revocation must not end what was granted later, and an owner whose clock
-/// is behind must learn that nothing was revoked.
-pub(crate) fn apply(verified: &Verified, now: u64, txn: &mut dyn Transaction) -> Result<u64, GateError> {
+/// is behind must learn that nothing was revoked. One that comes `late`, because another node of
+/// the gate took it, ends what it covers and leaves the newer grant.
+pub(crate) fn apply(verified: &Verified, now: u64, late: bool, txn: &mut dyn Transaction) -> Result<u64, GateError> {
     let Revocation { owner, reader, section, purpose, revoked_at, .. } = &verified.revocation;
     let carer = verified.signed.signer;
     if carer != *owner && mandate_for(*owner, carer, section.as_deref(), now / 1000, txn)?.is_none() {
@@ -113,6 +114,9 @@ pub(crate) fn apply(verified: &Verified, now: u64, txn: &mut dyn Transaction) ->
         // What a carer passed on rests on what it may read itself.
         let concerned = key.reader == *reader || row.by == *reader;
         if !concerned || purpose.as_ref().is_some_and(|p| *p != row.purpose) {
+            continue;
+        }
+        if row.granted_at > *revoked_at && late {
             continue;
         }
         if row.granted_at > *revoked_at {

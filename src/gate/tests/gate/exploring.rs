@@ -29,7 +29,7 @@ use crate::groups::TestGroup;
 
 /// A store that outlives its gate, as a disk does.
 #[derive(Clone, Default)]
-struct Disk(Arc<MemoryStore>);
+pub struct Disk(Arc<MemoryStore>);
 
 impl ConsentStore for Disk {
     fn read<T, E: From<StoreError>>(&self, f: impl FnOnce(&dyn Snapshot) -> Result<T, E>) -> Result<T, E> {

@@ -12,6 +12,7 @@ mod groups;
 mod http;
 mod ingest;
 mod matrix;
+mod nodes;
 mod reading;
 mod resuming;
 mod revoking;

@@ -190,7 +190,7 @@ impl Stage {
         d.grant(patient.id(), vec![patient.sign_grant(&terms, rk)]).await.unwrap();
 
         // Another group, for which the owner is asked about everyone who joins.
-        let mut asked = TestGroup::new(&d, NORTH, &[people[&GroupMember]]);
+        let mut asked = TestGroup::new(&d, NORTH, &[people[&Granted]]);
         asked.send(&d, NORTH).await.unwrap();
         let of_asked = |asked: &TestGroup, epoch, at| {
             let (mut terms, rk) = asked.terms(&patient, "labs", epoch, at);
