@@ -295,6 +295,12 @@ async fn fewer_nodes_than_it_takes_neither_answer_nor_bridge() {
     let parts = [(1, first.reencapsulated), (3, second.point)].map(|(n, p)| (n, Point::from_bytes(&p.0).unwrap()));
     let whole = combine(&parts).unwrap();
     assert!(parts.iter().all(|(_, part)| *part != whole));
+    world.ceremony.revoke("ben").unwrap();
+    world.announce(Vec::new()).await;
+    let request =
+        PartialsRequest { purpose: "treatment".into(), search: hash, prove: false, capsules: capsules.clone() };
+    let refused = peer(&world, "ben", 2).post_cbor::<_, Partials>("/v1/partials", &request).await.unwrap_err();
+    assert!(refused.to_string().contains("is no active member"), "{refused}");
     world.servers.stop_node(1).await;
     world.servers.stop_node(2).await;
     assert!(ask(&world, "ana", OBSERVATIONS).await.is_err(), "one node alone does not answer");

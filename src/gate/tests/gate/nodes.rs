@@ -176,14 +176,18 @@ impl World {
         }
     }
 
+    /// Of one reader, or of both in one request.
     async fn revoke(&mut self, node: usize, owner: usize, reader: usize) {
         let at = self.now();
-        let revocation = self.owners[owner].revoke(self.d.id(reader), None, at);
-        let request = SubmitRevocations { revocations: vec![revocation] };
+        let readers = if self.rng.random_ratio(1, 2) { READERS.to_vec() } else { vec![reader] };
+        let revocations = readers.iter().map(|r| self.owners[owner].revoke(self.d.id(*r), None, at)).collect();
+        let request = SubmitRevocations { revocations };
         let message = Message { owner, path: "/v1/revocations", body: codec::to_json(&request).into_bytes() };
         if let Some(number) = self.hand(node, &message).await {
-            self.made.entry((owner, reader)).or_default().1.push(at);
-            self.revocations.push(((owner, reader, at), node, number));
+            for reader in readers {
+                self.made.entry((owner, reader)).or_default().1.push(at);
+                self.revocations.push(((owner, reader, at), node, number));
+            }
             self.sent.push(message);
         }
     }
@@ -440,9 +444,63 @@ async fn what_a_node_missed_is_judged_by_its_own_time_and_nothing_is_dated_back(
     }
     assert_eq!(c.groups().get(group.id()).unwrap().charter, before, "nobody is dated back");
     assert_eq!(c.knows_of(corrupt), number, "and the node goes on");
-    let forged = Entry { number: number + 1, body: b"{}".to_vec().into(), ..entry };
-    let message = Replicate { known: vec![], entries: vec![forged] };
-    c.replicate(corrupt, message.clone()).await.unwrap();
+    // Asked in somebody's name, by the signature of another.
+    let (owner, reader) = (world.owners[0].id(), world.d.id(CLINICIAN));
+    let ask = serde_json::json!({ "owner": owner, "reader": reader, "sections": ["labs"], "purpose": "treatment",
+        "days": 1, "reason": "please" });
+    let body = ask.to_string().into_bytes();
+    let request = |authorization: String, number| {
+        let (path, body) = ("/v1/requests".into(), body.clone().into());
+        let entry = Entry { origin: corrupt, number, method: "POST".into(), path, authorization, body };
+        Replicate { known: vec![], entries: vec![entry] }
+    };
+    let by_other = world.call(0, &identity(5), "/v1/requests", &body, world.now()).authorization;
+    let forged = by_other.replace(&world.d.id(OTHER).to_string(), &reader.to_string());
+    assert_ne!(by_other, forged);
+    c.replicate(corrupt, request(forged, number + 1)).await.unwrap();
     assert_eq!(c.knows_of(corrupt), number, "what its author did not sign is not done");
-    assert!(c.replicate(world.d.id(NORTH), message).await.is_err(), "nor what no node sends");
+    let by_reader = world.call(0, &identity(4), "/v1/requests", &body, world.now()).authorization;
+    let message = request(by_reader, number + 1);
+    assert!(c.replicate(world.d.id(NORTH), message.clone()).await.is_err(), "nor what no node sends");
+    c.replicate(corrupt, message).await.unwrap();
+    assert_eq!(c.knows_of(corrupt), number + 1, "what its author signed is");
+}
+
+/// What an owner sends that is no share of what it signed, or not made for these nodes.
+#[tokio::test]
+async fn a_share_that_is_not_what_the_owner_committed_to_is_refused() {
+    let mut world = World::new(1).await;
+    let (numbers, rng) = (world.of.numbers(), &mut rand::rng());
+    let (mut terms, rk) = world.owners[0].terms(&world.d.public(CLINICIAN), "labs", 0, START);
+    let scalar = Scalar::from_bytes(&rk.0).unwrap();
+    let points = |d: &sealdex_crypto::sharing::Dealing| -> Vec<RawPoint> {
+        d.commitments.to_bytes().as_chunks().0[1..].iter().map(|p| RawPoint(*p)).collect()
+    };
+    let dealt = deal(&scalar, THRESHOLD, &numbers, rng).unwrap();
+    let other = deal(&scalar, THRESHOLD, &numbers, rng).unwrap();
+    let wider = deal(&scalar, 3, &numbers, rng).unwrap();
+    let owner = identity(50);
+    let mut results = Vec::new();
+    for (commitments, dealt, whole) in [
+        (points(&dealt), &other, false), // shares of another polynomial
+        (points(&wider), &wider, false), // for another threshold
+        (Vec::new(), &dealt, false),     // committed to nothing
+        (points(&dealt), &dealt, true),  // beside the scalar itself
+        (points(&dealt), &dealt, false),
+    ] {
+        terms.commitments = commitments;
+        let grant = Signed::sign(&terms, &owner, &mut rand::rng());
+        let documents = vec![grant.payload.clone().into_bytes()];
+        let sealed = shares(&world.of, &documents, std::slice::from_ref(dealt));
+        let grants = vec![GrantSubmission { grant, rk: whole.then(|| rk.clone()) }];
+        for shares in [sealed.clone(), sealed[..2].to_vec()] {
+            let request = SubmitGrants { grants: grants.clone(), shares };
+            let body = codec::to_json(&request).into_bytes();
+            let call = world.call(2, &owner, "/v1/grants", &body, world.now());
+            let gate = world.nodes[2].gate.clone().unwrap();
+            results.push(gate.take_in_here("POST", "/v1/grants", call).await.is_ok());
+        }
+    }
+    // Only as it should be, and with a share for this node.
+    assert_eq!(results, [false, false, false, false, false, false, false, false, true, false]);
 }
