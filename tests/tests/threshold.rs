@@ -431,3 +431,40 @@ async fn a_resharing_is_the_authoritys_and_names_who_deals_something_else() {
     world.pack = world.ceremony.pack(sealdex_schema::FHIR_R4);
     assert_eq!(ask(&world, "ana", OBSERVATIONS).await, Ok(left), "with the one that was wrong");
 }
+
+/// How long it takes to share many scalars anew; SEALDEX_PATIENTS sets how many patients grant a dozen sections each.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures, and takes minutes: cargo test -p sealdex-tests --release --test threshold -- --ignored --nocapture"]
+#[allow(clippy::print_stdout)] // a measurement prints
+async fn many_scalars_shared_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let patients = std::env::var("SEALDEX_PATIENTS").ok().and_then(|p| p.parse().ok()).unwrap_or(2000);
+    let mut world = World::shared(home.path(), patients, 1, &["ana"], Place::Process, (3, 2)).await;
+    world.enrol_patients().await;
+    let started = std::time::Instant::now();
+    let grants = world.grant_everything("ana").await;
+    println!("{grants} grants in {:.1} s", started.elapsed().as_secs_f64());
+    let begin = next(&world, &[1, 2]);
+    let started = std::time::Instant::now();
+    for node in 0..3 {
+        tell(&world, node, Some(begin.clone())).await.unwrap();
+    }
+    let mut complete = 0;
+    while complete < 3 {
+        complete = 0;
+        for gate in &world.ceremony.roster.gates {
+            let state: ResharingState = world.authority(gate).post_json("/v1/reshare/state", &()).await.unwrap();
+            assert_eq!(state.failed, None);
+            complete += usize::from(state.complete.is_some());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let dealt = started.elapsed().as_secs_f64();
+    world.ceremony.roster.sharing = Some(begin.resharing.peek().unwrap().to);
+    world.ceremony.roster.version += 1;
+    let started = std::time::Instant::now();
+    world.announce(Vec::new()).await;
+    let switched = started.elapsed().as_secs_f64();
+    let each = dealt * 1e6 / grants as f64;
+    println!("dealt and laid aside at three nodes in {dealt:.1} s ({each:.0} µs a grant), switched in {switched:.1} s");
+}
