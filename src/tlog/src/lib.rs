@@ -7,3 +7,4 @@ mod base64;
 pub mod checkpoint;
 mod labels;
 pub mod note;
+pub mod tile;
