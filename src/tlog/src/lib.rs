@@ -6,5 +6,7 @@
 mod base64;
 pub mod checkpoint;
 mod labels;
+pub mod log;
 pub mod note;
+mod storage;
 pub mod tile;
