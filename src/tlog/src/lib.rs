@@ -10,3 +10,4 @@ pub mod log;
 pub mod note;
 mod storage;
 pub mod tile;
+pub mod witness;
