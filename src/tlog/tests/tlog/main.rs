@@ -1,0 +1,8 @@
+//! Everything about transparency logs that can be tested from outside.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test stops where it cannot go on, and says where
+
+mod checkpoints;
+mod notes;
+mod setting;
+mod tiles;
+mod tree;
