@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test stops where it cannot go on, and says where
 
 mod checkpoints;
+mod crash;
+mod logs;
 mod notes;
 mod setting;
 mod tiles;
