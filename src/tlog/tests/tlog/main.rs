@@ -5,6 +5,8 @@ mod checkpoints;
 mod crash;
 mod logs;
 mod notes;
+mod policies;
 mod setting;
 mod tiles;
 mod tree;
+mod witnesses;
