@@ -3,9 +3,12 @@
 
 mod checkpoints;
 mod crash;
+mod interop;
 mod logs;
 mod notes;
 mod policies;
+mod published;
+mod published_logs;
 mod setting;
 mod tiles;
 mod tree;
