@@ -64,7 +64,7 @@ impl LockedFolder {
     /// Puts a file in place of the one with this name: after a crash there is the old one or the
     /// new one, and the new one once this has returned.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        let mut writes = Unsynced::default();
+        let mut writes = Unsynced::new(&self.path);
         writes.replace(&self.path.join(name), bytes, true)?;
         writes.sync()
     }
@@ -73,23 +73,31 @@ impl LockedFolder {
 /// Files open at most until they are synced.
 const MAX_OPEN: usize = 64;
 
-/// Folders remembered at most until they are synced.
+/// Folders remembered at most.
 const MAX_FOLDERS: usize = 1024;
 
-/// Files that are written and may not be durable yet.
-#[derive(Default)]
+/// Files below a folder that are written and may not be durable yet.
 pub(crate) struct Unsynced {
+    base: PathBuf,
     files: Vec<(File, PathBuf)>,
     folders: BTreeSet<PathBuf>,
+    /// Folders whose own names are durable, or will be with [`Self::sync`].
+    named: BTreeSet<PathBuf>,
 }
 
 impl Unsynced {
+    /// For files below a folder whose own name is durable.
+    pub(crate) fn new(base: &Path) -> Self {
+        Self { base: base.into(), files: Vec::new(), folders: BTreeSet::new(), named: BTreeSet::new() }
+    }
+
     /// Puts a file in place of the one at this path, making the folders to it. `first` syncs the
     /// content before it gets its name; without it a crash before [`Self::sync`] may leave a
     /// file of the new name and any content.
     pub(crate) fn replace(&mut self, path: &Path, bytes: &[u8], first: bool) -> Result<(), StorageError> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        self.make_folder(folder)?;
+        let folder = path.parent().unwrap_or(&self.base);
+        fs::create_dir_all(folder).map_err(failed("make", folder))?;
+        let folder = folder.to_path_buf();
         let temporary = with_suffix(path, ".tmp");
         let mut file = File::create(&temporary).map_err(failed("make", &temporary))?;
         file.write_all(bytes).map_err(failed("write", &temporary))?;
@@ -99,12 +107,20 @@ impl Unsynced {
             self.files.push((file, path.into()));
         }
         fs::rename(&temporary, path).map_err(failed("rename to", path))?;
-        self.folders.insert(folder.into());
+        self.remember(folder);
         if self.files.len() >= MAX_OPEN || self.folders.len() >= MAX_FOLDERS { self.sync() } else { Ok(()) }
     }
 
     /// Makes everything durable: contents, then names.
     pub(crate) fn sync(&mut self) -> Result<(), StorageError> {
+        let synced = self.sync_all();
+        if synced.is_err() || self.named.len() >= MAX_FOLDERS {
+            self.named.clear();
+        }
+        synced
+    }
+
+    fn sync_all(&mut self) -> Result<(), StorageError> {
         for (file, path) in self.files.drain(..) {
             file.sync_all().map_err(failed("sync", &path))?;
         }
@@ -114,19 +130,15 @@ impl Unsynced {
         Ok(())
     }
 
-    fn make_folder(&mut self, folder: &Path) -> Result<(), StorageError> {
-        match fs::create_dir(folder) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let parent = folder.parent().ok_or_else(|| failed("make", folder)(e))?;
-                self.make_folder(parent)?;
-                fs::create_dir(folder).map_err(failed("make", folder))?;
-            }
-            made => made.map_err(failed("make", folder))?,
+    /// The folder has a new name in it, and so may those above it: whoever made them may have
+    /// been stopped before they were durable.
+    fn remember(&mut self, folder: PathBuf) {
+        let above = folder.parent().filter(|_| folder != self.base && !self.named.contains(&folder));
+        if let Some(above) = above {
+            self.named.insert(folder.clone());
+            self.remember(above.into());
         }
-        // The new folder's name is in the one above.
-        self.folders.extend(folder.parent().map(Path::to_path_buf));
-        Ok(())
+        self.folders.insert(folder);
     }
 }
 

@@ -49,7 +49,8 @@ impl FileStorage {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, StorageError> {
         let folder = LockedFolder::open(folder.as_ref())?;
         let reader = FileReader::new(folder.path());
-        Ok(Self { folder, reader, unsynced: Unsynced::default(), superseded: Vec::new() })
+        let unsynced = Unsynced::new(folder.path());
+        Ok(Self { folder, reader, unsynced, superseded: Vec::new() })
     }
 
     /// Reading the same folder without the lock.
