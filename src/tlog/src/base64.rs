@@ -15,8 +15,5 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
 
 /// A hash of 32 bytes, 44 characters.
 pub(crate) fn decode_hash(text: &str) -> Option<Hash> {
-    if text.len() != 44 {
-        return None;
-    }
     decode(text)?.try_into().ok()
 }
