@@ -162,6 +162,7 @@ fn there_is_no_proof_of_what_is_not_there() {
     let too_large = LogError::OutOfRange { index: u64::MAX, size: MAX_SIZE };
     assert_eq!(root(&tiles, u64::MAX), Err(ProofError::Tree(too_large)));
     assert_eq!(inclusion_proof(&tiles, 0, u64::MAX), Err(ProofError::Tree(too_large)));
+    assert_eq!(consistency_proof(&tiles, 1, u64::MAX), Err(ProofError::Tree(too_large)));
     // Beyond the store.
     let missing = root(&StoredTiles::new(&GROWN.storage, SIZE + 1), SIZE + 1);
     assert!(matches!(missing, Err(ProofError::Read(StoredTileError::Missing { .. }))), "{missing:?}");
