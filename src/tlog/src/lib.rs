@@ -6,8 +6,9 @@
 //! [signed-note](https://c2sp.org/signed-note),
 //! [tlog-checkpoint](https://c2sp.org/tlog-checkpoint),
 //! [tlog-cosignature](https://c2sp.org/tlog-cosignature) (Ed25519),
-//! [tlog-tiles](https://c2sp.org/tlog-tiles) and
-//! [tlog-witness](https://c2sp.org/tlog-witness), so others' tools read what is written here.
+//! [tlog-tiles](https://c2sp.org/tlog-tiles),
+//! [tlog-witness](https://c2sp.org/tlog-witness) and
+//! [tlog-policy](https://c2sp.org/tlog-policy), so others' tools read what is written here.
 //!
 //! No network and no clock; randomness and time are arguments. Files are touched only by
 //! [`log::FileStorage`], [`log::FileReader`] and [`witness::WitnessFiles`].

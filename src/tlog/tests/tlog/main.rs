@@ -7,6 +7,7 @@ mod interop;
 mod logs;
 mod notes;
 mod policies;
+mod policy_texts;
 mod published;
 mod published_logs;
 mod setting;

@@ -1,6 +1,13 @@
 //! Which checkpoints a reader believes: signed by the log, and cosigned by enough witnesses that
-//! so many of them would have to collude for readers to see different logs.
+//! so many of them would have to collude for readers to see different logs. A policy can be
+//! written as a text file (C2SP tlog-policy).
 
+mod quorum;
+mod text;
+
+pub use text::{MAX_POLICY_BYTES, PolicyTextError};
+
+use self::quorum::Rule;
 use sealdex_crypto::log::{Hash, LogError, empty_root, leaf_hash, verify_consistency, verify_inclusion};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
@@ -53,11 +60,11 @@ pub enum PolicyError {
     #[error("the log has not signed the checkpoint")]
     NotSigned,
     /// Fewer witnesses than the policy asks for.
-    #[error("{found} witnesses have cosigned the checkpoint, {quorum} are needed")]
+    #[error("{found} witnesses have cosigned the checkpoint; that is no quorum, which takes at least {quorum}")]
     NoQuorum {
         /// How many have.
         found: usize,
-        /// How many are needed.
+        /// How many are needed; with groups it also matters which.
         quorum: usize,
     },
     /// An empty log with a root that is not that of the empty tree.
@@ -65,13 +72,23 @@ pub enum PolicyError {
     EmptyRoot,
 }
 
-/// A log's key, its witnesses' keys and how many of them are needed.
+/// A witness that a policy names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// Its key.
+    pub key: VerifierKey,
+    /// Where it takes requests, if the policy says.
+    pub url: Option<String>,
+}
+
+/// A log's key, its witnesses' keys, and which of them are needed: so many of all, or of groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     origin: String,
     log: VerifierKey,
-    witnesses: Vec<VerifierKey>,
-    quorum: usize,
+    log_url: Option<String>,
+    witnesses: Vec<Witness>,
+    rule: Option<Rule>,
 }
 
 impl Policy {
@@ -80,23 +97,34 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] if a key cannot have its role, two are one, or the quorum is too large.
     pub fn new(log: VerifierKey, witnesses: Vec<VerifierKey>, quorum: usize) -> Result<Self, PolicyError> {
+        if quorum > witnesses.len() {
+            return Err(PolicyError::Quorum { quorum, witnesses: witnesses.len() });
+        }
+        let rule = Rule::count(quorum, witnesses.len());
+        let witnesses = witnesses.into_iter().map(|key| Witness { key, url: None }).collect();
+        Self::assemble(log, None, witnesses, rule)
+    }
+
+    fn assemble(
+        log: VerifierKey,
+        log_url: Option<String>,
+        witnesses: Vec<Witness>,
+        rule: Option<Rule>,
+    ) -> Result<Self, PolicyError> {
         if log.algorithm() != Algorithm::Ed25519 {
             return Err(PolicyError::LogKey { name: log.name().clone() });
         }
-        for (i, key) in witnesses.iter().enumerate() {
+        for (i, Witness { key, .. }) in witnesses.iter().enumerate() {
             let name = || key.name().clone();
             if key.algorithm() != Algorithm::CosignatureV1 {
                 return Err(PolicyError::WitnessKey { name: name() });
             }
-            let mut others = std::iter::once(&log).chain(&witnesses[..i]);
+            let mut others = std::iter::once(&log).chain(witnesses[..i].iter().map(|w| &w.key));
             if others.any(|other| other.public_bytes() == key.public_bytes()) {
                 return Err(PolicyError::SameKey { name: name() });
             }
         }
-        if quorum > witnesses.len() {
-            return Err(PolicyError::Quorum { quorum, witnesses: witnesses.len() });
-        }
-        Ok(Self { origin: log.name().as_str().into(), log, witnesses, quorum })
+        Ok(Self { origin: log.name().as_str().into(), log, log_url, witnesses, rule })
     }
 
     /// The same for a log whose origin is not its key's name.
@@ -116,10 +144,22 @@ impl Policy {
         &self.origin
     }
 
-    /// How many witnesses are needed.
+    /// Where the log is, if the policy says.
+    #[must_use]
+    pub fn log_url(&self) -> Option<&str> {
+        self.log_url.as_deref()
+    }
+
+    /// The witnesses the policy names.
+    #[must_use]
+    pub fn witnesses(&self) -> &[Witness] {
+        &self.witnesses
+    }
+
+    /// How many witnesses are needed at least.
     #[must_use]
     pub fn quorum(&self) -> usize {
-        self.quorum
+        self.rule.as_ref().map_or(0, Rule::least)
     }
 
     /// Reads and checks a signed checkpoint.
@@ -136,7 +176,8 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`].
     pub fn verify(&self, note: &Note) -> Result<VerifiedCheckpoint, PolicyError> {
-        let known: Vec<_> = std::iter::once(&self.log).chain(&self.witnesses).cloned().collect();
+        let witnesses = self.witnesses.iter().map(|witness| &witness.key);
+        let known: Vec<_> = std::iter::once(&self.log).chain(witnesses).cloned().collect();
         let verified = match note.verify(&known) {
             Err(NoteError::Unverified) => return Err(PolicyError::NotSigned),
             verified => verified?,
@@ -152,15 +193,19 @@ impl Policy {
         if checkpoint.size() == 0 && *checkpoint.root() != empty_root() {
             return Err(PolicyError::EmptyRoot);
         }
-        let newest = |key: &VerifierKey| {
+        let newest = |witness: &Witness| {
+            let key = &witness.key;
             let lines = verified.iter().filter(|s| s.id() == key.id() && s.name() == key.name());
-            lines.filter_map(|s| s.time()).max().map(|time| Cosignature { witness: key.name().clone(), time })
+            lines.filter_map(|s| s.time()).max()
         };
-        let cosignatures: Vec<_> = self.witnesses.iter().filter_map(newest).collect();
-        if cosignatures.len() < self.quorum {
-            return Err(PolicyError::NoQuorum { found: cosignatures.len(), quorum: self.quorum });
-        }
-        Ok(VerifiedCheckpoint { checkpoint, cosignatures, quorum: self.quorum })
+        let times: Vec<_> = self.witnesses.iter().map(newest).collect();
+        let cosignature = |(witness, time): (&Witness, &Option<u64>)| {
+            time.map(|time| Cosignature { witness: witness.key.name().clone(), time })
+        };
+        let cosignatures: Vec<_> = self.witnesses.iter().zip(&times).filter_map(cosignature).collect();
+        let no_quorum = || PolicyError::NoQuorum { found: cosignatures.len(), quorum: self.quorum() };
+        let time = self.rule.as_ref().map(|rule| rule.time(&times).ok_or_else(no_quorum)).transpose()?;
+        Ok(VerifiedCheckpoint { checkpoint, cosignatures, time })
     }
 }
 
@@ -178,7 +223,7 @@ pub struct Cosignature {
 pub struct VerifiedCheckpoint {
     checkpoint: Checkpoint,
     cosignatures: Vec<Cosignature>,
-    quorum: usize,
+    time: Option<u64>,
 }
 
 impl VerifiedCheckpoint {
@@ -198,9 +243,7 @@ impl VerifiedCheckpoint {
     /// `None` without witnesses. An old checkpoint served again shows here.
     #[must_use]
     pub fn time(&self) -> Option<u64> {
-        let mut times: Vec<_> = self.cosignatures.iter().map(|c| c.time).collect();
-        times.sort_unstable_by(|a, b| b.cmp(a));
-        times.get(self.quorum.checked_sub(1)?).copied()
+        self.time
     }
 
     /// Checks that an entry is in the log, at this place.
