@@ -56,6 +56,12 @@ impl Edge {
         self.levels.first().map_or(&[], |level| &level.hashes)
     }
 
+    /// The tiles that still grow.
+    pub(super) fn partial(&self) -> impl Iterator<Item = TileId> {
+        let tiles = self.levels.iter().enumerate().filter(|(_, tile)| !tile.hashes.is_empty());
+        tiles.map(|(level, tile)| tile.id(level))
+    }
+
     /// Root of the tree (RFC 6962): its largest complete subtrees, joined from the right.
     pub(super) fn root(&self) -> Hash {
         let mut peaks = Vec::new();

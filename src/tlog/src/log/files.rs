@@ -37,8 +37,6 @@ pub struct FileStorage {
     folder: LockedFolder,
     reader: FileReader,
     unsynced: Unsynced,
-    /// Folders of partial tiles that the next checkpoint makes superfluous.
-    superseded: Vec<PathBuf>,
 }
 
 impl FileStorage {
@@ -50,7 +48,7 @@ impl FileStorage {
         let folder = LockedFolder::open(folder.as_ref())?;
         let reader = FileReader::new(folder.path());
         let unsynced = Unsynced::new(folder.path());
-        Ok(Self { folder, reader, unsynced, superseded: Vec::new() })
+        Ok(Self { folder, reader, unsynced })
     }
 
     /// Reading the same folder without the lock.
@@ -72,24 +70,17 @@ impl TileStore for FileStorage {
 
 impl LogStorage for FileStorage {
     fn write_tile(&mut self, id: &TileId, bytes: &[u8]) -> Result<(), StorageError> {
-        let path = self.folder.path().join(id.to_string());
-        if !id.is_partial() {
-            let partial = with_suffix(&path, ".p");
-            if partial.is_dir() {
-                self.superseded.push(partial);
-            }
-        }
-        self.unsynced.replace(&path, bytes, false)
+        self.unsynced.replace(&self.folder.path().join(id.to_string()), bytes, false)
     }
 
     fn write_checkpoint(&mut self, slot: Slot, bytes: &[u8]) -> Result<(), StorageError> {
         self.unsynced.sync()?;
-        self.folder.replace(name(slot), bytes)?;
-        for partial in self.superseded.drain(..) {
-            // What stays behind takes room and harms nobody.
-            let _ = fs::remove_dir_all(partial);
-        }
-        Ok(())
+        self.folder.replace(name(slot), bytes)
+    }
+
+    fn drop_partial(&mut self, full: &TileId) {
+        let path = self.folder.path().join(full.full().to_string());
+        let _ = fs::remove_dir_all(with_suffix(&path, ".p"));
     }
 }
 

@@ -45,4 +45,8 @@ impl LogStorage for MemoryStorage {
         self.checkpoints.insert(slot, bytes.to_vec());
         Ok(())
     }
+
+    fn drop_partial(&mut self, full: &TileId) {
+        self.tiles.retain(|id, _| !id.is_partial() || id.full() != *full);
+    }
 }

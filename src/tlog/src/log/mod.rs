@@ -169,6 +169,7 @@ impl<S: LogStorage> Log<S> {
 
     fn append_checked<B: AsRef<[u8]>>(&mut self, entries: &[B]) -> Result<(), LogError> {
         let mut bundle = self.open_bundle()?;
+        let partial = self.partial();
         let mut bundle_index = self.checkpoint.size() / u64::from(TILE_WIDTH);
         let storage = &mut self.storage;
         for entry in entries {
@@ -191,7 +192,19 @@ impl<S: LogStorage> Log<S> {
         let head = self.key.sign(checkpoint.to_string())?;
         storage.write_checkpoint(Slot::Head, &head.to_bytes())?;
         (self.head, self.checkpoint) = (head, checkpoint);
+        for id in partial {
+            if TileId::in_tree(id.kind(), id.index(), self.checkpoint.size()) == Some(id.full()) {
+                self.storage.drop_partial(&id.full());
+            }
+        }
         Ok(())
+    }
+
+    /// The tiles that are not full, at most one of each kind and level.
+    fn partial(&self) -> Vec<TileId> {
+        let size = self.checkpoint.size();
+        let bundle = TileId::in_tree(TileKind::Entries, size / u64::from(TILE_WIDTH), size);
+        self.edge.partial().chain(bundle).collect()
     }
 
     /// The bundle that is not full yet, checked against the hashes of its entries.

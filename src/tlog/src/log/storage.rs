@@ -41,11 +41,14 @@ pub trait LogStorage: TileStore {
 
     /// Makes all tiles that were written durable, then puts the checkpoint in place: after a
     /// crash there is the one before or this one, and this one once it has returned.
-    /// Partial tiles may be dropped whose full ones are durable.
     ///
     /// # Errors
     /// [`StorageError`]; then there is the checkpoint before or this one.
     fn write_checkpoint(&mut self, slot: Slot, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Drops the partial tiles of a full one, which is in the last checkpoint. What cannot be
+    /// dropped takes room and harms nobody.
+    fn drop_partial(&mut self, full: &TileId);
 }
 
 impl<S: TileStore + ?Sized> TileStore for &mut S {
@@ -65,6 +68,10 @@ impl<S: LogStorage + ?Sized> LogStorage for &mut S {
 
     fn write_checkpoint(&mut self, slot: Slot, bytes: &[u8]) -> Result<(), StorageError> {
         (**self).write_checkpoint(slot, bytes)
+    }
+
+    fn drop_partial(&mut self, full: &TileId) {
+        (**self).drop_partial(full);
     }
 }
 

@@ -72,8 +72,13 @@ fn a_full_tile_stands_in_for_its_partial_ones() {
         // Until the full one is durable, the partial one stays.
         assert_eq!(storage.read_tile(&id("tile/0/000.p/5")).unwrap(), Some(vec![5; 160]));
         storage.write_checkpoint(Slot::Head, b"").unwrap();
-        let partial = storage.read_tile(&id("tile/0/000.p/5")).unwrap();
-        assert!(partial.is_none_or(|tile| tile == vec![5; 160]));
+        assert_eq!(storage.read_tile(&id("tile/0/000.p/5")).unwrap(), Some(vec![5; 160]));
+        let others = ["tile/0/001.p/5", "tile/1/000.p/5", "tile/entries/000.p/5", "tile/0/x001/000.p/5"];
+        others.iter().for_each(|other| storage.write_tile(&id(other), b"").unwrap());
+        storage.drop_partial(&id("tile/0/000"));
+        storage.drop_partial(&id("tile/3/000"));
+        assert_eq!(storage.read_tile(&id("tile/0/000.p/5")).unwrap(), None);
+        assert!(others.iter().all(|other| storage.read_tile(&id(other)).unwrap().is_some()));
         let tiles = StoredTiles::new(&*storage, 5);
         assert!(inclusion_proof(&tiles, 4, 5).is_ok());
     });
