@@ -66,6 +66,17 @@ fn lines_may_be_spaced_and_commented_and_have_urls() {
 }
 
 #[test]
+fn the_cheapest_way_to_a_quorum_is_what_it_takes() {
+    let (log, a, b, c) = (log_key().verifier(), w(2), w(3), w(4));
+    let text =
+        format!("log {log}\nwitness a {a}\nwitness b {b}\nwitness c {c}\ngroup ab all a b\ngroup g 1 ab c\nquorum g\n");
+    let policy = Policy::parse(&text).unwrap();
+    assert_eq!(policy.quorum(), 1);
+    assert_eq!(policy.verify(&note(&[2])), Err(PolicyError::NoQuorum { found: 1, quorum: 1 }));
+    assert!(policy.verify(&note(&[4])).is_ok() && policy.verify(&note(&[2, 3])).is_ok());
+}
+
+#[test]
 fn other_texts_are_refused() {
     use PolicyTextError::{ControlCharacter, Line, Member, NameTaken, Once, Threshold, Unfinished};
     let (log, a, b) = (log_key().verifier(), w(2), w(3));
