@@ -4,8 +4,10 @@ use std::path::Path;
 
 use sealdex_crypto::PrincipalId;
 use sealdex_member::MemberKeys;
+use sealdex_net::CallError;
 use sealdex_wire::{
     family::{Trace, TraceMember},
+    limits,
     roster::{Role, Roster},
 };
 
@@ -44,7 +46,7 @@ pub(crate) async fn run(
     let path: Vec<String> = all.path(id).unwrap_or_default().iter().skip(1).map(|m| named(&all, m.id)).collect();
     let by = if path.is_empty() { "the authority".to_owned() } else { path.join(", below ") };
     println!("This is the key of {name} ({role}, {id}), enrolled by {by}.");
-    let trace: Trace = authority.gate()?.post_json("/v1/trace", &TraceMember { member: id, limit: rows }).await?;
+    let trace = traced(authority, id, rows).await?;
     println!("\nIt could reach {} sections of patients:", trace.reachable_in_all);
     let mut t = table(&["patient", "section", "epochs", "through"]);
     for r in &trace.reachable {
@@ -80,6 +82,52 @@ pub(crate) async fn run(
         println!("\nRevoke it, and everyone below it, with --revoke.");
     }
     Ok(())
+}
+
+/// What the gate's trail says; of a gate of several nodes, what the trails of all that answer say together.
+async fn traced(authority: &Authority, member: PrincipalId, rows: u32) -> Result<Trace, Failure> {
+    let gate = authority.gate()?;
+    let Some(nodes) = gate.nodes() else {
+        return Ok(gate.post_json("/v1/trace", &TraceMember { member, limit: rows }).await?);
+    };
+    let (mut told, mut silent): (Vec<Trace>, Option<CallError>) = (Vec::new(), None);
+    for (_, peer) in gate.each() {
+        let limit = rows.max(limits::DOCUMENTS as u32);
+        match peer.post_json("/v1/trace", &TraceMember { member, limit }).await {
+            Ok(trace) => told.push(trace),
+            Err(error) => silent = Some(error),
+        }
+    }
+    // A release takes as many nodes as it does, so one of these was among them.
+    let needed = nodes.nodes.len() + 1 - usize::from(nodes.threshold);
+    match silent {
+        Some(error) if told.len() < needed => return Err(error.into()),
+        Some(error) => eprintln!("note: what only this node led is missing: {error}"),
+        None => {}
+    }
+    println!("\nCounts are the highest that one of {} nodes has on record: at least so much.", told.len());
+    let together = told.into_iter().reduce(together);
+    let mut trace = together.ok_or_else(|| Failure::new("no node of the gate answers"))?;
+    trace.reachable.truncate(rows as usize);
+    trace.reached.truncate(rows as usize);
+    Ok(trace)
+}
+
+fn together(mut all: Trace, other: Trace) -> Trace {
+    for r in other.reached {
+        match all.reached.iter_mut().find(|a| (a.owner, &a.section) == (r.owner, &r.section)) {
+            None => all.reached.push(r),
+            Some(a) => {
+                (a.records, a.first_at) = (a.records.max(r.records), a.first_at.min(r.first_at));
+                a.last_at = a.last_at.max(r.last_at);
+            }
+        }
+    }
+    all.reached_in_all = all.reached_in_all.max(other.reached_in_all).max(all.reached.len() as u64);
+    all.searches = all.searches.max(other.searches);
+    all.batches += other.batches;
+    all.alarms = all.alarms.max(other.alarms);
+    all
 }
 
 fn more(shown: usize, in_all: u64) {

@@ -120,6 +120,7 @@ pub async fn serve(
     let listener = config.listen.bind().await.map_err(bind)?;
     let addr = listener.local_addr().map_err(bind)?;
     gate.resume();
+    gate.finish_noted().await?;
     let in_touch = gate.keep_in_touch(Arc::new(link));
     gate.go_on_resharing();
     let router = guard(router(gate.clone()), "gate", config.bounds);

@@ -230,6 +230,13 @@ impl Peer {
         self
     }
 
+    /// Another time after which an attempt is given up; 90 seconds unless told otherwise.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// Base URL.
     pub fn url(&self) -> &str {
         &self.targets.now().1.0

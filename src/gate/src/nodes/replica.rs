@@ -48,6 +48,8 @@ const MESSAGE_ENTRIES: usize = 4096;
 const PAUSE: Duration = Duration::from_millis(1000);
 /// How long a node serves without having been level with another, milliseconds.
 const TOUCH_MS: u64 = 15_000;
+/// How long an exchange may take; a message holds few large requests or many small ones.
+const EXCHANGE: Duration = Duration::from_secs(20);
 /// How long a request waits for other nodes to take it in.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often an entry that this node refuses is tried before it is left out, since what it needs may come from others.
@@ -74,7 +76,7 @@ impl HttpLink {
 
     /// Exchanges what each lacks.
     async fn replicate(&self, node: &Server, message: &Replicate) -> Result<Replicated, CallError> {
-        self.peer(node)?.post_cbor("/v1/replica", message).await
+        self.peer(node)?.with_timeout(EXCHANGE).post_cbor("/v1/replica", message).await
     }
 }
 
@@ -258,22 +260,66 @@ impl<S: ConsentStore> Gate<S> {
             if path != "/v1/roster" {
                 gate.may_change().map_err(GateError::from)?;
             }
-            let answer = writes::perform(&gate, &method, &path, &call).await?;
             let entry = Entry {
                 origin: gate.replicas.own,
                 number: gate.replicas.known().get(&gate.replicas.own).copied().unwrap_or(0) + 1,
                 method,
                 path,
-                authorization: call.authorization,
+                authorization: call.authorization.clone(),
                 body: call.body.to_vec().into(),
             };
             let number = entry.number;
+            // Noted before it is done: killed in between, this node does it when it is back, and hands it on.
+            gate.note(entry.clone()).await?;
+            let answer = match writes::perform(&gate, &entry.method, &entry.path, &call).await {
+                Ok(answer) => answer,
+                Err(refusal) => {
+                    gate.take_back(number).await?;
+                    return Err(refusal);
+                }
+            };
             gate.keep(entry).await?;
             drop(held);
             gate.replicas.news.notify_waiters();
             Ok::<_, Refusal>((answer, Some(number)))
         });
         work.await.map_err(|_| Refusal::from(GateError::Worker))?
+    }
+
+    /// Notes what is about to be done. It is handed on when it is known.
+    async fn note(self: &Arc<Self>, entry: Entry) -> Result<(), GateError> {
+        let gate = self.clone();
+        let key = key_of(entry.origin, entry.number);
+        blocking(move || {
+            gate.store.write(|txn| txn.put(Table::Entries, &key, &codec::to_cbor(&entry)).map_err(GateError::from))
+        })
+        .await
+    }
+
+    /// Forgets what was noted and not done.
+    async fn take_back(self: &Arc<Self>, number: u64) -> Result<(), GateError> {
+        let (gate, key) = (self.clone(), key_of(self.replicas.own, number));
+        blocking(move || gate.store.write(|txn| txn.remove(Table::Entries, &key).map(drop).map_err(GateError::from)))
+            .await
+    }
+
+    /// Does what this node was doing when it was killed, if it was noted and is not known to be done. To be called before
+    /// it serves.
+    ///
+    /// # Errors
+    /// [`GateError`] when the store fails.
+    pub async fn finish_noted(self: &Arc<Self>) -> Result<(), GateError> {
+        let number = self.knows_of(self.replicas.own) + 1;
+        let key = key_of(self.replicas.own, number);
+        let Some(row) = self.store.read(|s| s.get(Table::Entries, &key))? else { return Ok(()) };
+        let entry: Entry = codec::from_cbor(&row).map_err(|_| StoreError::Row(Table::Entries.name()))?;
+        match self.redo(&entry, false).await {
+            Ok(()) => self.keep(entry).await,
+            Err(refusal) => {
+                tracing::warn!(detail = refusal.0.detail, "what this node was doing when it was stopped is refused");
+                self.take_back(number).await
+            }
+        }
     }
 
     /// Keeps an entry, as known up to its number.
@@ -341,13 +387,13 @@ impl<S: ConsentStore> Gate<S> {
 
     /// Entries that somebody who knows this much lacks, as many as fit a message.
     async fn entries_beyond(self: &Arc<Self>, theirs: Vector) -> Result<Vec<Entry>, GateError> {
-        let ahead: Vec<(PrincipalId, u64)> = self
+        let ahead: Vec<(PrincipalId, u64, u64)> = self
             .replicas
             .known()
             .into_iter()
             .map(|(origin, up_to)| (origin, up_to, theirs.get(&origin).copied().unwrap_or(0)))
             .filter(|(_, up_to, theirs)| theirs < up_to)
-            .map(|(origin, _, theirs)| (origin, theirs + 1))
+            .map(|(origin, up_to, theirs)| (origin, theirs + 1, up_to))
             .collect();
         if ahead.is_empty() {
             return Ok(Vec::new());
@@ -357,9 +403,11 @@ impl<S: ConsentStore> Gate<S> {
             let damaged = || StoreError::Row(Table::Entries.name());
             gate.store.read(|s| {
                 let (mut entries, mut bytes) = (Vec::new(), 0);
-                for (origin, mut from) in ahead {
+                for (origin, mut from, up_to) in ahead {
                     // One at a time: a body may be as large as a message.
-                    while let [(key, row)] = &s.range(Table::Entries, &key_of(origin, from), None, 1)?[..] {
+                    while from <= up_to
+                        && let [(key, row)] = &s.range(Table::Entries, &key_of(origin, from), None, 1)?[..]
+                    {
                         if key[..16] != origin.0 || bytes + row.len() > MESSAGE && !entries.is_empty() {
                             break;
                         }

@@ -305,6 +305,18 @@ impl World {
         }
     }
 
+    /// Exchanges that are not lost; up to which number of its own the first has handed on when they began.
+    async fn settle_only(&mut self, from: usize, to: usize) -> u64 {
+        let (a, b) = (self.nodes[from].gate.clone().unwrap(), self.nodes[to].gate.clone().unwrap());
+        let (a_id, b_id) = (self.nodes[from].identity().id(), self.nodes[to].identity().id());
+        let known = a.knows_of(a_id);
+        for _ in 0..3 {
+            let answer = b.replicate(a_id, a.message_to(b_id).await.unwrap()).await.unwrap();
+            a.take_answer(b_id, answer).await;
+        }
+        b.knows_of(a_id).saturating_sub(known)
+    }
+
     /// Everybody back, nothing lost any more.
     async fn settle(&mut self) -> Result<(), String> {
         for node in 0..3 {
@@ -503,4 +515,47 @@ async fn a_share_that_is_not_what_the_owner_committed_to_is_refused() {
     }
     // Only as it should be, and with a share for this node.
     assert_eq!(results, [false, false, false, false, false, false, false, false, true, false]);
+}
+
+/// Killed between noting a request and having done it, or between having done it and knowing so, a node does it when it is
+/// back, and hands it on; what is refused it forgets.
+#[tokio::test]
+async fn a_node_killed_over_a_request_ends_what_it_began() {
+    for done in [false, true] {
+        let mut world = World::new(1).await;
+        world.grant(0, 0, CLINICIAN).await;
+        let revocation = world.owners[0].revoke(world.d.id(CLINICIAN), None, world.now());
+        let request = SubmitRevocations { revocations: vec![revocation] };
+        let body = codec::to_json(&request).into_bytes();
+        let call = world.call(0, &identity(50), "/v1/revocations", &body, world.now());
+        let origin = world.nodes[0].identity().id();
+        let number = world.nodes[0].gate.as_ref().unwrap().knows_of(origin) + 1;
+        if done {
+            let gate = world.nodes[0].gate.clone().unwrap();
+            gate.submit_revocations(identity(50).public(), request).await.unwrap();
+        }
+        let (method, path) = ("POST".to_owned(), "/v1/revocations".to_owned());
+        let entry = Entry { origin, number, method, path, authorization: call.authorization, body: body.into() };
+        let key = [origin.0.as_slice(), &number.to_be_bytes()].concat();
+        let noted = codec::to_cbor(&entry);
+        world.nodes[0].disk.write(|t| t.put(Table::Entries, &key, &noted)).unwrap();
+        assert_eq!(world.settle_only(0, 1).await, 0, "what is only noted is not handed on");
+        world.nodes[0].gate = None;
+        let gate = open(&world.d, &world.nodes[0]);
+        gate.finish_noted().await.unwrap();
+        gate.finish_noted().await.unwrap();
+        assert_eq!(gate.knows_of(origin), number);
+        world.nodes[0].gate = Some(gate);
+        world.settle_only(0, 1).await;
+        assert!(world.part(1, 0, CLINICIAN).await.is_none(), "it was handed on");
+        // One that nobody signed so is forgotten.
+        let forged = codec::to_cbor(&Entry { number: number + 1, body: b"{}".to_vec().into(), ..entry });
+        let key = [origin.0.as_slice(), &(number + 1).to_be_bytes()].concat();
+        world.nodes[0].disk.write(|t| t.put(Table::Entries, &key, &forged)).unwrap();
+        world.nodes[0].gate = None;
+        let gate = open(&world.d, &world.nodes[0]);
+        gate.finish_noted().await.unwrap();
+        assert_eq!(gate.knows_of(origin), number);
+        assert_eq!(world.nodes[0].disk.read(|s| s.get(Table::Entries, &key)).unwrap(), None);
+    }
 }
