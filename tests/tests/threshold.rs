@@ -415,7 +415,35 @@ async fn a_resharing_is_the_authoritys_and_names_who_deals_something_else() {
     for node in 0..3 {
         tell(&world, node, None).await.unwrap();
     }
-    // Without it, by the two that are honest, it gets shares that are right again.
+    // One that lacks a grant is named with it.
+    world.servers.stop_node(2).await;
+    let (lost, commitments) = (std::cell::RefCell::new(None), std::cell::RefCell::new(None));
+    tamper(&world, 2, |_, txn| {
+        let row = txn.range(Table::Grants, &[], None, 1)?.remove(0);
+        let key = GrantKey::parse(&row.0).unwrap();
+        lost.replace(Some((key.clone(), txn.grant(&key)?.unwrap(), txn.grant_terms(&key)?.unwrap())));
+        *commitments.borrow_mut() = txn.grant_commitments(&key)?;
+        txn.remove_grant(&key)
+    });
+    let (key, row, terms) = lost.into_inner().unwrap();
+    world.servers.start_node(2).await;
+    let begin = next(&world, &[1, 3]);
+    for node in 0..3 {
+        tell(&world, node, Some(begin.clone())).await.unwrap();
+    }
+    let failed = state(&world, 0).await.failed.unwrap();
+    assert!(failed.contains(&format!("the grant of {} to {}", key.owner, key.reader)), "{failed}");
+    for node in 0..3 {
+        tell(&world, node, None).await.unwrap();
+    }
+    world.servers.stop_node(2).await;
+    tamper(&world, 2, |_, txn| {
+        txn.put_grant(&key, &row, &terms)?;
+        txn.put_grant_commitments(&key, commitments.borrow().as_ref().unwrap())
+    });
+    world.servers.start_node(2).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // Without the one that was wrong, by the two that are honest, it gets shares that are right again.
     let begin = next(&world, &[1, 3]);
     for node in 0..3 {
         tell(&world, node, Some(begin.clone())).await.unwrap();

@@ -180,7 +180,7 @@ impl Linked {
 
     /// Passes a node over for a while.
     pub(crate) fn pass_over(&self, node: u16, error: &CallError) {
-        tracing::warn!(node, %error, "a node of the gate is passed over");
+        tracing::info!(node, %error, "a node of the gate is passed over");
         let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
         away.entry(node).or_insert(Away::Until(Instant::now() + PASSED_OVER));
     }

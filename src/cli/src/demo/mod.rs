@@ -34,6 +34,7 @@ const REPEAT: usize = 31;
   sealdex demo
   sealdex demo --data records/ --queries questions.json --report out.json
   sealdex demo --gateway 127.0.0.1:8080
+  sealdex demo --gates 3 --threshold 2
   sealdex demo --data parts/ --schema diabetes130 --mapping diabetes130 --queries table-questions.json")]
 pub(crate) struct DemoOptions {
     /// Records: one sub-folder per hospital. Generated when not given.
@@ -54,6 +55,12 @@ pub(crate) struct DemoOptions {
     /// CSV mapping: a file, or diabetes130.
     #[arg(long)]
     mapping: Option<PathBuf>,
+    /// Share the gate's scalars over this many nodes, and kill one on stage.
+    #[arg(long, requires = "threshold", value_parser = clap::value_parser!(u16).range(2..=9))]
+    gates: Option<u16>,
+    /// How many of the nodes it takes to answer: more than half.
+    #[arg(long, requires = "gates")]
+    threshold: Option<u16>,
     /// Afterwards serve the clinician's FHIR gateway here, open to this machine, until interrupted.
     #[arg(long)]
     gateway: Option<SocketAddr>,
@@ -93,7 +100,7 @@ pub(crate) async fn run(o: DemoOptions) -> Result<ExitCode, Failure> {
     let mut n = 0;
     println!("Sealdex: many hospitals, one index, nobody reads it.");
     heading(&mut n, "The parties");
-    let mut world = World::found(home.path(), &data, &schema, mapping).await?;
+    let mut world = World::found(home.path(), &data, &schema, mapping, o.gates.zip(o.threshold)).await?;
     world.introduce(made.as_ref());
     heading(&mut n, "Patients make their keys and say who may write and who may read");
     world.consent().await?;
@@ -109,6 +116,10 @@ pub(crate) async fn run(o: DemoOptions) -> Result<ExitCode, Failure> {
         heading(&mut n, "A ward whose members change, and an emergency");
         ward::on_stage(&world, kind, patient, section).await?;
     }
+    if o.gates.is_some() {
+        heading(&mut n, "A node of the gate is gone");
+        lose_a_node(&mut world, &suite).await?;
+    }
     heading(&mut n, "What it took");
     timing(&world, &suite, &report).await?;
     world.memory();
@@ -121,7 +132,7 @@ pub(crate) async fn run(o: DemoOptions) -> Result<ExitCode, Failure> {
         world.serve_gateway(addr).await?;
     }
     world.stop().await;
-    go_on(home, o.keep);
+    go_on(home, o.keep, o.gates);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -194,6 +205,31 @@ async fn revoke_on_stage(world: &mut World, suite: &Suite) -> Result<Option<(Str
     Ok(None)
 }
 
+/// Kills as many nodes as the gate can do without, and one more; the same question before, between and after.
+async fn lose_a_node(world: &mut World, suite: &Suite) -> Result<(), Failure> {
+    let Some(doc) = suite.queries.first() else { return Ok(()) };
+    let before = world.session.ask(doc).await?.hits.len();
+    println!("\"{}\" has {before} answers.", title(doc));
+    for spare in world.spare_nodes() {
+        world.kill_node(spare).await;
+        let hits = world.session.ask(doc).await?.hits.len();
+        println!("Node {spare} is killed: {hits} answers.");
+        if hits != before {
+            return Err(Failure::new("the answer changed with the nodes: this must not happen"));
+        }
+    }
+    let last = world.spare_nodes().len() as u16 + 1;
+    world.kill_node(last).await;
+    match world.session.ask(doc).await {
+        Ok(_) => return Err(Failure::new("fewer nodes than it takes answered: this must not happen")),
+        Err(error) => println!("Node {last} is killed too: {error}"),
+    }
+    world.start_nodes().await?;
+    let again = world.session.ask(doc).await?.hits.len();
+    println!("They are back: {again} answers.");
+    if again == before { Ok(()) } else { Err(Failure::new("the answer changed: this must not happen")) }
+}
+
 /// Times the question with the number of answers nearest to a hundred: asked, opened and printed.
 async fn timing(world: &World, suite: &Suite, report: &Report) -> Result<(), Failure> {
     let Some((doc, count)) = report.nearest(100).and_then(|(i, count)| suite.queries.get(i).map(|d| (d, count))) else {
@@ -216,13 +252,16 @@ async fn timing(world: &World, suite: &Suite, report: &Report) -> Result<(), Fai
     Ok(())
 }
 
-fn go_on(home: tempfile::TempDir, keep: bool) {
+fn go_on(home: tempfile::TempDir, keep: bool, gates: Option<u16>) {
     if keep {
         let dir = home.keep();
         let d = dir.display();
         println!("\nKept: keys (in the clear, this being a demonstration), stores and logs in {d}. To go on:");
         println!("  sealdex serve cloud --keys {d}/domain/cloud.key --dir {d}/cloud --listen ADDRESS &");
-        println!("  sealdex serve gate --keys {d}/domain/gate.key --store {d}/gate.redb --listen ADDRESS &");
+        let names = gates.map_or_else(|| vec!["gate".to_owned()], |n| (1..=n).map(|n| format!("gate-{n}")).collect());
+        for name in names {
+            println!("  sealdex serve gate --keys {d}/domain/{name}.key --store {d}/{name}.redb --listen ADDRESS &");
+        }
         println!("  sealdex query --member {d}/users/{} --file queries/demo.json", world::CLINICIAN);
         println!("with the addresses that `sealdex domain show --dir {d}/domain` prints.");
     } else {

@@ -60,6 +60,11 @@ impl Server {
         peak_mb(&self.child.id()?.to_string())
     }
 
+    /// Ends it without asking.
+    pub(super) async fn kill(mut self) {
+        let _ = self.child.kill().await;
+    }
+
     /// Asks it to finish and waits.
     pub(super) async fn stop(mut self) {
         if let Some(pid) = self.child.id() {

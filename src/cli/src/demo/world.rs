@@ -55,7 +55,8 @@ struct Hospital {
 pub(super) struct World {
     home: PathBuf,
     authority: Authority,
-    gate: Server,
+    /// The gate, or its nodes, with their ports.
+    gates: Vec<(Option<Server>, u16)>,
     cloud: Server,
     hospitals: Vec<Hospital>,
     mapping: Option<Mapping>,
@@ -98,6 +99,15 @@ fn hospitals_in(data: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     Ok(found)
 }
 
+/// Starts the gate, or a node of it.
+async fn serve_gate(home: &Path, number: u16, shared: bool, port: u16) -> Result<Server, Failure> {
+    let dir = AuthorityDir(home.join("domain"));
+    let name = if shared { format!("gate-{number}") } else { "gate".to_owned() };
+    let (key, store) = (if shared { dir.node(number) } else { dir.gate() }, home.join(format!("{name}.redb")));
+    let arguments: [&OsStr; 5] = ["gate".as_ref(), "--keys".as_ref(), key.as_ref(), "--store".as_ref(), store.as_ref()];
+    Server::start(&arguments, port, &home.join(format!("{name}.log"))).await
+}
+
 impl World {
     /// Founds the domain, starts the servers, enrols hospitals and clinician.
     pub(super) async fn found(
@@ -105,21 +115,25 @@ impl World {
         data: &Path,
         schema: &str,
         mapping: Option<Mapping>,
+        sharing: Option<(u16, u16)>,
     ) -> Result<Self, Failure> {
         let keys = KeyOptions::plain();
         let named = hospitals_in(data)?;
-        let (gate_port, cloud_port) = (free_port()?, free_port()?);
+        let nodes = sharing.map_or(1, |(nodes, _)| nodes);
+        let ports: Vec<u16> = (0..nodes).map(|_| free_port()).collect::<Result<_, _>>()?;
+        let cloud_port = free_port()?;
         let dir = AuthorityDir(home.join("domain"));
         let url = |port| format!("http://127.0.0.1:{port}");
-        init(&dir, "demo", &[url(gate_port)], None, &url(cloud_port), schema, &keys)?;
-        let (cloud_data, store) = (home.join("cloud"), home.join("gate.redb"));
-        let (cloud_key, gate_key) = (dir.cloud(), dir.gate());
+        let urls: Vec<String> = ports.iter().copied().map(url).collect();
+        init(&dir, "demo", &urls, sharing.map(|(_, threshold)| threshold), &url(cloud_port), schema, &keys)?;
+        let (cloud_data, cloud_key) = (home.join("cloud"), dir.cloud());
         let arguments: [&OsStr; 5] =
             ["cloud".as_ref(), "--keys".as_ref(), cloud_key.as_ref(), "--dir".as_ref(), cloud_data.as_ref()];
         let cloud = Server::start(&arguments, cloud_port, &home.join("cloud.log")).await?;
-        let arguments: [&OsStr; 5] =
-            ["gate".as_ref(), "--keys".as_ref(), gate_key.as_ref(), "--store".as_ref(), store.as_ref()];
-        let gate = Server::start(&arguments, gate_port, &home.join("gate.log")).await?;
+        let mut gates = Vec::new();
+        for (number, port) in (1..).zip(ports) {
+            gates.push((Some(serve_gate(home, number, sharing.is_some(), port).await?), port));
+        }
         let place = |kind: &str, name: &str| home.join(kind).join(name);
         let mut members: Vec<_> =
             named.iter().map(|(n, _)| (n.clone(), Role::Provider, place("providers", n))).collect();
@@ -140,7 +154,7 @@ impl World {
         ];
         let session = Session::new(&clinician.http, &clinician.keys, clinician.trusted.clone())?;
         let wallet = Wallet::new("demo", clinician.keys.secrets.authority);
-        Ok(Self { home: home.into(), authority, gate, cloud, hospitals, mapping, wallet, clinician, nurses, session })
+        Ok(Self { home: home.into(), authority, gates, cloud, hospitals, mapping, wallet, clinician, nurses, session })
     }
 
     /// Says who there is.
@@ -149,7 +163,15 @@ impl World {
         let mut t = table(&["party", "who", "holds"]);
         t.add_row(["authority", "an offline ceremony", "the domain's master scalar; no records, no running server"]);
         t.add_row(["cloud", &roster.clouds[0].url, "sealed records, 16-byte terms; no key to any of it"]);
-        t.add_row(["gate", &roster.gates[0].url, "scalars it multiplies with; no record, no reading key"]);
+        for gate in &roster.gates {
+            match gate.node {
+                None => t.add_row(["gate", &gate.url, "scalars it multiplies with; no record, no reading key"]),
+                Some(node) => {
+                    let holds = "a share of every scalar, of no use without the others'; no record, no reading key";
+                    t.add_row([&format!("node {node} of the gate"), gate.url.as_str(), holds])
+                }
+            };
+        }
         for h in &self.hospitals {
             t.add_row(["hospital", &h.name, &h.records.display().to_string()]);
         }
@@ -330,6 +352,40 @@ impl World {
         self.nurses.each_ref()
     }
 
+    /// Nodes that the gate can do without.
+    pub(super) fn spare_nodes(&self) -> std::ops::RangeInclusive<u16> {
+        let threshold = self.authority.ceremony.roster.sharing.map_or(1, |s| s.threshold);
+        1..=self.gates.len() as u16 - threshold
+    }
+
+    /// Kills a node as a power cut does.
+    pub(super) async fn kill_node(&mut self, number: u16) {
+        if let Some(gate) = self.gates.get_mut(usize::from(number) - 1).and_then(|(gate, _)| gate.take()) {
+            gate.kill().await;
+        }
+    }
+
+    /// Starts the nodes that were killed, and waits until all are level with the others.
+    pub(super) async fn start_nodes(&mut self) -> Result<(), Failure> {
+        for (number, (gate, port)) in (1..).zip(&mut self.gates) {
+            if gate.is_none() {
+                *gate = Some(serve_gate(&self.home, number, true, *port).await?);
+            }
+        }
+        for gate in &self.authority.ceremony.roster.gates {
+            let peer = self.authority.peer(gate)?;
+            while peer.call(http::Method::GET, "/readyz", sealdex_net::reply::JSON, Default::default()).await?.as_ref()
+                != b"ready\n"
+            {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+        // Nodes that did not answer are passed over for a while: a new session asks all of them.
+        let clinician = &self.clinician;
+        self.session = Session::new(&clinician.http, &clinician.keys, clinician.trusted.clone())?;
+        Ok(())
+    }
+
     /// A patient, connected to the gate.
     pub(super) fn patient(&self, label: &str) -> Result<Patient, Failure> {
         let entry = self.wallet.owners.get(label).ok_or_else(|| Failure::new(format!("{label} has no keys")))?;
@@ -368,7 +424,7 @@ impl World {
         println!(
             "Largest memory: cloud {}, gate {}, everyone else (the hospitals' pushes, patients, clinician in one process) {}",
             text(self.cloud.peak_mb()),
-            text(self.gate.peak_mb()),
+            text(self.gates.iter().filter_map(|(gate, _)| gate.as_ref()?.peak_mb()).max_by(f64::total_cmp)),
             text(peak_mb("self"))
         );
     }
@@ -399,7 +455,11 @@ impl World {
 
     /// Stops the servers.
     pub(super) async fn stop(self) {
-        self.gate.stop().await;
+        for (gate, _) in self.gates {
+            if let Some(gate) = gate {
+                gate.stop().await;
+            }
+        }
         self.cloud.stop().await;
     }
 }

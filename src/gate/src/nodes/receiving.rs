@@ -23,19 +23,21 @@ use super::{
 use crate::{
     error::GateError,
     gate::{Gate, blocking},
-    store::{ConsentStore, Table},
+    store::{ConsentStore, GrantKey, Table},
 };
 
 /// Pause before a page is asked for again, and how often.
 const PAUSE: Duration = Duration::from_millis(500);
 const ATTEMPTS: u32 = 60;
+/// How often it is asked for again when dealers have different rows: they may still be handing on.
+const DIFFERING: u32 = 12;
 
 /// Why a node cannot take in its shares.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("node {0} {1}")]
     Dealer(u16, String),
-    #[error("the dealers differ about {0}: one of them lacks what the others have")]
+    #[error("the nodes differ about {0}: have its owner revoke and grant it again, and begin anew")]
     Differ(String),
     #[error(transparent)]
     Gate(#[from] GateError),
@@ -132,8 +134,8 @@ impl<S: ConsentStore> Gate<S> {
                 break pages;
             }
             attempt += 1;
-            if attempt == ATTEMPTS {
-                return Err(Failure::Differ(format!("{of:?}")));
+            if attempt == DIFFERING {
+                return Err(Failure::Differ(first_difference(of, &pages)));
             }
             tokio::time::sleep(PAUSE).await;
             self.still(underway)?;
@@ -177,7 +179,10 @@ impl<S: ConsentStore> Gate<S> {
                 let stored =
                     self.store.read(|s| crate::store::ReadConsents::commitments(s, &key)).map_err(GateError::from)?;
                 if stored.map(|c| c.to_bytes()).as_deref() != Some(&parts[0].1.before) {
-                    return Err(Failure::Differ(format!("what this node has of {of:?}")));
+                    return Err(Failure::Differ(format!(
+                        "{}, which this node has otherwise",
+                        row_name(of, &parts[0].1.key)
+                    )));
                 }
             }
             let (share, commitments) = add_up(underway, own, &parts)?;
@@ -228,6 +233,28 @@ impl<S: ConsentStore> Gate<S> {
     fn still(&self, underway: &Underway) -> Result<(), Failure> {
         let same = self.resharings.get().is_some_and(|u| u.digest == underway.digest);
         if same { Ok(()) } else { Err(Failure::GivenUp) }
+    }
+}
+
+/// The first row that not all dealers have, or not the same.
+fn first_difference(of: Dealt, pages: &[(u16, DealtRows)]) -> String {
+    let at = |page: &DealtRows, n: usize| page.rows.get(n).map(|r| (r.key.clone(), r.before.clone()));
+    let longest = pages.iter().map(|(_, p)| p.rows.len()).max().unwrap_or(0);
+    let differing = (0..longest).find(|n| pages.windows(2).any(|w| at(&w[0].1, *n) != at(&w[1].1, *n)));
+    let keys = pages.iter().filter_map(|(_, p)| p.rows.get(differing?).map(|r| &r.key));
+    keys.min().map_or_else(|| "how many rows there are".to_owned(), |key| row_name(of, key))
+}
+
+fn row_name(of: Dealt, key: &[u8]) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    match (of, GrantKey::parse(key)) {
+        (Dealt::Grants, Some(grant)) => {
+            format!(
+                "the grant of {} to {}, section {:?}, epoch {}",
+                grant.owner, grant.reader, grant.section, grant.epoch
+            )
+        }
+        _ => format!("the bridge of member {}", hex(key)),
     }
 }
 
