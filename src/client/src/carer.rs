@@ -149,7 +149,7 @@ impl<'a> Carer<'a> {
             true => vec![revocation(None)],
             false => sections.iter().map(|s| revocation(Some(s.clone()))).collect(),
         };
-        let done: Accepted = self.gate.post_json("/v1/revocations", &SubmitRevocations { revocations }).await?;
+        let done: Accepted = self.gate.post_to_each("/v1/revocations", &SubmitRevocations { revocations }).await?;
         Ok(done.count)
     }
 

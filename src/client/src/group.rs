@@ -161,7 +161,7 @@ impl<'a> Manager<'a> {
 
     async fn submit(&self, charter: &GroupCharter) -> Result<(), GroupError> {
         let charter = Signed::sign(charter, &self.keys.identity, &mut rand::rng());
-        let _: Accepted = self.gate.post_json("/v1/groups", &SubmitGroup { charter }).await?;
+        self.gate.post_to_each("/v1/groups", &SubmitGroup { charter }).await?;
         Ok(())
     }
 

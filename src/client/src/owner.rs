@@ -341,7 +341,7 @@ pub async fn change(
 ) -> Result<u64, CallError> {
     let SubmitGrants { grants, shares } = submit(gate, domain, made);
     let change = ChangeConsent { profiles, revocations, grants, shares };
-    let done: Accepted = gate.post_json("/v1/consent", &change).await?;
+    let done = gate.post_to_each("/v1/consent", &change).await?;
     Ok(done.count)
 }
 
@@ -368,11 +368,11 @@ pub async fn grant_all(gate: &GateLink, requests: &[(&Owner, GrantRequest<'_>)])
 }
 
 /// Sends revocations to the gate. When this returns, they are in force.
-pub async fn revoke_all(gate: &Peer, revocations: Vec<Signed<Revocation>>) -> Result<u64, CallError> {
+pub async fn revoke_all(gate: &GateLink, revocations: Vec<Signed<Revocation>>) -> Result<u64, CallError> {
     let mut count = 0;
     for part in revocations.chunks(DOCUMENTS) {
-        let done: Accepted =
-            gate.post_json("/v1/revocations", &SubmitRevocations { revocations: part.to_vec() }).await?;
+        let request = SubmitRevocations { revocations: part.to_vec() };
+        let done = gate.post_to_each("/v1/revocations", &request).await?;
         count += done.count;
     }
     Ok(count)

@@ -18,6 +18,7 @@ use sealdex_wire::{
     B32, RawPoint,
     auth::sha256,
     codec,
+    consent::Accepted,
     ingest::{BridgeRequest, BridgeResponse},
     roster::Roster,
     search::{CountRequest, Counted, SearchRequest, SearchResponse},
@@ -95,6 +96,38 @@ impl GateLink {
     /// Each node by itself, with its number; none of a single gate.
     pub fn each(&self) -> &[(u16, Peer)] {
         self.nodes.as_ref().map_or(&[], |n| &n.peers)
+    }
+
+    /// Hands a request to every node by itself, so that none has to be believed that it handed it on: for what ends
+    /// permissions. As many must take it as it takes; a single gate takes it as any other. What was done is what was done
+    /// where most was, since some may have heard of it from others before.
+    ///
+    /// # Errors
+    /// [`CallError`]; those that answered have taken it nevertheless.
+    pub async fn post_to_each<Q: Serialize>(&self, path: &str, message: &Q) -> Result<Accepted, CallError> {
+        let Some(linked) = &self.nodes else { return self.any.post_json(path, message).await };
+        let body = bytes::Bytes::from(codec::to_json(message));
+        let mut running = tokio::task::JoinSet::new();
+        for (_, peer) in &linked.peers {
+            let (peer, path, body) = (peer.clone(), path.to_owned(), body.clone());
+            running.spawn(async move { peer.post_json_bytes::<Accepted>(&path, body).await });
+        }
+        let (mut taken, mut most, mut failed) = (0, 0, Vec::new());
+        while let Some(done) = running.join_next().await {
+            match done {
+                Ok(Ok(Accepted { count })) => (taken, most) = (taken + 1, count.max(most)),
+                Ok(Err(error)) => failed.push(error),
+                Err(_) => failed.push(linked.unusable(path, "asking it stopped unexpectedly")),
+            }
+        }
+        if taken >= usize::from(linked.nodes.threshold) {
+            return Ok(Accepted { count: most });
+        }
+        // What a node refuses for what it says, others do too.
+        match failed.iter().position(CallError::is_final) {
+            Some(at) => Err(failed.swap_remove(at)),
+            None => Err(linked.too_few(taken, failed.last())),
+        }
     }
 
     /// Nodes that sent wrong results, and what was wrong.

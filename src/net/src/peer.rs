@@ -78,6 +78,11 @@ impl CallError {
         }
     }
 
+    /// Whether the server refused for what the request is, not for how things are with the server.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Refused { .. }) && !self.passes() && !self.passes_over()
+    }
+
     /// Whether the same request may succeed later.
     fn passes(&self) -> bool {
         match self {
@@ -256,6 +261,11 @@ impl Peer {
     /// Posts JSON, expects JSON.
     pub async fn post_json<Q: Serialize, R: DeserializeOwned>(&self, path: &str, message: &Q) -> Result<R, CallError> {
         self.json(Method::POST, path, codec::to_json(message).into()).await
+    }
+
+    /// Posts bytes that are JSON already, expects JSON.
+    pub async fn post_json_bytes<R: DeserializeOwned>(&self, path: &str, body: Bytes) -> Result<R, CallError> {
+        self.json(Method::POST, path, body).await
     }
 
     /// Puts JSON, expects JSON.

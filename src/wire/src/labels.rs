@@ -12,5 +12,7 @@ pub const BATCH: &str = "sdx1/batch";
 pub const TICKET: &str = "sdx1/ticket";
 /// Shares of a request's scalars, wrapped for one node of the gate.
 pub const SHARES: &str = "sdx1/shares";
+/// A request that changed a node's state, under the number that node gave it.
+pub const ENTRY: &str = "sdx1/entry";
 /// A node's consent to a request that another one leads.
 pub const TURN: &str = "sdx1/turn";

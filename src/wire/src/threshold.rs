@@ -321,6 +321,29 @@ pub struct Entry {
     pub authorization: String,
     /// Body.
     pub body: ByteBuf,
+    /// The signature over [`Entry::digest`] of the node that took it: nobody who hands it on puts another in its place.
+    pub signature: Signature,
+}
+
+impl Entry {
+    /// What the node that takes a request signs: domain, itself, its number, and the request as it came.
+    pub fn digest(&self, domain: &str) -> [u8; 32] {
+        let lp = |s: &str| (s.len() as u32).to_be_bytes();
+        sha256(&[
+            labels::ENTRY.as_bytes(),
+            &(domain.len() as u16).to_be_bytes(),
+            domain.as_bytes(),
+            &self.origin.0,
+            &self.number.to_be_bytes(),
+            &lp(&self.method),
+            self.method.as_bytes(),
+            &lp(&self.path),
+            self.path.as_bytes(),
+            &lp(&self.authorization),
+            self.authorization.as_bytes(),
+            &sha256(&[&self.body]),
+        ])
+    }
 }
 
 /// How much of what a node took is known.

@@ -210,7 +210,7 @@ impl Patient {
         let carer = self.reader(carer).await?;
         let mandate: Signed<Mandate> =
             self.owner.mandate(&self.trusted.roster.domain, &carer.keys, sections, not_after);
-        let done: Accepted = self.gate.post_json("/v1/mandates", &SubmitMandate { mandate }).await?;
+        let done = self.gate.post_to_each("/v1/mandates", &SubmitMandate { mandate }).await?;
         Ok(done.count)
     }
 

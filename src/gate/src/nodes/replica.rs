@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use sealdex_crypto::{Identity, PrincipalId};
+use sealdex_crypto::{Identity, PrincipalId, SIGNATURE_LEN, Signature};
 use sealdex_net::{Call, CallError, Caller, Directory as _, Peer, Refusal, Retry, peer::Http};
 use sealdex_wire::{
     ProblemType,
@@ -53,7 +53,7 @@ const EXCHANGE: Duration = Duration::from_secs(20);
 /// How long a request waits for other nodes to take it in.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often an entry that this node refuses is tried before it is left out, since what it needs may come from others.
-const ATTEMPTS: u32 = 4;
+const ATTEMPTS: u32 = 8;
 
 /// Other nodes over HTTP, called as this one.
 pub struct HttpLink {
@@ -260,15 +260,17 @@ impl<S: ConsentStore> Gate<S> {
             if path != "/v1/roster" {
                 gate.may_change().map_err(GateError::from)?;
             }
-            let entry = Entry {
+            let mut entry = Entry {
                 origin: gate.replicas.own,
                 number: gate.replicas.known().get(&gate.replicas.own).copied().unwrap_or(0) + 1,
                 method,
                 path,
                 authorization: call.authorization.clone(),
                 body: call.body.to_vec().into(),
+                signature: Signature([0; SIGNATURE_LEN]),
             };
-            let number = entry.number;
+            let (own, number) = (gate.secrets.identity(), entry.number);
+            entry.signature = own.sign(&entry.digest(gate.secrets.domain()), &mut rand::rng());
             // Noted before it is done: killed in between, this node does it when it is back, and hands it on.
             gate.note(entry.clone()).await?;
             let answer = match writes::perform(&gate, &entry.method, &entry.path, &call).await {
@@ -315,6 +317,8 @@ impl<S: ConsentStore> Gate<S> {
         let entry: Entry = codec::from_cbor(&row).map_err(|_| StoreError::Row(Table::Entries.name()))?;
         match self.redo(&entry, false).await {
             Ok(()) => self.keep(entry).await,
+            // It is not known whether it was done: better not to serve.
+            Err(refusal) if refusal.0.problem_type() == Some(ProblemType::Internal) => Err(GateError::Worker),
             Err(refusal) => {
                 tracing::warn!(detail = refusal.0.detail, "what this node was doing when it was stopped is refused");
                 self.take_back(number).await
@@ -475,6 +479,11 @@ impl<S: ConsentStore> Gate<S> {
     /// Does what a request asks that another node took, after its author's signature was checked: by the time at which
     /// it was made, but not from before this node last knew all that the other had taken.
     async fn redo(self: &Arc<Self>, entry: &Entry, last: bool) -> Result<(), Refusal> {
+        let node = self.members().ok().and_then(|m| Some(m.nodes()?.get(entry.origin)?.keys));
+        let signed = node.is_some_and(|n| n.verify(&entry.digest(self.secrets.domain()), &entry.signature).is_ok());
+        if !signed {
+            return Err(Refusal::new(ProblemType::Unauthenticated, "its node did not give it this number"));
+        }
         let header = AuthHeader::parse(&entry.authorization).map_err(unauthentic)?;
         let known = self.keys(header.id);
         let keys = match known {
@@ -520,7 +529,7 @@ impl<S: ConsentStore> Gate<S> {
                 let own = strong.replicas.own;
                 let others = members.nodes().map(|n| n.nodes.as_slice()).unwrap_or_default();
                 tended.retain(|id, task| {
-                    let stays = others.iter().any(|n| n.server.id == *id);
+                    let stays = others.iter().any(|n| n.server.id == *id) && !task.is_finished();
                     if !stays {
                         task.abort();
                     }
@@ -570,13 +579,15 @@ impl<S: ConsentStore> Gate<S> {
     /// One exchange; whether there is more to hand on or to take in at once.
     async fn exchange_once(self: &Arc<Self>, link: &HttpLink, node: &Server) -> Result<bool, GateError> {
         let message = self.message_to(node.id).await?;
-        let sent = message.entries.len();
+        let handed = !message.entries.is_empty();
+        let theirs = || self.replicas.others(|o| o.get(&node.id).map(|o| o.known.clone()).unwrap_or_default());
+        let before = (self.replicas.known(), theirs());
         let answer = link.replicate(node, &message).await;
         let answer = answer.map_err(|e| NodeRefusal::Peer(node.id, e.to_string()))?;
-        let received = answer.entries.len();
-        let before = self.replicas.known();
+        let received = !answer.entries.is_empty();
         self.take_answer(node.id, answer).await;
-        Ok(sent > 0 || received > 0 && before != self.replicas.known())
+        // What is not taken now is offered again after a pause, when what it needs may have come.
+        Ok(handed && theirs() != before.1 || received && self.replicas.known() != before.0)
     }
 
     /// What this node has to say to another one: what it knows, and what that one seems to lack.

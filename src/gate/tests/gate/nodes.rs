@@ -11,8 +11,8 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use sealdex_crypto::{
-    Capsule, GateTagKey, Identity, IdentitySeed, Point, RecordId, RoutingInfo, Scalar, make_tag, shamir::combine,
-    sharing::deal, wrap,
+    Capsule, GateTagKey, Identity, IdentitySeed, Point, RecordId, RoutingInfo, Scalar, Signature, make_tag,
+    shamir::combine, sharing::deal, wrap,
 };
 use sealdex_gate::{
     Gate, GateSecrets,
@@ -154,6 +154,22 @@ impl World {
             body: body.to_vec().into(),
             authorization,
         }
+    }
+
+    /// A request as a node numbers it.
+    fn entry(&self, node: usize, number: u64, path: &str, call: &Call) -> Entry {
+        let own = self.nodes[node].identity();
+        let mut entry = Entry {
+            origin: own.id(),
+            number,
+            method: "POST".into(),
+            path: path.into(),
+            authorization: call.authorization.clone(),
+            body: call.body.to_vec().into(),
+            signature: Signature([0; 64]),
+        };
+        entry.signature = own.sign(&entry.digest(DOMAIN), &mut rand::rng());
+        entry
     }
 
     async fn grant(&mut self, node: usize, owner: usize, reader: usize) {
@@ -442,15 +458,8 @@ async fn what_a_node_missed_is_judged_by_its_own_time_and_nothing_is_dated_back(
     let call = world.call(0, &manager, "/v1/groups", &body, at);
     let (corrupt, c) = (world.nodes[0].identity().id(), world.nodes[2].gate.clone().unwrap());
     let number = c.knows_of(corrupt) + 1;
-    let entry = Entry {
-        origin: corrupt,
-        number,
-        method: "POST".into(),
-        path: "/v1/groups".into(),
-        authorization: call.authorization,
-        body: body.into(),
-    };
-    for _ in 0..6 {
+    let entry = world.entry(0, number, "/v1/groups", &call);
+    for _ in 0..10 {
         let message = Replicate { known: vec![Known { origin: corrupt, up_to: number }], entries: vec![entry.clone()] };
         c.replicate(corrupt, message).await.unwrap();
     }
@@ -461,18 +470,19 @@ async fn what_a_node_missed_is_judged_by_its_own_time_and_nothing_is_dated_back(
     let ask = serde_json::json!({ "owner": owner, "reader": reader, "sections": ["labs"], "purpose": "treatment",
         "days": 1, "reason": "please" });
     let body = ask.to_string().into_bytes();
-    let request = |authorization: String, number| {
-        let (path, body) = ("/v1/requests".into(), body.clone().into());
-        let entry = Entry { origin: corrupt, number, method: "POST".into(), path, authorization, body };
-        Replicate { known: vec![], entries: vec![entry] }
-    };
-    let by_other = world.call(0, &identity(5), "/v1/requests", &body, world.now()).authorization;
-    let forged = by_other.replace(&world.d.id(OTHER).to_string(), &reader.to_string());
-    assert_ne!(by_other, forged);
-    c.replicate(corrupt, request(forged, number + 1)).await.unwrap();
+    let request = |entry: Entry| Replicate { known: vec![], entries: vec![entry] };
+    let mut forged = world.call(0, &identity(5), "/v1/requests", &body, world.now());
+    forged.authorization = forged.authorization.replace(&world.d.id(OTHER).to_string(), &reader.to_string());
+    let forged = world.entry(0, number + 1, "/v1/requests", &forged);
+    c.replicate(corrupt, request(forged)).await.unwrap();
     assert_eq!(c.knows_of(corrupt), number, "what its author did not sign is not done");
-    let by_reader = world.call(0, &identity(4), "/v1/requests", &body, world.now()).authorization;
-    let message = request(by_reader, number + 1);
+    // Put by one who hands on under a number that its node gave to something else.
+    let call = world.call(0, &identity(4), "/v1/requests", &body, world.now());
+    let genuine = world.entry(0, number + 2, "/v1/requests", &call);
+    let relay = world.nodes[1].identity().id();
+    c.replicate(relay, request(Entry { number: number + 1, ..genuine })).await.unwrap();
+    assert_eq!(c.knows_of(corrupt), number, "what its node did not number so is not done");
+    let message = request(world.entry(0, number + 1, "/v1/requests", &call));
     assert!(c.replicate(world.d.id(NORTH), message.clone()).await.is_err(), "nor what no node sends");
     c.replicate(corrupt, message).await.unwrap();
     assert_eq!(c.knows_of(corrupt), number + 1, "what its author signed is");
@@ -534,8 +544,7 @@ async fn a_node_killed_over_a_request_ends_what_it_began() {
             let gate = world.nodes[0].gate.clone().unwrap();
             gate.submit_revocations(identity(50).public(), request).await.unwrap();
         }
-        let (method, path) = ("POST".to_owned(), "/v1/revocations".to_owned());
-        let entry = Entry { origin, number, method, path, authorization: call.authorization, body: body.into() };
+        let entry = world.entry(0, number, "/v1/revocations", &call);
         let key = [origin.0.as_slice(), &number.to_be_bytes()].concat();
         let noted = codec::to_cbor(&entry);
         world.nodes[0].disk.write(|t| t.put(Table::Entries, &key, &noted)).unwrap();
