@@ -19,6 +19,8 @@ fn nodes_are_refreshed_added_replaced_and_left_out_and_no_patient_takes_part() {
     let mut stage = granted();
     let shown = stage.done(&["domain", "show", "--dir", "domain"]);
     assert!(shown.contains("The gate takes 2 of its 3 nodes; epoch 0") && shown.contains("node 3"), "{shown}");
+    // Of a token key that was changed, a node that joins later learns too.
+    stage.done(&["member", "rotate-token", "--member", "ana"]);
     // Refreshed: the same nodes, other shares.
     let done = stage.done(&["domain", "reshare", "--dir", "domain"]);
     assert!(done.contains("epoch 1, 2 of nodes 1, 2, 3"), "{done}");

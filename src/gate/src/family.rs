@@ -20,8 +20,8 @@ use crate::{
     store::{AuditKind, ConsentStore, ReadConsents as _, Table, TicketRow, WriteConsents as _},
 };
 
-/// Where in the table of settings the hash of the last factor of a member is kept.
-const ROTATED: &[u8] = b"rotated:";
+/// Where in the table of settings the hash of every factor that a member sent is kept, after the member's id.
+pub(crate) const ROTATED: &[u8] = b"rotated:";
 
 /// Why an enrolment, a dismissal or a changed token key was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -160,13 +160,13 @@ impl<S: ConsentStore> Gate<S> {
         let gate = self.clone();
         blocking(move || {
             let factor = Scalar::from_bytes(&request.factor.0).map_err(|_| FamilyRefusal::Factor(caller))?;
-            let (place, sent) = ([ROTATED, &caller.0].concat(), sha256(&[ROTATED, &request.factor.0]));
+            let place = [ROTATED, &caller.0, &sha256(&[ROTATED, &request.factor.0])].concat();
             gate.store.write(|txn| {
-                // Sent again after an answer was lost.
-                if txn.get(Table::Meta, &place)?.as_deref() == Some(&sent) {
+                // Sent again after an answer was lost, or by another node long after.
+                if txn.get(Table::Meta, &place)?.is_some() {
                     return Ok(Accepted { count: 0 });
                 }
-                txn.put(Table::Meta, &place, &sent)?;
+                txn.put(Table::Meta, &place, &[])?;
                 let old: BridgeScalar =
                     bridge_scalar(&gate.secrets, txn, caller)?.ok_or(BridgeRefusal::NoBridge(caller))?;
                 let new = old.delegate(&factor).to_bytes();

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::{NodeRefusal, resharing::Underway};
 use crate::{
     error::GateError,
+    family::ROTATED,
     gate::{Gate, blocking},
     secrets::SealedScalar,
     store::{ConsentStore, GrantRow, ReadConsents as _, Snapshot, StoreError, Table},
@@ -25,7 +26,7 @@ use crate::{
 const PAGE: usize = 1024;
 
 /// Tables that a node which is new is given, in this order; scalars come dealt.
-pub(crate) const COPIED: [Table; 13] = [
+pub(crate) const COPIED: [Table; 14] = [
     Table::Profiles,
     Table::Grants,
     Table::GrantTerms,
@@ -39,6 +40,7 @@ pub(crate) const COPIED: [Table; 13] = [
     Table::Mandates,
     Table::MandatesTo,
     Table::Known,
+    Table::Meta,
 ];
 
 /// What the shares of one page are bound to.
@@ -150,6 +152,10 @@ impl<S: ConsentStore> Gate<S> {
         let gate = self.clone();
         blocking(move || {
             let (rows, more) = gate.store.read(|s| page(s, table, request.after.as_ref()))?;
+            // Of the settings, only which factors were applied.
+            let concerns = |key: &[u8]| table != Table::Meta || key.starts_with(ROTATED);
+            let more = more && rows.last().is_some_and(|(key, _)| concerns(key));
+            let rows: Vec<_> = rows.into_iter().filter(|(key, _)| concerns(key)).collect();
             let without_scalar = |(key, value): (Vec<u8>, Vec<u8>)| {
                 if table != Table::Grants {
                     return Ok((ByteBuf::from(key), ByteBuf::from(value)));
@@ -169,7 +175,8 @@ type Page = (Vec<(Vec<u8>, Vec<u8>)>, bool);
 
 fn page(stored: &dyn Snapshot, table: Table, after: Option<&ByteBuf>) -> Result<Page, GateError> {
     // The shortest key beyond the last one.
-    let from = after.map_or_else(Vec::new, |key| [key.as_slice(), &[0]].concat());
+    let first = || if table == Table::Meta { ROTATED.to_vec() } else { Vec::new() };
+    let from = after.map_or_else(first, |key| [key.as_slice(), &[0]].concat());
     let mut rows = stored.range(table, &from, None, PAGE + 1)?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);

@@ -87,7 +87,9 @@ impl<S: ConsentStore> Gate<S> {
             let mut after: Option<ByteBuf> = None;
             let gate = self.clone();
             // Of an earlier attempt that was given up.
-            blocking(move || gate.store.write(|txn| clear(txn, table).map_err(GateError::from))).await?;
+            if table != Table::Meta {
+                blocking(move || gate.store.write(|txn| clear(txn, table).map_err(GateError::from))).await?;
+            }
             loop {
                 let request = CopyRows { table: table.name().to_owned(), after: after.clone() };
                 let page: CopiedRows = self.ask(underway, *first, "/v1/reshare/rows", &request).await?;

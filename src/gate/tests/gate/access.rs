@@ -472,6 +472,11 @@ async fn providers_enrol_below_themselves_and_dismiss_with_all_below() {
     assert_eq!(rotate().await, Ok(Accepted { count: 1 }));
     assert_eq!(rotate().await, Ok(Accepted { count: 0 }), "sent again after an answer was lost");
     assert_eq!(d.found(physician, bridged).await, [0_u8; 0]);
+    // And again: the first factor, handed on once more, does nothing however late it comes.
+    let (key, second) = key.delegate(&mut rand::rng());
+    let sent = RotateBridge { factor: SecretBytes(*second.to_bytes()) };
+    assert_eq!(d.gate.rotate_bridge(d.id(physician), sent).await, Ok(Accepted { count: 1 }));
+    assert_eq!(rotate().await, Ok(Accepted { count: 0 }), "long after");
     d.parties[physician].key = key;
     let point = RawPoint(d.parties[physician].key.inner(DOMAIN, "mrn", b"4711").unwrap().to_bytes());
     assert_eq!(d.found(physician, InnerClause::Bridged { merged: false, point }).await, [4]);
