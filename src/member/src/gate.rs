@@ -232,7 +232,11 @@ impl Linked {
     /// That fewer nodes answer than it takes.
     pub(crate) fn too_few(&self, answering: usize, last: Option<&CallError>) -> CallError {
         let of = self.nodes.threshold;
-        let why = last.map(|e| format!("; the last said: {e}")).unwrap_or_default();
+        let why = match last {
+            None => String::new(),
+            Some(CallError::Unreachable { server, reason }) => format!("; {server}: {reason}"),
+            Some(other) => format!("; the last said: {other}"),
+        };
         let reason = format!("{answering} of the {of} nodes it takes answer{why}");
         CallError::Unreachable { server: "the gate".into(), reason }
     }
