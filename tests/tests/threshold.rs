@@ -23,10 +23,11 @@ use sealdex_wire::{
     consent::{Accepted, SubmitRevocations},
     search::{InnerClause, SearchRequest, SearchResponse},
     threshold::{
-        BeginResharing, Deal, Dealt, DealtRows, Partials, PartialsRequest, Reshare, Resharing, ResharingState, Sharing,
-        Tagged, TakeTurn, Turn, WithTurns,
+        BeginResharing, Deal, Dealt, DealtRows, Entry, Partials, PartialsRequest, Reshare, Resharing, ResharingState,
+        Sharing, Tagged, TakeTurn, Turn, WithTurns,
     },
 };
+use serde_bytes::ByteBuf;
 
 /// What somebody gets, by identity.
 async fn ask(world: &World, reader: &str, question: &str) -> Result<BTreeSet<String>, String> {
@@ -458,6 +459,68 @@ async fn a_resharing_is_the_authoritys_and_names_who_deals_something_else() {
     world.servers.stop_node(0).await;
     world.pack = world.ceremony.pack(sealdex_schema::FHIR_R4);
     assert_eq!(ask(&world, "ana", OBSERVATIONS).await, Ok(left), "with the one that was wrong");
+}
+
+/// A search for everything, led by one node with the turn of another.
+async fn everything(world: &World, lead: usize, other: usize, cursor: Option<ByteBuf>) -> SearchResponse {
+    let (clause, purpose) = (InnerClause::All, "treatment".to_owned());
+    let request = SearchRequest { clause, purpose, sort: None, limit: 3, cursor };
+    let hash = B32(sha256(&[&codec::to_cbor(&request)]));
+    let taken = TakeTurn { request: hash, spent: [0; 3], points: Vec::new() };
+    let turn: Turn = peer(world, "ana", other).post_cbor("/v1/turns", &taken).await.unwrap();
+    let with = WithTurns { request: codec::to_cbor(&request).into(), points: Vec::new(), turns: vec![turn] };
+    peer(world, "ana", lead).post_cbor("/v1/shared/search", &with).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endings_are_told_to_every_node_any_node_goes_on_and_one_alone_takes_and_answers_nothing() {
+    let (_home, mut world) = world(&["ana"], (3, 2)).await;
+    world.grant_everything("ana").await;
+    // A page of one node's search, and the next of another's.
+    let ids = |r: &SearchResponse| -> BTreeSet<Vec<u8>> {
+        r.groups.iter().flat_map(|g| g.ids.chunks(16).map(<[u8]>::to_vec)).collect()
+    };
+    let first = everything(&world, 0, 1, None).await;
+    let next = everything(&world, 1, 2, first.cursor.clone()).await;
+    assert!(ids(&first).len() == 3 && ids(&next).len() == 3 && ids(&first).is_disjoint(&ids(&next)));
+    // The program tells every node itself: none is believed that it hands on.
+    let keys = &world.readers["ana"];
+    let owner = world.owners.values().next().unwrap().owner();
+    let revocation = owner.revocation("test", keys.identity.id(), None);
+    owner::revoke_all(&world.gate(keys), vec![revocation]).await.unwrap();
+    for node in 0..3 {
+        world.servers.stop_node(node).await;
+        let own = world.ceremony.roster.gates[node].id;
+        let store = RedbStore::open(&world.servers.node_store(node)).unwrap();
+        let taken: Vec<Entry> = store
+            .read(|s| s.range(Table::Entries, &[], None, usize::MAX))
+            .unwrap()
+            .iter()
+            .map(|(_, row)| codec::from_cbor(row).unwrap())
+            .collect();
+        let by_itself = taken.iter().filter(|e| e.origin == own && e.path == "/v1/revocations").count();
+        assert_eq!(by_itself, 1, "node {}", node + 1);
+    }
+    // One that has heard from no other since it started answers nothing, and keeps what it is told for them.
+    world.servers.start_node(0).await;
+    let taken = TakeTurn { request: B32([0; 32]), spent: [0; 3], points: Vec::new() };
+    let refused = peer(&world, "ana", 0).post_cbor::<_, Turn>("/v1/turns", &taken).await.unwrap_err();
+    assert!(refused.to_string().contains("is out of touch"), "{refused}");
+    let another = world.owners.values().nth(1).unwrap().owner();
+    let revocations = vec![another.revocation("test", keys.identity.id(), None)];
+    let request = SubmitRevocations { revocations };
+    let told: Result<Accepted, _> = peer(&world, "ana", 0).post_json("/v1/revocations", &request).await;
+    let refused = told.unwrap_err();
+    assert!(refused.to_string().contains("kept by 1 of the 2 nodes it takes"), "{refused}");
+    for node in [1, 2] {
+        world.servers.start_node(node).await;
+    }
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let tombstone = [another.id().0, keys.identity.id().0].concat();
+    world.servers.stop_node(2).await;
+    let store = RedbStore::open(&world.servers.node_store(2)).unwrap();
+    let row = store.read(|s| s.get(Table::Tombstones, &[tombstone.as_slice(), &[0]].concat())).unwrap();
+    assert!(row.is_some(), "and hands it on when they are there");
 }
 
 /// How long it takes to share many scalars anew; SEALDEX_PATIENTS sets how many patients grant a dozen sections each.

@@ -5,10 +5,16 @@ mod stage;
 
 use stage::{Gate, Stage, free_port, ids};
 
+/// What both patients do about their observations.
+fn of_both(stage: &Stage, arguments: &[&str]) {
+    let both = ["--section", "observations", "--owner", "Patient/a", "--owner", "Patient/b"];
+    stage.own(&[arguments, &both].concat());
+}
+
 /// Three nodes, and ana may read what was written of both patients.
 fn granted() -> Stage {
     let stage = Stage::set(&["ana", "ben"], Gate::TwoOfThree);
-    stage.own(&["grant", "--to", "ana", "--section", "observations", "--owner", "Patient/a", "--owner", "Patient/b"]);
+    of_both(&stage, &["grant", "--to", "ana"]);
     assert_eq!(stage.finds("ana", "treatment"), ids(&["w1", "w2"]));
     stage
 }
@@ -78,31 +84,9 @@ fn what_was_acknowledged_outlives_every_node_killed_in_turn() {
     stage.start_node(3);
     stage.until_level(3);
     for node in 1..=3 {
-        stage.own(&[
-            "grant",
-            "--to",
-            "ben",
-            "--section",
-            "observations",
-            "--owner",
-            "Patient/a",
-            "--owner",
-            "Patient/b",
-            "--purpose",
-            &format!("p{node}"),
-        ]);
+        of_both(&stage, &["grant", "--to", "ben", "--purpose", &format!("p{node}")]);
         stage.kill_node(node);
-        stage.own(&[
-            "revoke",
-            "--from",
-            "ana",
-            "--section",
-            "observations",
-            "--owner",
-            "Patient/a",
-            "--owner",
-            "Patient/b",
-        ]);
+        of_both(&stage, &["revoke", "--from", "ana"]);
         assert_eq!(stage.finds("ana", "treatment"), ids(&[]), "revoked while node {node} was gone");
         assert_eq!(stage.finds("ben", &format!("p{node}")).len(), 2, "granted before node {node} was killed");
         stage.start_node(node);
@@ -112,17 +96,7 @@ fn what_was_acknowledged_outlives_every_node_killed_in_turn() {
         assert_eq!(stage.finds("ana", "treatment"), ids(&[]), "node {node} was told");
         stage.start_node(other);
         stage.until_level(other);
-        stage.own(&[
-            "grant",
-            "--to",
-            "ana",
-            "--section",
-            "observations",
-            "--owner",
-            "Patient/a",
-            "--owner",
-            "Patient/b",
-        ]);
+        of_both(&stage, &["grant", "--to", "ana"]);
         assert_eq!(stage.finds("ana", "treatment").len(), 2, "and granted anew");
     }
 }

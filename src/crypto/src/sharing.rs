@@ -54,7 +54,7 @@ impl Commitments {
         self.0[0]
     }
 
-    /// `f(j)·G`: what belongs to a node's share. Small multiples only, 3 µs for each share that is needed. None when
+    /// `f(j)·G`: what belongs to a node's share. Multiples by the node's number only. None when
     /// it is the identity, which no honest dealing has.
     #[must_use]
     pub fn of(&self, node: u16) -> Option<Point> {

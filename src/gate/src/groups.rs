@@ -226,7 +226,7 @@ impl<S: ConsentStore> Gate<S> {
     }
 
     /// `rk ← rk·factor`, for each grant that is of the generation the factor is made for. 2 µs a grant and the
-    /// store's cost. A factor that comes twice changes nothing the second time.
+    /// store's cost; on a gate of several nodes also a multiplication for each node it takes. A factor that comes twice changes nothing the second time.
     ///
     /// # Errors
     /// [`GateError`]; nothing has changed then.

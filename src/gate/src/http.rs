@@ -40,7 +40,7 @@ use crate::{
     cloud::HttpCloud,
     error::GateError,
     gate::Gate,
-    nodes::{replica::HttpLink, writes::WRITES},
+    nodes::{exchange::HttpLink, writes::WRITES},
     openapi,
     secrets::GateSecrets,
     store::{ConsentStore, RedbStore, StoreError},

@@ -75,7 +75,8 @@ impl<S: ConsentStore> Gate<S> {
         Ok((underway, own, receiver))
     }
 
-    /// Deals one page of this node's shares to a node of the next sharing. Three base multiplications a row.
+    /// Deals one page of this node's shares to a node of the next sharing. As many base multiplications a row as the next
+    /// sharing takes nodes.
     ///
     /// # Errors
     /// [`GateError`].

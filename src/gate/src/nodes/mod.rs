@@ -2,10 +2,11 @@
 //!
 //! Every scalar of such a gate is shared: this node holds `f(j)`, and what a member needs is put together from as many
 //! nodes' results as the roster says. Each node has the whole of the gate's other state and decides by itself. Requests
-//! that change it reach all nodes ([`replica`]); what a member asks goes to a lead and, in parts, to the others
+//! that change it reach all nodes ([`replica`], [`exchange`]); what a member asks goes to a lead and, in parts, to the others
 //! ([`turns`], [`partials`]); the scalars can be shared anew ([`resharing`]).
 
 mod dealing;
+pub mod exchange;
 pub mod partials;
 mod receiving;
 pub(crate) mod redone;

@@ -10,27 +10,24 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
-use sealdex_crypto::{Identity, PrincipalId, SIGNATURE_LEN, Signature};
-use sealdex_net::{Call, CallError, Caller, Directory as _, Peer, Refusal, Retry, peer::Http};
+use sealdex_crypto::{PrincipalId, SIGNATURE_LEN, Signature};
+use sealdex_net::{Call, Caller, Directory as _, Refusal};
 use sealdex_wire::{
     ProblemType,
     auth::{AuthHeader, RequestParts},
     codec, limits,
-    roster::Server,
     threshold::{Entry, Known, Replicate, Replicated},
 };
 use serde_json::Value;
-use tokio::{
-    sync::Notify,
-    task::{AbortHandle, JoinSet},
-};
+use tokio::sync::Notify;
 
 use super::{
     NodeRefusal,
+    exchange::HttpLink,
     redone::{Redone, redoing},
     writes,
 };
@@ -44,59 +41,30 @@ use crate::{
 const MESSAGE: usize = 24 << 20;
 /// Most entries in one message.
 const MESSAGE_ENTRIES: usize = 4096;
-/// Pause between exchanges when there is nothing to hand on, and after one that failed.
-const PAUSE: Duration = Duration::from_millis(1000);
 /// How long a node serves without having been level with another, milliseconds.
 const TOUCH_MS: u64 = 15_000;
-/// How long an exchange may take; a message holds few large requests or many small ones.
-const EXCHANGE: Duration = Duration::from_secs(20);
 /// How long a request waits for other nodes to take it in.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often an entry that this node refuses is tried before it is left out, since what it needs may come from others.
 const ATTEMPTS: u32 = 8;
-
-/// Other nodes over HTTP, called as this one.
-pub struct HttpLink {
-    http: Http,
-    domain: String,
-    own: Arc<Identity>,
-}
-
-impl HttpLink {
-    /// Calls as `own`.
-    pub fn new(http: Http, domain: impl Into<String>, own: Arc<Identity>) -> Self {
-        Self { http, domain: domain.into(), own }
-    }
-
-    /// Another node.
-    pub(crate) fn peer(&self, node: &Server) -> Result<Peer, CallError> {
-        let peer = Peer::new(self.http.clone(), &node.url, &self.domain, node.id, Some(self.own.clone()))?;
-        Ok(peer.with_retry(Retry::NONE))
-    }
-
-    /// Exchanges what each lacks.
-    async fn replicate(&self, node: &Server, message: &Replicate) -> Result<Replicated, CallError> {
-        self.peer(node)?.with_timeout(EXCHANGE).post_cbor("/v1/replica", message).await
-    }
-}
 
 /// By node that took it: all up to this number.
 pub(crate) type Vector = BTreeMap<PrincipalId, u64>;
 
 /// What is known of another node.
 #[derive(Default)]
-struct Other {
+pub(super) struct Other {
     /// When it was last heard from and knew nothing that is not known here, Unix milliseconds.
     level_at: u64,
     /// Whether the last exchange failed.
     failing: bool,
     /// What it knows.
-    known: Vector,
+    pub(super) known: Vector,
 }
 
 /// What this node and the others know.
 pub struct Replicas {
-    own: PrincipalId,
+    pub(super) own: PrincipalId,
     known: Mutex<Vector>,
     others: Mutex<HashMap<PrincipalId, Other>>,
     refused: Mutex<HashMap<(PrincipalId, u64), u32>>,
@@ -105,10 +73,10 @@ pub struct Replicas {
     /// One message at a time is taken in.
     absorbing: tokio::sync::Mutex<()>,
     /// There is something to hand on.
-    news: Notify,
+    pub(super) news: Notify,
     /// Another node has taken something in.
     taken: Notify,
-    link: OnceLock<Arc<HttpLink>>,
+    pub(super) link: OnceLock<Arc<HttpLink>>,
 }
 
 impl Replicas {
@@ -146,15 +114,15 @@ impl Replicas {
         self.link.get()
     }
 
-    fn known(&self) -> Vector {
+    pub(super) fn known(&self) -> Vector {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn others<T>(&self, f: impl FnOnce(&mut HashMap<PrincipalId, Other>) -> T) -> T {
+    pub(super) fn others<T>(&self, f: impl FnOnce(&mut HashMap<PrincipalId, Other>) -> T) -> T {
         f(&mut self.others.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn heard(&self, node: PrincipalId, known: &[Known], now: u64) {
+    pub(super) fn heard(&self, node: PrincipalId, known: &[Known], now: u64) {
         let own = self.known();
         self.others(|others| {
             let other = others.entry(node).or_default();
@@ -175,19 +143,9 @@ impl Replicas {
         *tries
     }
 
-    fn failed(&self, node: PrincipalId) {
+    pub(super) fn failed(&self, node: PrincipalId) {
         self.others(|others| others.entry(node).or_default().failing = true);
         self.taken.notify_waiters();
-    }
-}
-
-/// Exchanges under way; they end when it is dropped.
-pub(crate) struct InTouch(JoinSet<()>);
-
-impl InTouch {
-    /// Ends them, and waits until they have.
-    pub(crate) async fn end(mut self) {
-        self.0.shutdown().await;
     }
 }
 
@@ -202,11 +160,11 @@ pub(crate) fn read_known(stored: &dyn Snapshot) -> Result<Vector, StoreError> {
     rows.iter().map(|r| row(r).ok_or_else(damaged)).collect()
 }
 
-fn known_list(known: &Vector) -> Vec<Known> {
+pub(super) fn known_list(known: &Vector) -> Vec<Known> {
     known.iter().map(|(origin, up_to)| Known { origin: *origin, up_to: *up_to }).collect()
 }
 
-fn key_of(origin: PrincipalId, number: u64) -> Vec<u8> {
+pub(super) fn key_of(origin: PrincipalId, number: u64) -> Vec<u8> {
     [origin.0.as_slice(), &number.to_be_bytes()].concat()
 }
 
@@ -390,7 +348,7 @@ impl<S: ConsentStore> Gate<S> {
     }
 
     /// Entries that somebody who knows this much lacks, as many as fit a message.
-    async fn entries_beyond(self: &Arc<Self>, theirs: Vector) -> Result<Vec<Entry>, GateError> {
+    pub(super) async fn entries_beyond(self: &Arc<Self>, theirs: Vector) -> Result<Vec<Entry>, GateError> {
         let ahead: Vec<(PrincipalId, u64, u64)> = self
             .replicas
             .known()
@@ -430,7 +388,7 @@ impl<S: ConsentStore> Gate<S> {
     }
 
     /// Does what other nodes took in, in the order of each. What cannot be done yet is left for the next time.
-    async fn absorb(self: &Arc<Self>, entries: Vec<Entry>) {
+    pub(super) async fn absorb(self: &Arc<Self>, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;
         }
@@ -509,141 +467,6 @@ impl<S: ConsentStore> Gate<S> {
         let at = header.ts.max(level.saturating_sub(limits::CLOCK_SKEW_MS)).min(self.now());
         let work = writes::perform(self, &entry.method, &entry.path, &call);
         redoing(Redone { at, last }, work).await.map(drop)
-    }
-
-    /// Starts exchanging with the other nodes, now and whenever the roster names new ones, until what is returned is
-    /// dropped.
-    pub(crate) fn keep_in_touch(self: &Arc<Self>, link: Arc<HttpLink>) -> InTouch {
-        let _ = self.replicas.link.set(link);
-        let mut all = JoinSet::new();
-        all.spawn(Self::tend(Arc::downgrade(self)));
-        InTouch(all)
-    }
-
-    async fn tend(gate: Weak<Self>) {
-        let (mut all, mut tended): (JoinSet<()>, HashMap<PrincipalId, AbortHandle>) = Default::default();
-        let mut round = 0_u64;
-        loop {
-            let Some(strong) = gate.upgrade() else { return };
-            if let Ok(members) = strong.members() {
-                let own = strong.replicas.own;
-                let others = members.nodes().map(|n| n.nodes.as_slice()).unwrap_or_default();
-                tended.retain(|id, task| {
-                    let stays = others.iter().any(|n| n.server.id == *id) && !task.is_finished();
-                    if !stays {
-                        task.abort();
-                    }
-                    stays
-                });
-                for node in others.iter().filter(|n| n.server.id != own) {
-                    let id = node.server.id;
-                    tended.entry(id).or_insert_with(|| all.spawn(Self::exchange(gate.clone(), id)));
-                }
-            }
-            round += 1;
-            if round.is_multiple_of(16)
-                && let Err(error) = strong.prune().await
-            {
-                tracing::warn!(%error, "requests that every node has were not forgotten; they are later");
-            }
-            drop(strong);
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// Exchanges with one node until the gate is gone.
-    async fn exchange(gate: Weak<Self>, id: PrincipalId) {
-        loop {
-            let Some(strong) = gate.upgrade() else { return };
-            let replicas = &strong.replicas;
-            let Some(link) = replicas.link.get().cloned() else { return };
-            let node = strong.members().ok().and_then(|m| Some(m.nodes()?.get(id)?.server.clone()));
-            let Some(node) = node else { return };
-            let more = match strong.exchange_once(&link, &node).await {
-                Ok(more) => more,
-                Err(error) => {
-                    strong.unanswered(id);
-                    tracing::debug!(node = %id, %error, "another node of the gate does not answer");
-                    false
-                }
-            };
-            if !more {
-                let gate = strong.clone();
-                drop(strong);
-                // What was handed in meanwhile is seen by what the other is known to know.
-                let _ = tokio::time::timeout(PAUSE / 4, gate.replicas.news.notified()).await;
-            }
-        }
-    }
-
-    /// One exchange; whether there is more to hand on or to take in at once.
-    async fn exchange_once(self: &Arc<Self>, link: &HttpLink, node: &Server) -> Result<bool, GateError> {
-        let message = self.message_to(node.id).await?;
-        let handed = !message.entries.is_empty();
-        let theirs = || self.replicas.others(|o| o.get(&node.id).map(|o| o.known.clone()).unwrap_or_default());
-        let before = (self.replicas.known(), theirs());
-        let answer = link.replicate(node, &message).await;
-        let answer = answer.map_err(|e| NodeRefusal::Peer(node.id, e.to_string()))?;
-        let received = !answer.entries.is_empty();
-        self.take_answer(node.id, answer).await;
-        // What is not taken now is offered again after a pause, when what it needs may have come.
-        Ok(handed && theirs() != before.1 || received && self.replicas.known() != before.0)
-    }
-
-    /// What this node has to say to another one: what it knows, and what that one seems to lack.
-    ///
-    /// # Errors
-    /// [`GateError`].
-    pub async fn message_to(self: &Arc<Self>, node: PrincipalId) -> Result<Replicate, GateError> {
-        let theirs = self.replicas.others(|o| o.get(&node).map(|o| o.known.clone()).unwrap_or_default());
-        let entries = self.entries_beyond(theirs).await?;
-        Ok(Replicate { known: known_list(&self.replicas.known()), entries })
-    }
-
-    /// Takes in another node's answer.
-    pub async fn take_answer(self: &Arc<Self>, node: PrincipalId, answer: Replicated) {
-        self.absorb(answer.entries).await;
-        self.replicas.heard(node, &answer.known, self.now());
-    }
-
-    /// Notes that another node did not answer.
-    pub fn unanswered(&self, node: PrincipalId) {
-        self.replicas.failed(node);
-    }
-
-    /// Up to which number this node knows what a node took.
-    pub fn knows_of(&self, origin: PrincipalId) -> u64 {
-        self.replicas.known().get(&origin).copied().unwrap_or(0)
-    }
-
-    /// Forgets entries that every node has.
-    async fn prune(self: &Arc<Self>) -> Result<(), GateError> {
-        let members = self.members()?;
-        let Some((_, nodes)) = self.node(&members) else { return Ok(()) };
-        let own = self.replicas.own;
-        let mut everywhere = self.replicas.known();
-        self.replicas.others(|others| {
-            for node in nodes.nodes.iter().filter(|n| n.server.id != own) {
-                let theirs = others.get(&node.server.id).map(|o| &o.known);
-                for (origin, up_to) in &mut everywhere {
-                    *up_to = theirs.and_then(|t| t.get(origin)).copied().unwrap_or(0).min(*up_to);
-                }
-            }
-        });
-        let gate = self.clone();
-        blocking(move || {
-            gate.store.write(|txn| {
-                for (origin, up_to) in &everywhere {
-                    for (key, _) in
-                        txn.range(Table::Entries, &key_of(*origin, 0), Some(&key_of(*origin, up_to + 1)), 4096)?
-                    {
-                        txn.remove(Table::Entries, &key)?;
-                    }
-                }
-                Ok::<_, GateError>(())
-            })
-        })
-        .await
     }
 }
 

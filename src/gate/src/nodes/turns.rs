@@ -82,8 +82,8 @@ impl<S: ConsentStore> Gate<S> {
         Ok(delta.map_or(Bridges::None, Bridges::Whole))
     }
 
-    /// Charges an active member for a request to another node, and multiplies its tokens by this node's share. 41 µs a
-    /// token, and half as much again for the proof.
+    /// Charges an active member for a request to another node, and multiplies its tokens by this node's share. One
+    /// multiplication a token, and for the proof two by half a scalar.
     ///
     /// # Errors
     /// [`GateError`]; then nothing is signed.
