@@ -118,8 +118,23 @@ pub struct BatchUpload {
     pub gate: PrincipalId,
     /// Its signature over [`batch_digest`].
     pub gate_signature: Signature,
+    /// What its provider signed of it for the log, where the domain has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated: Option<Stated>,
     /// Records.
     pub records: Vec<UploadRecord>,
+}
+
+/// A provider's statement on a batch, with the ids it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stated {
+    /// The entry for the log: statement and signature.
+    #[serde(with = "serde_bytes")]
+    pub entry: Vec<u8>,
+    /// Ids of the records it ends, ascending, 16 bytes each.
+    #[serde(with = "serde_bytes")]
+    pub ended: Vec<u8>,
 }
 
 /// The cloud's answer to a batch: it is durable.

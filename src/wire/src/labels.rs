@@ -16,3 +16,7 @@ pub const SHARES: &str = "sdx1/shares";
 pub const ENTRY: &str = "sdx1/entry";
 /// A node's consent to a request that another one leads.
 pub const TURN: &str = "sdx1/turn";
+/// A provider's statement on a batch, for the log.
+pub const STATEMENT: &str = "sdx1/statement";
+/// The records that a batch ends.
+pub const ENDED: &str = "sdx1/ended";

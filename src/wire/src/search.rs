@@ -270,6 +270,24 @@ pub struct CloudSearch {
     pub after: Option<CloudCursor>,
     /// Most matches to return.
     pub limit: u32,
+    /// Prove the answer by the log. Terms and tags that can occur in one hospital's records only are named, so
+    /// that others' need not be looked through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prove: Option<Vec<Scoped>>,
+}
+
+/// Terms and tags of one hospital's scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scoped {
+    /// Whose.
+    pub hospital: PrincipalId,
+    /// Terms, 16 bytes each.
+    #[serde(with = "serde_bytes")]
+    pub terms: Vec<u8>,
+    /// Tags of order terms, 8 bytes each.
+    #[serde(with = "serde_bytes")]
+    pub tags: Vec<u8>,
 }
 
 /// One match.
@@ -294,6 +312,9 @@ pub struct CloudMatches {
     pub matches: Vec<CloudMatch>,
     /// Where the next page starts; absent when this was the last.
     pub next: Option<CloudCursor>,
+    /// Proof of the answer, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<ByteBuf>,
 }
 
 /// Answer of the cloud to a [`FetchTicket`]: sealed records in its order, `None` for one that is
