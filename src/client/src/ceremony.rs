@@ -204,6 +204,7 @@ impl Ceremony {
             authority,
             gates: vec![server(&keys.gate.seed, gate_url, None)],
             sharing: None,
+            ledger: None,
             clouds: vec![server(&cloud.seed, cloud_url, None)],
             everyone: (&identity_of(&keys.everyone_seed).public()).into(),
             members: Vec::new(),

@@ -84,7 +84,13 @@ fn main() {
         let full = upto - n == BATCH;
         n = upto;
         let batch = BatchId((n as u128).to_be_bytes());
-        let upload = BatchUpload { batch, gate: PrincipalId([1; 16]), gate_signature: Signature([0; 64]), records };
+        let upload = BatchUpload {
+            batch,
+            gate: PrincipalId([1; 16]),
+            gate_signature: Signature([0; 64]),
+            stated: None,
+            records,
+        };
         let body = codec::to_cbor(&upload);
         drop(upload);
 
@@ -94,7 +100,8 @@ fn main() {
         let digest = batch_digest("bench", batch, provider, upload.records.iter().map(|r| (r.id, &r.index)));
         let body_sha256 = sha256(&[&body, &digest]);
         let decoded = started.elapsed();
-        let batch = NewBatch { batch, provider, hospital: provider, body_sha256, records: upload.records };
+        let batch =
+            NewBatch { batch, provider, hospital: provider, body_sha256, records: upload.records, stated: None };
         store.accept(&[batch]).unwrap().remove(0).unwrap();
         let accepted = started.elapsed();
         let cpu1 = cpu();
@@ -123,6 +130,7 @@ fn main() {
         hospital: PrincipalId([2; 16]),
         body_sha256: [0; 32],
         records: vec![record(RECORDS, &mut rng)],
+        stated: None,
     };
     store.accept(&[tiny]).unwrap().remove(0).unwrap();
     let durable = one.elapsed();

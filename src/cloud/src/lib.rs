@@ -13,6 +13,7 @@ pub mod index;
 mod indexer;
 mod ingest;
 mod keys;
+mod ledger;
 mod members;
 mod serve;
 pub mod store;

@@ -11,7 +11,7 @@ use sealdex_wire::{
     ProblemType, Signed, SignedError, codec,
     family::{Family, FamilyError, MemberList},
     limits,
-    roster::{BadKeys, Role, Roster, Status},
+    roster::{BadKeys, Ledger, Role, Roster, Status},
     search::{ClauseError, CloudClause},
 };
 
@@ -44,7 +44,7 @@ pub enum RosterError {
 /// A provider that may or may not push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Provider {
-    keys: PublicIdentity,
+    pub(crate) keys: PublicIdentity,
     /// Root of its path.
     pub(crate) hospital: PrincipalId,
     /// Whether it and everyone above it is served.
@@ -56,6 +56,7 @@ pub(crate) struct Members {
     pub(crate) version: u64,
     /// What it was made of.
     pub(crate) documents: MemberList,
+    pub(crate) ledger: Option<Ledger>,
     gates: HashMap<PrincipalId, PublicIdentity>,
     providers: HashMap<PrincipalId, Provider>,
     below: HashMap<PrincipalId, Vec<PrincipalId>>,
@@ -92,7 +93,12 @@ impl Members {
             let hospital = roster.root(top.id).ok_or(RosterError::Path(member.id))?;
             providers.insert(member.id, Provider { keys, hospital, active });
         }
-        Ok(Self { version: roster.version, documents, gates, providers, below })
+        Ok(Self { version: roster.version, documents, ledger: roster.ledger.clone(), gates, providers, below })
+    }
+
+    /// The domain's logs, if it has any.
+    pub(crate) fn ledger(&self) -> bool {
+        self.ledger.is_some()
     }
 
     /// Keys of a gate.

@@ -96,6 +96,7 @@ pub async fn serve(
         store: sealed,
         rosters: store,
         index,
+        ledger: Arc::default(),
         ingest: ingest.clone(),
         caught_up,
         readers: Api::readers(),

@@ -69,7 +69,7 @@ async fn push_search_fetch_and_restart() {
     assert_eq!(ids(&search(&gate, CloudClause::Source(vec![d.hospital.id()]), 10).await.unwrap()).len(), 2);
     assert_eq!(ids(&search(&gate, CloudClause::Source(vec![d.ward.id()]), 10).await.unwrap()), [record_id(3)]);
     let sort = Some(CloudSort { tag: [9; 8], descending: true });
-    let sorted = CloudSearch { clause: CloudClause::All, sort, after: None, limit: 5 };
+    let sorted = CloudSearch { clause: CloudClause::All, sort, after: None, limit: 5, prove: None };
     assert_eq!(ids(&gate.post_cbor("/v1/search", &sorted).await.unwrap()), [record_id(3)]);
 
     let anybody = peer(running.addr, d.cloud, None);
@@ -363,6 +363,7 @@ async fn hostile_bytes_are_refused() {
                 sort: None,
                 after: None,
                 limit: 1,
+                prove: None,
             }),
         ),
         ("/v1/tickets/withdraw", &d.gate, codec::to_cbor(&WithdrawTickets { nonces: vec![0; 16] })),

@@ -17,6 +17,7 @@ mod record;
 pub mod run;
 mod statement;
 pub mod tree;
+pub mod versions;
 mod view;
 
 pub use answer::{AnswerProof, RecordsProof, Tampered, Verdict};

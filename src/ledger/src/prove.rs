@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 
 use crate::{
     answer::{AnswerProof, Needs, RecordsProof, page_range, pairs_decide},
+    clause::leaves,
     record::RecordLeaf,
     run::{PAGE_PAIRS, PAIR, RunProof, RunReader, TermRange},
 };
@@ -102,10 +103,12 @@ pub fn prove<R: LedgerReader + ?Sized>(
             terms: Vec::new(),
         })
     };
-    let mut cover = cheapest(reader, &asked.clause)?;
+    // More than this is not shown, so it is not counted.
+    let most = if leaves(&asked.clause).is_some() && asked.sort.is_none() { MOST_PAIRS } else { MOST_RECORDS };
+    let mut cover = cheapest(reader, &asked.clause, most)?;
     if let Some(sort) = asked.sort {
         let range = page_range(sort.tag, sort.descending, asked.after, answered.next);
-        let pairs = reader.frequency(&range, MOST_PAIRS)?;
+        let pairs = reader.frequency(&range, most)?;
         if cover.as_ref().is_none_or(|c| pairs < c.pairs) {
             cover = Some(Cover { pairs, ranges: vec![range] });
         }
@@ -179,25 +182,28 @@ struct Cover {
     ranges: Vec<TermRange>,
 }
 
-fn cheapest<R: LedgerReader + ?Sized>(reader: &R, clause: &CloudClause) -> Result<Option<Cover>, R::Error> {
+fn cheapest<R: LedgerReader + ?Sized>(reader: &R, clause: &CloudClause, most: u64) -> Result<Option<Cover>, R::Error> {
     Ok(match clause {
         CloudClause::Terms(any) => {
             let (mut pairs, mut ranges) = (0, Vec::new());
             for term in any.as_chunks().0 {
                 let range = TermRange::one(*term);
-                pairs += reader.frequency(&range, MOST_PAIRS)?;
+                pairs += reader.frequency(&range, most)?;
                 ranges.push(range);
             }
             Some(Cover { pairs, ranges })
         }
         CloudClause::Range { tag, lo, hi } => {
             let range = TermRange::codes(*tag, *lo, *hi);
-            Some(Cover { pairs: reader.frequency(&range, MOST_PAIRS)?, ranges: vec![range] })
+            Some(Cover { pairs: reader.frequency(&range, most)?, ranges: vec![range] })
         }
         CloudClause::And(all) => {
             let mut best: Option<Cover> = None;
-            for part in all {
-                if let Some(cover) = cheapest(reader, part)?
+            // Terms first: they are counted at once, and bound how far ranges have to be.
+            let (terms, others) = all.iter().partition::<Vec<_>, _>(|c| matches!(c, CloudClause::Terms(_)));
+            for part in terms.into_iter().chain(others) {
+                let most = best.as_ref().map_or(most, |b| b.pairs.min(most));
+                if let Some(cover) = cheapest(reader, part, most)?
                     && best.as_ref().is_none_or(|b| cover.pairs < b.pairs)
                 {
                     best = Some(cover);
@@ -208,7 +214,7 @@ fn cheapest<R: LedgerReader + ?Sized>(reader: &R, clause: &CloudClause) -> Resul
         CloudClause::Or(any) => {
             let (mut pairs, mut ranges) = (0, Vec::new());
             for part in any {
-                let Some(cover) = cheapest(reader, part)? else { return Ok(None) };
+                let Some(cover) = cheapest(reader, part, most)? else { return Ok(None) };
                 pairs += cover.pairs;
                 ranges.extend(cover.ranges);
             }

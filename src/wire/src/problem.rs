@@ -48,6 +48,10 @@ problems! {
     NotFound, "not-found", 404, "Not found";
     /// Contradicts what is already stored.
     Conflict, "conflict", 409, "Contradicts what is stored";
+    /// A batch's statement does not fit what the cloud has: it is to be made anew.
+    StateAnew, "state-anew", 409, "The batch's statement does not fit what is stored";
+    /// A server's answer is not what the log holds.
+    Tampered, "tampered", 502, "An answer was tampered with";
     /// A signed document was refused.
     BadDocument, "bad-document", 422, "A signed document was refused";
     /// Too large.

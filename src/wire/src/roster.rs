@@ -111,6 +111,9 @@ pub struct Roster {
     pub sharing: Option<Sharing>,
     /// Clouds.
     pub clouds: Vec<Server>,
+    /// The domain's logs and who watches them, if it has any: batches are stated and answers proved then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Ledger>,
     /// The group every member belongs to; readers of what belongs to no patient.
     pub everyone: PublicKeys,
     /// Members. The cloud's roster lists providers only, without names.
@@ -121,6 +124,47 @@ pub struct Roster {
     /// What members may do in a day; the gate's own defaults where nothing is said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<Budget>,
+}
+
+/// The logs that the cloud keeps, and which checkpoints of them are believed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Verifier key of the log of batches, as C2SP signed-note writes them; its name is the log's origin.
+    pub batches: String,
+    /// The same of the log of acts: grants, revocations, searches.
+    pub acts: String,
+    /// Who cosigns.
+    #[serde(default)]
+    pub witnesses: Vec<Witness>,
+    /// How many of them it takes.
+    pub quorum: u32,
+    /// Oldest that a quorum's cosignatures may be, seconds.
+    pub max_age: u64,
+    /// Who checks that an answer is whole.
+    #[serde(default)]
+    pub proofs: Proofs,
+}
+
+/// A witness of the domain's logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Witness {
+    /// Verifier key of its cosignatures.
+    pub key: String,
+    /// Base URL, where the cloud asks it.
+    pub url: String,
+}
+
+/// Who is shown the proof that an answer is whole. It shows every match, also those that a member may not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proofs {
+    /// The gate alone, which sees all matches anyway: members learn of no record they may not read.
+    #[default]
+    Gate,
+    /// The member that asks, too, and need not believe the gate: it learns how many records match, and their ids.
+    Member,
 }
 
 /// How much may be asked in a day: the defence against dictionaries and bracketing (spec section 12).

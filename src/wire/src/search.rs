@@ -324,6 +324,9 @@ pub struct CloudMatches {
 pub struct Fetched {
     /// Sealed records.
     pub sealed: Vec<Option<ByteBuf>>,
+    /// Proof that they are in the log, where the domain has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proofs: Option<ByteBuf>,
 }
 
 /// `POST /v1/tickets/withdraw` at the cloud, from a gate: these tickets fetch nothing any more.

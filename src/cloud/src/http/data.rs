@@ -1,9 +1,16 @@
 //! The data plane: batches in, matches and sealed records out. CBOR.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::State,
     response::{IntoResponse, Response},
+};
+use sealdex_crypto::{PublicIdentity, RecordId, Term};
+use sealdex_ledger::{
+    BatchTrees, RecordsProof, SignedBatch, ended_hash,
+    versions::{Versions, VersionsRequest},
 };
 use sealdex_net::{Call, Cbor, Refusal, clock::now_ms};
 use sealdex_wire::{
@@ -11,7 +18,7 @@ use sealdex_wire::{
     auth::sha256,
     codec,
     consent::Accepted,
-    ingest::{BatchReceipt, BatchUpload, UploadRecord, batch_digest},
+    ingest::{BatchReceipt, BatchUpload, Stated, UploadRecord, batch_digest},
     limits,
     search::{CloudMatch, CloudMatches, CloudSearch, FetchTicket, Fetched, WithdrawTickets},
 };
@@ -19,9 +26,9 @@ use serde_bytes::ByteBuf;
 
 use super::{Api, blocking};
 use crate::{
-    index::IndexSearch,
+    index::{IndexSearch, Searched},
     ingest::IngestError,
-    store::{NewBatch, StoreError, packed_ids},
+    store::{NewBatch, StatedBatch, StoreError, packed_ids},
 };
 
 /// Largest body of an unsigned request, bytes: a ticket and its ids.
@@ -34,6 +41,9 @@ impl From<IngestError> for Refusal {
         match e {
             IngestError::Full => Self::new(ProblemType::Overloaded, e.to_string()),
             IngestError::Refused(crate::store::Refused::RepeatedRecord(_)) => Self::malformed(e),
+            IngestError::Refused(crate::store::Refused::Chain { .. } | crate::store::Refused::Ended(_)) => {
+                Self::new(ProblemType::StateAnew, e.to_string())
+            }
             IngestError::Refused(_) => Self::new(ProblemType::Conflict, e.to_string()),
             IngestError::Failed => Self::internal(e),
         }
@@ -61,7 +71,18 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
         gate.verify(&digest, &upload.gate_signature)
             .map_err(|_| refused_gate("the gate's signature does not fit this batch, provider and index entries"))?;
         let body_sha256 = sha256(&[&call.body]);
-        Ok(NewBatch { batch: upload.batch, provider, hospital: known.hospital, body_sha256, records: upload.records })
+        let stated = match (&upload.stated, members.ledger()) {
+            (Some(stated), true) => Some(Arc::new(check_stated(&domain.name, &known.keys, &upload, stated)?)),
+            (None, false) => None,
+            (None, true) => {
+                return Err(refused_gate("this domain has a log: the batch needs its provider's statement"));
+            }
+            (Some(_), false) => {
+                return Err(refused_gate("this domain has no log: the batch must not have a statement"));
+            }
+        };
+        let BatchUpload { batch, records, .. } = upload;
+        Ok(NewBatch { batch, provider, hospital: known.hospital, body_sha256, records, stated })
     })
     .await?;
     let records = batch.records.len();
@@ -75,6 +96,59 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
 
 fn refused_gate(detail: &str) -> Refusal {
     Refusal::new(ProblemType::BadDocument, detail)
+}
+
+/// The trees of a batch, if its provider stated just these.
+fn check_stated(
+    domain: &str,
+    provider: &PublicIdentity,
+    upload: &BatchUpload,
+    stated: &Stated,
+) -> Result<StatedBatch, Refusal> {
+    let bad = |what: String| Refusal::new(ProblemType::BadDocument, what);
+    let signed = SignedBatch::from_entry(&stated.entry).map_err(|e| bad(e.to_string()))?;
+    signed.verify(domain, provider).map_err(|e| bad(e.to_string()))?;
+    let trees = BatchTrees::new(&upload.records);
+    let s = &signed.statement;
+    let differs = [
+        ("batch id", s.batch != upload.batch),
+        ("number of records", s.records as usize != upload.records.len()),
+        ("root over the records", s.records_root != trees.records_root()),
+        ("number of index entries", s.pairs != trees.pairs.len() as u64),
+        ("root over the index entries", s.run_root != trees.run_root()),
+        (
+            "list of ended records",
+            s.ended_hash != ended_hash(&stated.ended) || stated.ended.len() != s.ended as usize * 16,
+        ),
+    ];
+    match differs.iter().find(|(_, differs)| *differs) {
+        Some((what, _)) => Err(bad(format!("the statement is about another batch: its {what} differs"))),
+        None => Ok(StatedBatch { signed, ended: stated.ended.clone(), trees }),
+    }
+}
+
+/// `POST /v1/versions`: which records a provider's next batch would replace, with what shows that they are.
+pub(super) async fn versions(State(api): State<Api>, call: Call) -> Result<Cbor<Versions>, Refusal> {
+    let members = api.domain.members()?;
+    let provider = call.caller.id;
+    let known = members.provider(provider).ok_or_else(|| Refusal::forbidden("only providers push batches"))?;
+    api.read(move |api| {
+        let asked: VersionsRequest = call.cbor()?;
+        let (origins, odd) = asked.origins.as_chunks::<16>();
+        if !odd.is_empty() || origins.len() > limits::BATCH_RECORDS {
+            return Err(Refusal::malformed(format_args!("at most {} origins of 16 bytes", limits::BATCH_RECORDS)));
+        }
+        let origins: Vec<Term> = origins.iter().map(|o| Term(*o)).collect();
+        let ids = api.store.versions(known.hospital, &origins).map_err(Refusal::internal)?;
+        let snapshot = api.store.snapshot().map_err(Refusal::internal)?;
+        let ids: Vec<RecordId> = ids.into_iter().flatten().collect();
+        let records = api.ledger.records_proofs(&*snapshot, &ids).map_err(Refusal::internal)?;
+        let entry = |proof: &RecordsProof| Ok(ByteBuf::from(snapshot.entry(proof.seq)?.unwrap_or_default()));
+        let entries = records.iter().map(entry).collect::<Result<_, StoreError>>().map_err(Refusal::internal)?;
+        let last = snapshot.last_stated(provider).map_err(Refusal::internal)?.map(ByteBuf::from);
+        Ok(Cbor(Versions { last, entries, records }))
+    })
+    .await
 }
 
 /// The limits of a batch.
@@ -116,13 +190,14 @@ pub(super) async fn search(State(api): State<Api>, call: Call) -> Result<Respons
             return Err(Refusal::malformed(format_args!("the limit of a page is 1 to {}", limits::PAGE)));
         }
         let limit = asked.limit as usize;
-        let clause = members.unfold(asked.clause).map_err(Refusal::malformed)?;
+        let clause = members.unfold(asked.clause.clone()).map_err(Refusal::malformed)?;
         // One more than asked for tells whether there is a next page.
         let search = IndexSearch { clause, sort: asked.sort, after: asked.after, limit: limit + 1 };
-        let mut found = api.index.find(&search).map_err(Refusal::internal)?;
+        let Searched { mut found, state } = api.index.search(&search).map_err(Refusal::internal)?;
         let more = found.len() > limit;
         found.truncate(limit);
-        let mut out = CloudMatches { providers: Vec::new(), matches: Vec::with_capacity(found.len()), next: None };
+        let mut out =
+            CloudMatches { providers: Vec::new(), matches: Vec::with_capacity(found.len()), next: None, proof: None };
         out.next = if more { found.last().map(|f| f.at) } else { None };
         let mut places = std::collections::HashMap::new();
         for f in found {
@@ -133,6 +208,13 @@ pub(super) async fn search(State(api): State<Api>, call: Call) -> Result<Respons
             out.matches.push(CloudMatch(f.at.id, provider, f.record.tag));
         }
         metrics::histogram!("sealdex_cloud_matches").record(out.matches.len() as f64);
+        if asked.prove.is_some() {
+            let asked = CloudSearch { clause: search.clause, ..asked };
+            let proof = api.ledger.prove(state, &*api.index, &members, &asked, &out).map_err(Refusal::internal)?;
+            let proof = codec::to_cbor(&proof);
+            metrics::histogram!("sealdex_cloud_proof_bytes").record(proof.len() as f64);
+            out.proof = Some(proof.into());
+        }
         Ok(Cbor(out).into_response())
     })
     .await
@@ -158,7 +240,14 @@ pub(super) async fn records(State(api): State<Api>, body: Body) -> Result<Respon
             StoreError::TooLarge(_) => Refusal::new(ProblemType::TooLarge, e.to_string()),
             other => Refusal::internal(other),
         })?;
-        let fetched = Fetched { sealed: sealed.into_iter().map(|s| s.map(ByteBuf::from)).collect() };
+        let proofs = match members.ledger() {
+            true => {
+                let proofs = api.ledger.records_proofs(&*snapshot, &ids).map_err(Refusal::internal)?;
+                Some(codec::to_cbor(&proofs).into())
+            }
+            false => None,
+        };
+        let fetched = Fetched { sealed: sealed.into_iter().map(|s| s.map(ByteBuf::from)).collect(), proofs };
         Ok(Cbor(fetched).into_response())
     })
     .await

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use crate::{
     index::MergedIndex,
     ingest::Ingest,
+    ledger::Ledger,
     members::Domain,
     store::{RosterStore, SealedStore},
     tickets::Tickets,
@@ -36,6 +37,7 @@ pub(crate) struct Api {
     pub(crate) store: Arc<dyn SealedStore>,
     pub(crate) rosters: Arc<dyn RosterStore>,
     pub(crate) index: Arc<dyn MergedIndex>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) ingest: Ingest,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) caught_up: Arc<AtomicBool>,
@@ -90,6 +92,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/roster", put(control::put_roster))
         .route("/v1/members", post(control::post_members))
         .route("/v1/batches", post(data::batches))
+        .route("/v1/versions", post(data::versions))
         .route("/v1/search", post(data::search))
         .route("/v1/records", post(data::records))
         .route("/v1/tickets/withdraw", post(data::withdraw))

@@ -4,7 +4,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use sealdex_wire::search::CloudCursor;
 
-use super::{Found, IndexError, IndexSearch, MergedIndex, is_after, matches};
+use sealdex_ledger::run::TermRange;
+
+use super::{Found, IndexError, IndexSearch, MergedIndex, Searched, is_after, matches};
 use crate::store::Snapshot;
 
 /// No index at all: every search reads every record.
@@ -30,8 +32,8 @@ impl MergedIndex for BruteForce {
         self.state().map_or(0, |s| s.last_seq())
     }
 
-    fn find(&self, search: &IndexSearch) -> Result<Vec<Found>, IndexError> {
-        let Some(snapshot) = self.state() else { return Ok(Vec::new()) };
+    fn search(&self, search: &IndexSearch) -> Result<Searched, IndexError> {
+        let Some(snapshot) = self.state() else { return Ok(Searched::default()) };
         let descending = search.sort.is_some_and(|s| s.descending);
         let mut found = Vec::new();
         for id in snapshot.ids(None, usize::MAX)? {
@@ -51,7 +53,17 @@ impl MergedIndex for BruteForce {
             found.reverse();
         }
         found.truncate(search.limit);
-        Ok(found)
+        Ok(Searched { found, state: Some(snapshot) })
+    }
+
+    fn frequency(&self, range: &TermRange, _: u64) -> Result<u64, IndexError> {
+        let Some(snapshot) = self.state() else { return Ok(0) };
+        let mut count = 0;
+        for id in snapshot.ids(None, usize::MAX)? {
+            let terms = snapshot.record(id)?.map(|r| r.terms).unwrap_or_default();
+            count += terms.as_chunks::<16>().0.iter().filter(|t| range.contains(&TermRange::one(**t))).count() as u64;
+        }
+        Ok(count)
     }
 
     fn snapshot(&self) -> Option<Arc<dyn Snapshot>> {

@@ -15,9 +15,11 @@ mod tantivy;
 
 use std::sync::Arc;
 
+use sealdex_ledger::{clause::holds, run::TermRange};
 use sealdex_wire::search::{CloudClause, CloudCursor, CloudSort};
 
 use crate::store::{Snapshot, StoreError, StoredRecord};
+use sealdex_ledger::clause::is_after;
 
 pub use self::{brute::BruteForce, tantivy::TantivyIndex};
 
@@ -43,6 +45,15 @@ pub struct Found {
     pub at: CloudCursor,
     /// The record.
     pub record: StoredRecord,
+}
+
+/// What a search found.
+#[derive(Default)]
+pub struct Searched {
+    /// Matches.
+    pub found: Vec<Found>,
+    /// The state that was searched; `None` before the first [`MergedIndex::catch_up`].
+    pub state: Option<Arc<dyn Snapshot>>,
 }
 
 /// Why the index failed.
@@ -77,8 +88,16 @@ pub trait MergedIndex: Send + Sync + 'static {
     /// Place of the last batch that is searchable.
     fn indexed(&self) -> u64;
 
-    /// Live matches in the asked order, at most `limit`: exact for the state at [`MergedIndex::indexed`].
-    fn find(&self, search: &IndexSearch) -> Result<Vec<Found>, IndexError>;
+    /// Live matches in the asked order, at most `limit`, and the state of the store for which they are exact.
+    fn search(&self, search: &IndexSearch) -> Result<Searched, IndexError>;
+
+    /// The matches of [`MergedIndex::search`].
+    fn find(&self, search: &IndexSearch) -> Result<Vec<Found>, IndexError> {
+        Ok(self.search(search)?.found)
+    }
+
+    /// About how many (term, record) pairs are in a range; counting stops beyond `most`.
+    fn frequency(&self, range: &TermRange, most: u64) -> Result<u64, IndexError>;
 
     /// The store as it is searched: whatever a search finds is there, also what has been replaced since.
     /// `None` before the first [`MergedIndex::catch_up`].
@@ -90,26 +109,5 @@ pub trait MergedIndex: Send + Sync + 'static {
 
 /// Whether a record matches a clause: what every index must agree with.
 fn matches(clause: &CloudClause, record: &StoredRecord) -> bool {
-    let mut terms = record.terms.chunks_exact(16);
-    match clause {
-        CloudClause::All => true,
-        CloudClause::Terms(any) => terms.any(|t| any.chunks_exact(16).any(|a| a == t)),
-        CloudClause::Range { tag, lo, hi } => terms.any(|t| {
-            t.starts_with(tag) && t.last_chunk().is_some_and(|c| (*lo..=*hi).contains(&u64::from_be_bytes(*c)))
-        }),
-        CloudClause::Source(providers) => providers.contains(&record.provider),
-        CloudClause::And(all) => all.iter().all(|c| matches(c, record)),
-        CloudClause::Or(any) => any.iter().any(|c| matches(c, record)),
-        CloudClause::Not(c) => !matches(c, record),
-    }
-}
-
-/// Whether `at` comes after `cursor` in the asked order.
-fn is_after(at: CloudCursor, cursor: Option<CloudCursor>, descending: bool) -> bool {
-    let key = |c: CloudCursor| (c.code, c.id);
-    match cursor {
-        None => true,
-        Some(c) if descending => key(at) < key(c),
-        Some(c) => key(at) > key(c),
-    }
+    holds(clause, record.provider, &record.terms)
 }

@@ -4,6 +4,7 @@
 //! intersect it with a few records. The records are read for the answer anyway and hold their order
 //! terms, so such a conjunct is checked there.
 
+use sealdex_ledger::run::TermRange;
 use sealdex_wire::search::CloudClause;
 use tantivy::{Searcher, Term, query::Query};
 
@@ -91,4 +92,23 @@ fn fits(searcher: &Searcher, clause: &CloudClause, fields: Fields, room: &mut u6
         CloudClause::Not(c) => fits(searcher, c, fields, room),
         CloudClause::All | CloudClause::Terms(_) | CloudClause::Source(_) => Ok(true),
     }
+}
+
+/// About how many pairs are in a range, deleted documents included; stops beyond `most`.
+pub(super) fn pairs_within(searcher: &Searcher, range: &TermRange, most: u64, fields: Fields) -> tantivy::Result<u64> {
+    if range.lo == range.hi {
+        return searcher.doc_freq(&Term::from_field_bytes(fields.terms, &range.lo));
+    }
+    let mut count = 0;
+    for reader in searcher.segment_readers() {
+        let index = reader.inverted_index(fields.terms)?;
+        let mut run = index.terms().range().without_keys().ge(range.lo).le(range.hi).into_stream()?;
+        while run.advance() {
+            count += 1;
+            if count > most {
+                return Ok(count);
+            }
+        }
+    }
+    Ok(count)
 }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use sealdex_crypto::RecordId;
+use sealdex_ledger::run::TermRange;
 use tantivy::{
     Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term,
     indexer::{IndexWriterOptions, LogMergePolicy},
@@ -24,7 +25,7 @@ use tantivy::{
 };
 
 use super::{
-    Found, IndexError, IndexSearch, MergedIndex,
+    IndexError, IndexSearch, MergedIndex, Searched,
     by_id::{self, RecordIds},
     plan,
     query::Fields,
@@ -164,16 +165,22 @@ impl MergedIndex for TantivyIndex {
         self.state().map_or(0, |s| s.snapshot.last_seq())
     }
 
-    fn find(&self, search: &IndexSearch) -> Result<Vec<Found>, IndexError> {
-        let Some(State { searcher, snapshot }) = self.state() else { return Ok(Vec::new()) };
+    fn search(&self, search: &IndexSearch) -> Result<Searched, IndexError> {
+        let Some(State { searcher, snapshot }) = self.state() else { return Ok(Searched::default()) };
         if search.limit == 0 {
-            return Ok(Vec::new());
+            return Ok(Searched { found: Vec::new(), state: Some(snapshot) });
         }
         let plan = plan::plan(&searcher, &search.clause, self.fields)?;
-        match search.sort {
+        let found = match search.sort {
             None => by_id::find(&searcher, &*snapshot, &plan, search),
             Some(sort) => sorted::find(&searcher, &*snapshot, &plan, search, sort, self.fields.terms),
-        }
+        };
+        Ok(Searched { found: found?, state: Some(snapshot) })
+    }
+
+    fn frequency(&self, range: &TermRange, most: u64) -> Result<u64, IndexError> {
+        let Some(State { searcher, .. }) = self.state() else { return Ok(0) };
+        Ok(plan::pairs_within(&searcher, range, most, self.fields)?)
     }
 
     fn snapshot(&self) -> Option<Arc<dyn Snapshot>> {

@@ -5,10 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term};
+use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term, log::Hash};
+use sealdex_ledger::run::PAGE_PAIRS;
 use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
 
-use super::{Change, NewBatch, Refused, RosterStore, SealedStore, Snapshot, StoreError, StoredRecord, Totals};
+use super::{
+    Change, NewBatch, Refused, RosterStore, SealedStore, Snapshot, StatedBatch, StoreError, StoredRecord, Totals,
+    TreeKind, row,
+};
 
 /// A store that lives as long as the process. For tests.
 #[derive(Default)]
@@ -23,6 +27,7 @@ struct State {
     origins: HashMap<Term, RecordId>,
     batches: HashMap<BatchId, (PrincipalId, [u8; 32], BatchReceipt)>,
     changes: Vec<Change>,
+    stated: Vec<Arc<StatedBatch>>,
 }
 
 impl State {
@@ -50,7 +55,10 @@ impl State {
         if let Some(r) = by_id.iter().find(|r| self.origins.get(&r.index.origin).is_some_and(foreign)) {
             return Err(Refused::ForeignOrigin(r.id));
         }
+        let older = by_id.iter().filter_map(|r| self.origins.get(&r.index.origin).copied()).collect();
+        self.check_statement(batch, &by_id, older)?;
         let seq = self.changes.len() as u64 + 1;
+        let at: HashMap<RecordId, u32> = batch.records.iter().map(|r| r.id).zip(0..).collect();
         let mut change = Change::default();
         let replaces = |r: &UploadRecord| self.origins.contains_key(&r.index.origin);
         let live = |r: &UploadRecord| last.get(&r.index.origin) == Some(&r.id);
@@ -67,6 +75,8 @@ impl State {
                 hospital: batch.hospital,
                 origin: r.index.origin,
                 seq,
+                place: at[&r.id],
+                sealed_hash: batch.stated.as_ref().map_or([0; 32], |s| s.trees.leaves[at[&r.id] as usize].sealed),
                 tag: r.index.tag.clone(),
                 terms: r.index.terms.clone(),
             };
@@ -82,8 +92,39 @@ impl State {
             duplicate: false,
         };
         self.changes.push(change);
+        self.stated.extend(batch.stated.clone());
         self.batches.insert(batch.batch, (batch.provider, batch.body_sha256, receipt.clone()));
         Ok(receipt)
+    }
+}
+
+impl State {
+    fn check_statement(
+        &self,
+        batch: &NewBatch,
+        winners: &[&UploadRecord],
+        mut replaced: Vec<RecordId>,
+    ) -> Result<(), Refused> {
+        let Some(own) = &batch.stated else {
+            let all_without = self.stated.is_empty();
+            return all_without.then_some(()).ok_or(Refused::Statement("the batches of this cloud are in a log"));
+        };
+        if self.stated.len() < self.changes.len() {
+            return Err(Refused::Statement("this cloud has batches from before there was a log"));
+        }
+        let (provider, found) = (batch.provider, own.signed.statement.number);
+        let last = self.stated.iter().rfind(|s| s.signed.statement.provider == provider);
+        let (last, digest) = last.map_or((0, [0; 32]), |s| (s.signed.statement.number, s.signed.digest()));
+        if found != last + 1 || own.signed.statement.previous != digest {
+            return Err(Refused::Chain { provider, last, found });
+        }
+        replaced.sort_unstable();
+        let fits = own.ended == row::ends(batch, winners, &replaced);
+        fits.then_some(()).ok_or(Refused::Ended(replaced.len()))
+    }
+
+    fn stated(&self, seq: u64) -> Option<&StatedBatch> {
+        self.stated.get(usize::try_from(seq.checked_sub(1)?).ok()?).map(|s| &**s)
     }
 }
 
@@ -100,6 +141,13 @@ impl SealedStore for MemoryStore {
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
         Ok(Arc::new(self.with(|s| s.clone())))
+    }
+
+    fn versions(&self, hospital: PrincipalId, origins: &[Term]) -> Result<Vec<Option<RecordId>>, StoreError> {
+        Ok(self.with(|s| {
+            let own = |id: &RecordId| s.records.get(id).is_some_and(|(r, _)| r.hospital == hospital);
+            origins.iter().map(|o| s.origins.get(o).copied().filter(own)).collect()
+        }))
     }
 
     fn totals(&self) -> Result<Totals, StoreError> {
@@ -142,6 +190,36 @@ impl Snapshot for State {
 
     fn ids(&self, after: Option<RecordId>, limit: usize) -> Result<Vec<RecordId>, StoreError> {
         Ok(self.records.keys().filter(|id| after.is_none_or(|a| **id > a)).take(limit).copied().collect())
+    }
+
+    fn entry(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.stated(seq).map(|s| s.signed.to_entry()))
+    }
+
+    fn last_stated(&self, provider: PrincipalId) -> Result<Option<Vec<u8>>, StoreError> {
+        let last = self.stated.iter().rfind(|s| s.signed.statement.provider == provider);
+        Ok(last.map(|s| s.signed.to_entry()))
+    }
+
+    fn ended(&self, seq: u64) -> Result<Vec<u8>, StoreError> {
+        Ok(self.stated(seq).map(|s| s.ended.clone()).unwrap_or_default())
+    }
+
+    fn page(&self, seq: u64, page: u64) -> Result<Vec<u8>, StoreError> {
+        let pages =
+            |s: &StatedBatch| s.trees.pairs.chunks(PAGE_PAIRS).nth(page as usize).map(|p| p.as_flattened().to_vec());
+        self.stated(seq).and_then(pages).ok_or(StoreError::Damaged("proofs"))
+    }
+
+    fn node(&self, seq: u64, tree: TreeKind, place: u64) -> Result<Hash, StoreError> {
+        let node = |s: &StatedBatch| {
+            let tree = match tree {
+                TreeKind::Run => &s.trees.run,
+                TreeKind::Records => &s.trees.records,
+            };
+            tree.nodes().get(place as usize).copied()
+        };
+        self.stated(seq).and_then(node).ok_or(StoreError::Damaged("proofs"))
     }
 
     fn sealed(&self, ids: &[RecordId], max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, StoreError> {

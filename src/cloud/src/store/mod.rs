@@ -12,8 +12,12 @@ mod row;
 
 use std::sync::Arc;
 
-use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term};
-use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
+use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term, log::Hash};
+use sealdex_ledger::{BatchTrees, SignedBatch};
+use sealdex_wire::{
+    ingest::{BatchReceipt, UploadRecord},
+    search::CloudSort,
+};
 
 pub(crate) use self::row::ids as packed_ids;
 pub use self::{memory::MemoryStore, redb::RedbStore};
@@ -31,6 +35,24 @@ pub struct NewBatch {
     pub body_sha256: [u8; 32],
     /// Records, any order. Of two with one origin the later wins.
     pub records: Vec<UploadRecord>,
+    /// What its provider stated of it for the log, checked but for its place in the chain and what it ends.
+    pub stated: Option<Arc<StatedBatch>>,
+}
+
+/// A statement that fits its batch, and what the batch is proved from.
+pub struct StatedBatch {
+    /// Statement and signature.
+    pub signed: SignedBatch,
+    /// Ids that it ends, ascending, 16 bytes each.
+    pub ended: Vec<u8>,
+    /// The trees it is about.
+    pub trees: BatchTrees,
+}
+
+impl std::fmt::Debug for StatedBatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.signed.statement.fmt(f)
+    }
 }
 
 /// A live record without its sealed bytes.
@@ -44,6 +66,10 @@ pub struct StoredRecord {
     pub origin: Term,
     /// Place of its batch.
     pub seq: u64,
+    /// Place in its batch, from 0.
+    pub place: u32,
+    /// Hash of its sealed bytes; zeros where its batch came without a statement.
+    pub sealed_hash: Hash,
     /// Routing tag.
     pub tag: Vec<u8>,
     /// Terms and order terms, 16 bytes each.
@@ -54,11 +80,7 @@ impl StoredRecord {
     /// The code this record sorts by under an order tag: its largest when descending, else its
     /// smallest; `None` without one. Cost: one pass over the terms.
     pub fn sort_code(&self, tag: &[u8; 8], descending: bool) -> Option<u64> {
-        let codes = self.terms.chunks_exact(16).filter_map(|t| {
-            let (head, code) = (t.first_chunk::<8>()?, t.last_chunk::<8>()?);
-            (head == tag).then(|| u64::from_be_bytes(*code))
-        });
-        if descending { codes.max() } else { codes.min() }
+        sealdex_ledger::clause::sort_code(&self.terms, CloudSort { tag: *tag, descending })
     }
 }
 
@@ -105,6 +127,24 @@ pub enum Refused {
     /// The older version belongs to another hospital.
     #[error("record {0} has the origin of a record of another hospital")]
     ForeignOrigin(RecordId),
+    /// A statement that does not follow the provider's last.
+    #[error(
+        "statement {found} of provider {provider} does not follow {last}, its last: read the log, and state it anew"
+    )]
+    Chain {
+        /// Whose.
+        provider: PrincipalId,
+        /// Its last.
+        last: u64,
+        /// This one.
+        found: u64,
+    },
+    /// A statement that ends other records than the batch does.
+    #[error("the batch replaces {0} records, and not those that its statement ends: ask which, and state it anew")]
+    Ended(usize),
+    /// A batch with a statement where others have none, or the other way round.
+    #[error("{0}")]
+    Statement(&'static str),
 }
 
 /// Why the store failed. Nothing of the operation took effect.
@@ -132,8 +172,21 @@ pub trait SealedStore: Send + Sync + 'static {
     /// records on disk.
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError>;
 
+    /// Older versions that a batch of this hospital with these origins would replace: of each its id, in the order of
+    /// the origins; `None` where there is none.
+    fn versions(&self, hospital: PrincipalId, origins: &[Term]) -> Result<Vec<Option<RecordId>>, StoreError>;
+
     /// Counts, now.
     fn totals(&self) -> Result<Totals, StoreError>;
+}
+
+/// Which tree of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TreeKind {
+    /// Over the pages of its run.
+    Run,
+    /// Over its records.
+    Records,
 }
 
 /// One state of the store, between two batches.
@@ -150,6 +203,16 @@ pub trait Snapshot: Send + Sync {
     fn record(&self, id: RecordId) -> Result<Option<StoredRecord>, StoreError>;
     /// Ids of up to `limit` live records after `after`, ascending.
     fn ids(&self, after: Option<RecordId>, limit: usize) -> Result<Vec<RecordId>, StoreError>;
+    /// The log's entry of the batch at a place; `None` beyond the last, and for one without a statement.
+    fn entry(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    /// A provider's last statement, as an entry of the log.
+    fn last_stated(&self, provider: PrincipalId) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Ids that the batch at a place ended, as its provider stated them; empty if none.
+    fn ended(&self, seq: u64) -> Result<Vec<u8>, StoreError>;
+    /// Pairs of a page of a batch's run.
+    fn page(&self, seq: u64, page: u64) -> Result<Vec<u8>, StoreError>;
+    /// A node of one of a batch's trees.
+    fn node(&self, seq: u64, tree: TreeKind, place: u64) -> Result<Hash, StoreError>;
     /// Sealed bytes in the order of `ids`, `None` for what is not live; at most `max_bytes` in all.
     fn sealed(&self, ids: &[RecordId], max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
 }

@@ -7,6 +7,10 @@
 //! | `origins` | origin term | record id |
 //! | `batches` | batch id | provider, body hash, receipt |
 //! | `changes` | place | ids of records added and replaced |
+//! | `entries` | place | the log's entry of the batch |
+//! | `ended` | place | ids of records that the statement ends, if any |
+//! | `heads` | provider id | number and digest of its last statement |
+//! | `proofs` | place, part, chunk | pairs of the run (part 0), nodes of its tree (1) and of the records' tree (2) |
 //! | `providers` | provider id | live records |
 //! | `counters` | name | count |
 //! | `settings` | name | bytes: `roster`, `store-id` |
@@ -22,18 +26,36 @@ use redb::{
     Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
     Table, TableDefinition, WriteTransaction,
 };
-use sealdex_crypto::{PrincipalId, RecordId};
+use sealdex_crypto::{PrincipalId, RecordId, Term, log::Hash};
+use sealdex_ledger::{prove::PAGE_BYTES, run::PAGE_PAIRS};
 use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
 
-use super::{Change, NewBatch, Refused, RosterStore, SealedStore, Snapshot, StoreError, StoredRecord, Totals, row};
+use super::{
+    Change, NewBatch, Refused, RosterStore, SealedStore, Snapshot, StatedBatch, StoreError, StoredRecord, Totals,
+    TreeKind, row,
+};
 
 type Id = &'static [u8; 16];
+/// Place of the batch, part, chunk.
+type ProofKey = (u64, u8, u32);
+
+const PART_PAIRS: u8 = 0;
+const PART_RUN: u8 = 1;
+const PART_RECORDS: u8 = 2;
+/// Pages of pairs in a chunk: with its key it fits a page of the file.
+const CHUNK_PAGES: u64 = 7;
+/// Nodes in a chunk.
+const CHUNK_NODES: u64 = 112;
 
 const RECORDS: TableDefinition<Id, &[u8]> = TableDefinition::new("records");
 const SEALED: TableDefinition<Id, &[u8]> = TableDefinition::new("sealed");
 const ORIGINS: TableDefinition<Id, Id> = TableDefinition::new("origins");
 const BATCHES: TableDefinition<Id, &[u8]> = TableDefinition::new("batches");
 const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
+const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
+const ENDED: TableDefinition<u64, &[u8]> = TableDefinition::new("ended");
+const HEADS: TableDefinition<Id, &[u8]> = TableDefinition::new("heads");
+const PROOFS: TableDefinition<ProofKey, &[u8]> = TableDefinition::new("proofs");
 const PROVIDERS: TableDefinition<Id, u64> = TableDefinition::new("providers");
 const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
@@ -69,6 +91,10 @@ impl RedbStore {
             tx.open_table(ORIGINS).map_err(failed)?;
             tx.open_table(BATCHES).map_err(failed)?;
             tx.open_table(CHANGES).map_err(failed)?;
+            tx.open_table(ENTRIES).map_err(failed)?;
+            tx.open_table(ENDED).map_err(failed)?;
+            tx.open_table(HEADS).map_err(failed)?;
+            tx.open_table(PROOFS).map_err(failed)?;
             tx.open_table(PROVIDERS).map_err(failed)?;
             tx.open_table(COUNTERS).map_err(failed)?;
             let mut settings = tx.open_table(SETTINGS).map_err(failed)?;
@@ -109,6 +135,17 @@ impl SealedStore for RedbStore {
         Ok(Arc::new(RedbSnapshot::new(self.db.begin_read().map_err(failed)?)?))
     }
 
+    fn versions(&self, hospital: PrincipalId, origins: &[Term]) -> Result<Vec<Option<RecordId>>, StoreError> {
+        let tx = self.db.begin_read().map_err(failed)?;
+        let (known, records) = (tx.open_table(ORIGINS).map_err(failed)?, tx.open_table(RECORDS).map_err(failed)?);
+        let version = |origin: &Term| {
+            let Some(id) = known.get(&origin.0).map_err(failed)?.map(|v| *v.value()) else { return Ok(None) };
+            let row = records.get(&id).map_err(failed)?.ok_or(StoreError::Damaged("origins"))?;
+            Ok((row::owners(row.value())?.1 == hospital).then_some(RecordId(id)))
+        };
+        origins.iter().map(version).collect()
+    }
+
     fn totals(&self) -> Result<Totals, StoreError> {
         let tx = self.db.begin_read().map_err(failed)?;
         let counters = tx.open_table(COUNTERS).map_err(failed)?;
@@ -137,6 +174,10 @@ struct Tables<'t> {
     origins: Table<'t, Id, Id>,
     batches: Table<'t, Id, &'static [u8]>,
     changes: Table<'t, u64, &'static [u8]>,
+    entries: Table<'t, u64, &'static [u8]>,
+    ended: Table<'t, u64, &'static [u8]>,
+    heads: Table<'t, Id, &'static [u8]>,
+    proofs: Table<'t, ProofKey, &'static [u8]>,
     providers: Table<'t, Id, u64>,
     counters: Table<'t, &'static str, u64>,
 }
@@ -149,6 +190,10 @@ impl<'t> Tables<'t> {
             origins: tx.open_table(ORIGINS).map_err(failed)?,
             batches: tx.open_table(BATCHES).map_err(failed)?,
             changes: tx.open_table(CHANGES).map_err(failed)?,
+            entries: tx.open_table(ENTRIES).map_err(failed)?,
+            ended: tx.open_table(ENDED).map_err(failed)?,
+            heads: tx.open_table(HEADS).map_err(failed)?,
+            proofs: tx.open_table(PROOFS).map_err(failed)?,
             providers: tx.open_table(PROVIDERS).map_err(failed)?,
             counters: tx.open_table(COUNTERS).map_err(failed)?,
         })
@@ -168,6 +213,9 @@ impl<'t> Tables<'t> {
             Ok(replaced) => replaced,
             Err(refused) => return Ok(Err(refused)),
         };
+        if let Some(refused) = self.check_statement(batch, &winners, &replaced)? {
+            return Ok(Err(refused));
+        }
         let mut replacing = Vec::with_capacity(replaced.len());
         for (at, record) in batch.records.iter().enumerate().filter(|_| !replaced.is_empty()) {
             let wins = winners.binary_search_by_key(&record.id, |w| w.id).is_ok();
@@ -185,6 +233,9 @@ impl<'t> Tables<'t> {
         };
         self.remove(&replaced)?;
         self.insert(batch, &receipt, &winners)?;
+        if let Some(stated) = &batch.stated {
+            self.insert_stated(receipt.seq, stated)?;
+        }
         let change = Change { added: winners.iter().map(|r| r.id).collect(), replaced };
         self.changes.insert(receipt.seq, row::change_row(&change).as_slice()).map_err(failed)?;
         self.batches.insert(&batch.batch.0, row::batch_row(batch, &receipt).as_slice()).map_err(failed)?;
@@ -240,6 +291,59 @@ impl<'t> Tables<'t> {
         Ok(Ok(replaced))
     }
 
+    /// Whether a statement follows its provider's last and ends exactly what the batch ends.
+    fn check_statement(
+        &self,
+        batch: &NewBatch,
+        winners: &[&UploadRecord],
+        replaced: &[RecordId],
+    ) -> Result<Option<Refused>, StoreError> {
+        let (batches, stated) = (self.batches.len().map_err(failed)?, self.entries.len().map_err(failed)?);
+        let Some(own) = &batch.stated else {
+            let mixed = stated > 0;
+            return Ok(
+                mixed.then_some(Refused::Statement("the batches of this cloud are in a log: state this one, too"))
+            );
+        };
+        if stated < batches {
+            let older =
+                "this cloud has batches from before there was a log: push them again, into a new data directory";
+            return Ok(Some(Refused::Statement(older)));
+        }
+        let statement = &own.signed.statement;
+        let (last, digest, _) = match self.heads.get(&batch.provider.0).map_err(failed)? {
+            Some(row) => row::head(row.value())?,
+            None => (0, [0; 32], 0),
+        };
+        if statement.number != last + 1 || statement.previous != digest {
+            let (provider, found) = (batch.provider, statement.number);
+            return Ok(Some(Refused::Chain { provider, last, found }));
+        }
+        Ok((own.ended != row::ends(batch, winners, replaced)).then_some(Refused::Ended(replaced.len())))
+    }
+
+    /// About a thousand rows for 4,096 records of 25 terms, one after the other.
+    fn insert_stated(&mut self, seq: u64, stated: &StatedBatch) -> Result<(), StoreError> {
+        let entry = stated.signed.to_entry();
+        self.entries.insert(seq, entry.as_slice()).map_err(failed)?;
+        if !stated.ended.is_empty() {
+            self.ended.insert(seq, stated.ended.as_slice()).map_err(failed)?;
+        }
+        let statement = &stated.signed.statement;
+        let head = row::head_row(statement.number, &stated.signed.digest(), seq);
+        self.heads.insert(&statement.provider.0, head.as_slice()).map_err(failed)?;
+        let chunk_pairs = CHUNK_PAGES as usize * PAGE_PAIRS;
+        for (pairs, chunk) in stated.trees.pairs.chunks(chunk_pairs).zip(0..) {
+            self.proofs.insert((seq, PART_PAIRS, chunk), pairs.as_flattened()).map_err(failed)?;
+        }
+        for (part, tree) in [(PART_RUN, &stated.trees.run), (PART_RECORDS, &stated.trees.records)] {
+            for (nodes, chunk) in tree.nodes().chunks(CHUNK_NODES as usize).zip(0..) {
+                self.proofs.insert((seq, part, chunk), nodes.as_flattened()).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn remove(&mut self, replaced: &[RecordId]) -> Result<(), StoreError> {
         let mut gone: HashMap<PrincipalId, u64> = HashMap::new();
         let mut bytes = 0;
@@ -272,8 +376,10 @@ impl<'t> Tables<'t> {
     ) -> Result<(), StoreError> {
         let mut packed = Vec::new();
         let mut bytes = 0;
+        let places: HashMap<RecordId, u32> = batch.records.iter().map(|r| r.id).zip(0..).collect();
         for record in winners {
-            row::put_record(&mut packed, batch, receipt.seq, record);
+            let place = places.get(&record.id).copied().unwrap_or(0);
+            row::put_record(&mut packed, batch, receipt.seq, place, record);
             self.records.insert(&record.id.0, packed.as_slice()).map_err(failed)?;
         }
         for record in winners {
@@ -304,6 +410,10 @@ struct RedbSnapshot {
     records: ReadOnlyTable<Id, &'static [u8]>,
     sealed: ReadOnlyTable<Id, &'static [u8]>,
     changes: ReadOnlyTable<u64, &'static [u8]>,
+    entries: ReadOnlyTable<u64, &'static [u8]>,
+    ended: ReadOnlyTable<u64, &'static [u8]>,
+    heads: ReadOnlyTable<Id, &'static [u8]>,
+    proofs: ReadOnlyTable<ProofKey, &'static [u8]>,
     store_id: [u8; 16],
     last_seq: u64,
     live: u64,
@@ -321,9 +431,21 @@ impl RedbSnapshot {
             records,
             sealed: tx.open_table(SEALED).map_err(failed)?,
             changes: tx.open_table(CHANGES).map_err(failed)?,
+            entries: tx.open_table(ENTRIES).map_err(failed)?,
+            ended: tx.open_table(ENDED).map_err(failed)?,
+            heads: tx.open_table(HEADS).map_err(failed)?,
+            proofs: tx.open_table(PROOFS).map_err(failed)?,
             store_id: store_id.ok_or(StoreError::Damaged("settings"))?,
             last_seq: counters.get(LAST_SEQ).map_err(failed)?.map_or(0, |v| v.value()),
         })
+    }
+}
+
+impl RedbSnapshot {
+    fn part<T>(&self, seq: u64, part: u8, chunk: u64, read: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, StoreError> {
+        let chunk = u32::try_from(chunk).map_err(|_| StoreError::Damaged("proofs"))?;
+        let row = self.proofs.get((seq, part, chunk)).map_err(failed)?;
+        row.and_then(|row| read(row.value())).ok_or(StoreError::Damaged("proofs"))
     }
 }
 
@@ -354,6 +476,37 @@ impl Snapshot for RedbSnapshot {
         let range = (from.as_ref(), Unbounded::<&[u8; 16]>);
         let found = self.records.range::<&[u8; 16]>(range).map_err(failed)?;
         found.take(limit).map(|entry| Ok(RecordId(*entry.map_err(failed)?.0.value()))).collect()
+    }
+
+    fn entry(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.entries.get(seq).map_err(failed)?.map(|v| v.value().to_vec()))
+    }
+
+    fn last_stated(&self, provider: PrincipalId) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(row) = self.heads.get(&provider.0).map_err(failed)? else { return Ok(None) };
+        self.entry(row::head(row.value())?.2)
+    }
+
+    fn ended(&self, seq: u64) -> Result<Vec<u8>, StoreError> {
+        Ok(self.ended.get(seq).map_err(failed)?.map_or(Vec::new(), |v| v.value().to_vec()))
+    }
+
+    fn page(&self, seq: u64, page: u64) -> Result<Vec<u8>, StoreError> {
+        self.part(seq, PART_PAIRS, page / CHUNK_PAGES, |chunk| {
+            let start = (page % CHUNK_PAGES) as usize * PAGE_BYTES;
+            let pairs = chunk.get(start..)?;
+            (!pairs.is_empty()).then(|| pairs[..pairs.len().min(PAGE_BYTES)].to_vec())
+        })
+    }
+
+    fn node(&self, seq: u64, tree: TreeKind, place: u64) -> Result<Hash, StoreError> {
+        let part = match tree {
+            TreeKind::Run => PART_RUN,
+            TreeKind::Records => PART_RECORDS,
+        };
+        self.part(seq, part, place / CHUNK_NODES, |chunk| {
+            chunk.as_chunks().0.get((place % CHUNK_NODES) as usize).copied()
+        })
     }
 
     fn sealed(&self, ids: &[RecordId], max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, StoreError> {

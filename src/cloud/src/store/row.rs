@@ -1,12 +1,15 @@
 //! Byte layout of the rows, the same for every backend that stores bytes. Integers are big-endian.
 //!
 //! ```text
-//! record  provider(16) hospital(16) origin(16) seq(8) u16(len tag) tag terms
+//! record  provider(16) hospital(16) origin(16) seq(8) u16(len tag) tag terms(16 each) place(4) sealed_hash(32)
+//! head    number(8) digest(32) seq(8)
 //! batch   provider(16) body_sha256(32) seq(8) records(4) replaced(4) replacing(4 each)
 //! change  u32(len added) added ids(16 each) replaced ids(16 each)
 //! ```
 
-use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term};
+use std::collections::HashSet;
+
+use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term, log::Hash};
 use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
 
 use super::{Change, NewBatch, StoreError, StoredRecord};
@@ -15,7 +18,8 @@ use super::{Change, NewBatch, StoreError, StoredRecord};
 const RECORD_HEAD: usize = 16 + 16 + 16 + 8 + 2;
 
 /// Writes a record's row into `out`, which is cleared first.
-pub(crate) fn put_record(out: &mut Vec<u8>, batch: &NewBatch, seq: u64, record: &UploadRecord) {
+pub(crate) fn put_record(out: &mut Vec<u8>, batch: &NewBatch, seq: u64, place: u32, record: &UploadRecord) {
+    let leaf = batch.stated.as_ref().and_then(|s| s.trees.leaves.get(place as usize));
     out.clear();
     out.extend_from_slice(&batch.provider.0);
     out.extend_from_slice(&batch.hospital.0);
@@ -25,6 +29,8 @@ pub(crate) fn put_record(out: &mut Vec<u8>, batch: &NewBatch, seq: u64, record: 
     out.extend_from_slice(&(record.index.tag.len() as u16).to_be_bytes());
     out.extend_from_slice(&record.index.tag);
     out.extend_from_slice(&record.index.terms);
+    out.extend_from_slice(&place.to_be_bytes());
+    out.extend_from_slice(&leaf.map_or([0; 32], |l| l.sealed));
 }
 
 pub(crate) fn record(row: &[u8]) -> Result<StoredRecord, StoreError> {
@@ -35,8 +41,15 @@ pub(crate) fn record(row: &[u8]) -> Result<StoredRecord, StoreError> {
         let origin = Term(take(&mut rest)?);
         let seq = u64::from_be_bytes(take(&mut rest)?);
         let tag_len = usize::from(u16::from_be_bytes(take(&mut rest)?));
-        let (tag, terms) = rest.split_at_checked(tag_len)?;
-        Some(StoredRecord { provider, hospital, origin, seq, tag: tag.to_vec(), terms: terms.to_vec() })
+        let (tag, rest) = rest.split_at_checked(tag_len)?;
+        // Rows from before there were logs end with the terms.
+        let (terms, mut tail) = match rest.len().checked_sub(36).and_then(|at| rest.split_at_checked(at)) {
+            Some((terms, tail)) if terms.len().is_multiple_of(16) => (terms, tail),
+            _ => (rest, &[0; 36][..]),
+        };
+        let (place, sealed_hash) = (u32::from_be_bytes(take(&mut tail)?), take(&mut tail)?);
+        let (tag, terms) = (tag.to_vec(), terms.to_vec());
+        Some(StoredRecord { provider, hospital, origin, seq, place, sealed_hash, tag, terms })
     };
     parse().ok_or(StoreError::Damaged("records"))
 }
@@ -98,6 +111,28 @@ pub(crate) fn change(row: &[u8]) -> Result<Change, StoreError> {
             .then(|| Change { added: ids(added).collect(), replaced: ids(replaced).collect() })
     };
     parse().ok_or(StoreError::Damaged("changes"))
+}
+
+/// Ids of all records that a batch ends, ascending: older versions, and those of its own that a later one of it
+/// replaces.
+pub(crate) fn ends(batch: &NewBatch, winners: &[&UploadRecord], replaced: &[RecordId]) -> Vec<u8> {
+    let live: HashSet<RecordId> = winners.iter().map(|r| r.id).collect();
+    let own = batch.records.iter().map(|r| r.id).filter(|id| !live.contains(id));
+    let mut ids: Vec<RecordId> = own.chain(replaced.iter().copied()).collect();
+    ids.sort_unstable();
+    ids.iter().flat_map(|id| id.0).collect()
+}
+
+pub(crate) fn head_row(number: u64, digest: &Hash, seq: u64) -> Vec<u8> {
+    [&number.to_be_bytes()[..], digest, &seq.to_be_bytes()].concat()
+}
+
+/// Number and digest of a provider's last statement, and the place of its batch.
+pub(crate) fn head(row: &[u8]) -> Result<(u64, Hash, u64), StoreError> {
+    let mut rest = row;
+    let mut parse =
+        || Some((u64::from_be_bytes(take(&mut rest)?), take(&mut rest)?, u64::from_be_bytes(take(&mut rest)?)));
+    parse().ok_or(StoreError::Damaged("heads"))
 }
 
 /// Record ids packed one after the other; a partial one at the end is left out.

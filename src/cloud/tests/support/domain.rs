@@ -64,6 +64,7 @@ impl Domain {
             version,
             authority: PublicKeys::from(&self.authority.public()),
             sharing: None,
+            ledger: None,
             gates: vec![server(PublicKeys::from(&self.gate.public()), self.gate.id())],
             clouds: vec![server(
                 PublicKeys::from(&Identity::from_seed(&IdentitySeed::from_bytes(&CLOUD_SEED)).public()),
@@ -89,7 +90,7 @@ impl Domain {
         let batch = BatchId([id; 16]);
         let digest = batch_digest(DOMAIN, batch, provider.id(), records.iter().map(|r| (r.id, &r.index)));
         let gate_signature = self.gate.sign(&digest, &mut rng(2));
-        BatchUpload { batch, gate: self.gate.id(), gate_signature, records }
+        BatchUpload { batch, gate: self.gate.id(), gate_signature, stated: None, records }
     }
 
     pub(crate) fn ticket(&self, ids: Vec<u8>, issued_at: u64, expires_at: u64) -> FetchTicket {
@@ -172,7 +173,7 @@ pub(crate) async fn push(peer: &Peer, upload: &BatchUpload) -> Result<BatchRecei
 }
 
 pub(crate) async fn search(peer: &Peer, clause: CloudClause, limit: u32) -> Result<CloudMatches, CallError> {
-    peer.post_cbor("/v1/search", &CloudSearch { clause, sort: None, after: None, limit }).await
+    peer.post_cbor("/v1/search", &CloudSearch { clause, sort: None, after: None, limit, prove: None }).await
 }
 
 /// Waits until everything accepted is searchable.

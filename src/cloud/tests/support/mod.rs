@@ -45,7 +45,14 @@ pub(crate) fn record(id: u64, origin: u64, terms: &[[u8; 16]]) -> UploadRecord {
 
 /// A batch of provider 1 of hospital 1.
 pub(crate) fn batch(id: u8, records: Vec<UploadRecord>) -> NewBatch {
-    NewBatch { batch: BatchId([id; 16]), provider: provider(1), hospital: provider(1), body_sha256: [id; 32], records }
+    NewBatch {
+        batch: BatchId([id; 16]),
+        provider: provider(1),
+        hospital: provider(1),
+        body_sha256: [id; 32],
+        records,
+        stated: None,
+    }
 }
 
 /// Accepts one batch that must be accepted.

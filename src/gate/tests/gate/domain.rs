@@ -282,6 +282,7 @@ impl<S: ConsentStore> Domain<S> {
             version: self.version,
             authority: (&self.authority.public()).into(),
             sharing: None,
+            ledger: None,
             gates: vec![server(&self.gate_identity, &self.gate_url)],
             clouds: vec![server(&self.cloud_identity, &self.cloud_url)],
             everyone: (&self.everyone.public()).into(),
