@@ -186,7 +186,14 @@ fn against_brute_force(seed: u64, batch_size: usize) {
         let p = provider(rng.random_range(1..5));
         push(
             &store,
-            NewBatch { batch: BatchId([b; 16]), provider: p, hospital: provider(1), body_sha256: [b; 32], records },
+            NewBatch {
+                batch: BatchId([b; 16]),
+                provider: p,
+                hospital: provider(1),
+                body_sha256: [b; 32],
+                records,
+                stated: None,
+            },
         );
         // Sometimes two batches share a commit.
         if b == 4 || rng.random_bool(0.7) {

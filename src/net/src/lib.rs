@@ -6,10 +6,12 @@
 //! - [`auth::Call`]: an extractor that yields the verified caller and the body, in that order of cost:
 //!   an unknown or stale caller is refused before the body is read.
 //! - [`reply`]: CBOR, JSON and problem responses.
+//! - [`peer::Http::send`]: one request to any server, as it is.
 //! - [`peer::Peer`]: a client of one server, which signs, retries with jitter and decodes.
 
 pub mod auth;
 pub mod clock;
+pub mod exchange;
 pub mod guard;
 pub mod peer;
 pub mod reply;

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -22,7 +22,7 @@ use sealdex_crypto::{Identity, PrincipalId};
 use sealdex_wire::{Problem, ProblemType, auth::RequestParts, codec, limits};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{clock::now_ms, reply, tls, tls::TlsError};
+use crate::{clock::now_ms, exchange::usable, reply, tls, tls::TlsError};
 
 /// Why a call failed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Retry {
 
 /// Shared connections: clone freely.
 #[derive(Clone)]
-pub struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub struct Http(pub(crate) Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl Http {
     /// Trusts `ca`, or the web's roots.
@@ -171,20 +171,6 @@ impl Targets {
         let next = (at + 1) % self.all.len();
         let _ = self.at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
     }
-}
-
-/// The address without its last slash, if it is one that can be called.
-fn usable(url: &str) -> Result<String, CallError> {
-    let uri: http::Uri = url.parse().map_err(|_| CallError::Address(url.into()))?;
-    let loopback = uri.host().is_some_and(|h| {
-        h == "localhost" || h.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    });
-    match uri.scheme_str() {
-        Some("https") => {}
-        Some("http") if loopback => {}
-        _ => return Err(CallError::Address(url.into())),
-    }
-    Ok(url.trim_end_matches('/').into())
 }
 
 impl Peer {
@@ -321,7 +307,6 @@ impl Peer {
         media: &'static str,
         body: Bytes,
     ) -> Result<Bytes, CallError> {
-        let unreachable = |reason: String| CallError::Unreachable { server: base.clone(), reason };
         let mut request =
             Request::builder().method(method.clone()).uri(format!("{base}{path}")).header(header::CONTENT_TYPE, media);
         if let Some(caller) = &self.caller {
@@ -329,18 +314,9 @@ impl Peer {
                 RequestParts { domain: &self.domain, audience: *audience, method: method.as_str(), path, body: &body };
             request = request.header(header::AUTHORIZATION, sign(&parts, caller, self.with_keys));
         }
-        let request = request.body(Full::new(body)).map_err(|_| CallError::Address(format!("{base}{path}")))?;
-        let exchange = async {
-            let response = self.http.0.request(request).await.map_err(|e| unreachable(root_cause(&e)))?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), 4 * limits::BODY)
-                .collect()
-                .await
-                .map_err(|e| unreachable(e.to_string()))?;
-            Ok((status, body.to_bytes()))
-        };
-        let (status, answer) =
-            tokio::time::timeout(self.timeout, exchange).await.map_err(|_| unreachable("timed out".into()))??;
+        let request = request.body(body).map_err(|_| CallError::Address(format!("{base}{path}")))?;
+        let (head, answer) = self.http.send(request, 4 * limits::BODY, self.timeout).await?.into_parts();
+        let status = head.status;
         if status.is_success() { Ok(answer) } else { Err(self.refused(path, status, &answer)) }
     }
 
@@ -360,7 +336,7 @@ fn sign(parts: &RequestParts<'_>, caller: &Identity, with_keys: bool) -> String 
     parts.sign(caller, with_keys, now_ms(), nonce, &mut rng)
 }
 
-fn root_cause(e: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(e: &dyn std::error::Error) -> String {
     let mut cause = e;
     while let Some(next) = cause.source() {
         cause = next;

@@ -1,0 +1,59 @@
+//! One request to any server and its answer: no authentication, no retry.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+
+use crate::peer::{CallError, Http, root_cause};
+
+impl Http {
+    /// Sends a request as it is and reads an answer of at most `limit` bytes, whatever its status. All of it takes at
+    /// most `timeout`.
+    ///
+    /// # Errors
+    /// [`CallError::Unreachable`] without an answer, [`CallError::BadAnswer`] for one that is too long.
+    pub async fn send(
+        &self,
+        request: Request<Bytes>,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Response<Bytes>, CallError> {
+        let uri = request.uri().clone();
+        let server =
+            || format!("{}://{}", uri.scheme_str().unwrap_or("http"), uri.authority().map_or("", |a| a.as_str()));
+        let unreachable = |reason: String| CallError::Unreachable { server: server(), reason };
+        let exchange = async {
+            let response = self.0.request(request.map(Full::new)).await.map_err(|e| unreachable(root_cause(&e)))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, limit).collect().await.map_err(|e| {
+                if e.is::<LengthLimitError>() {
+                    let reason = format!("it has more than {limit} bytes");
+                    CallError::BadAnswer { server: server(), path: uri.path().into(), reason }
+                } else {
+                    unreachable(root_cause(&*e))
+                }
+            })?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        tokio::time::timeout(timeout, exchange).await.map_err(|_| unreachable("timed out".into()))?
+    }
+}
+
+/// The address without its last slash, if it is one that can be called: `https://…`, or `http://…` on loopback.
+///
+/// # Errors
+/// [`CallError::Address`].
+pub fn usable(url: &str) -> Result<String, CallError> {
+    let uri: http::Uri = url.parse().map_err(|_| CallError::Address(url.into()))?;
+    let loopback = uri.host().is_some_and(|h| {
+        h == "localhost" || h.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    });
+    match uri.scheme_str() {
+        Some("https") => {}
+        Some("http") if loopback => {}
+        _ => return Err(CallError::Address(url.into())),
+    }
+    Ok(url.trim_end_matches('/').into())
+}
