@@ -20,3 +20,5 @@ pub const TURN: &str = "sdx1/turn";
 pub const STATEMENT: &str = "sdx1/statement";
 /// The records that a batch ends.
 pub const ENDED: &str = "sdx1/ended";
+/// The keys that a cloud signs its logs with.
+pub const LOG_KEY: &str = "sdx1/log-key";
