@@ -101,7 +101,8 @@ impl Keeper {
             let pause = match self.round(&mut open).await {
                 Ok(pause) => pause,
                 Err(error) => {
-                    metrics::counter!("sealdex_cloud_log_failures_total", "log" => self.source.which().name()).increment(1);
+                    metrics::counter!("sealdex_cloud_log_failures_total", "log" => self.source.which().name())
+                        .increment(1);
                     tracing::warn!(log = self.source.which().name(), %error, "the log is not up to date; trying again");
                     if !matches!(error, KeepError::Quorum { .. }) {
                         open = None;

@@ -105,7 +105,7 @@ pub fn policy(ledger: &Ledger, which: Which) -> Result<Policy, LedgerError> {
 }
 
 /// Why the log of batches is not believed, or cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DomainLogError {
     /// The roster's keys.
     #[error(transparent)]

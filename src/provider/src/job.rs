@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use sealdex_crypto::PrincipalId;
 use sealdex_fhir::{Input, Mapping, RawRecord, Source, SourceItem};
-use sealdex_member::{GateLink, IndexKeys, MemberKeys, Trusted};
-use bytes::Bytes;
 use sealdex_lognet::{DomainLog, domain::DomainLogError};
+use sealdex_member::{GateLink, IndexKeys, MemberKeys, Trusted};
 use sealdex_net::{CallError, Peer};
 use sealdex_wire::{
     ProblemType, codec,
@@ -439,10 +439,7 @@ impl Job {
     }
 
     /// Stores a batch at the cloud, durably, and notes it.
-    pub(crate) async fn upload(
-        self: &Arc<Self>,
-        bridged: Bridged,
-    ) -> Result<(BatchReceipt, u64), PushError> {
+    pub(crate) async fn upload(self: &Arc<Self>, bridged: Bridged) -> Result<(BatchReceipt, u64), PushError> {
         if let Some(stating) = &self.stating {
             return stating.upload(bridged, &self.cloud, &self.journal).await;
         }

@@ -13,10 +13,10 @@ use axum::{
     extract::{FromRef, State},
     routing::{get, post, put},
 };
-use sealdex_net::{Authenticator, Refusal};
-use sealdex_wire::ProblemType;
 use sealdex_lognet::log_router;
+use sealdex_net::{Authenticator, Refusal};
 use sealdex_tlog::log::FileReader;
+use sealdex_wire::ProblemType;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
