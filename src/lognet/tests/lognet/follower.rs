@@ -153,6 +153,21 @@ async fn it_goes_on_after_an_advance_that_failed_or_was_dropped() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_that_could_not_be_kept_is_kept_later() {
+    let (dir, kept) = (TempDir::new().unwrap(), Kept::with(300));
+    let server = kept.serve().await;
+    let mut follower = open(dir.path());
+    let in_the_way = dir.path().join("checkpoint.tmp");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let failed = follower.advance(&server.client(), NOW, |_, _| {}).await;
+    assert!(matches!(failed, Err(FollowError::Storage(_))), "{failed:?}");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(advance(&mut follower, &server.client()).await.1, entries(300..300));
+    drop(follower);
+    assert_eq!(replayed(&open(dir.path())), entries(0..300));
+}
+
+#[tokio::test]
 async fn one_process_a_folder() {
     let dir = TempDir::new().unwrap();
     let first = open(dir.path());

@@ -178,7 +178,6 @@ async fn altered_and_missing_tiles() {
     }
     // The altered tile that was kept is not what the log is judged by.
     server.alter(&kept, "tile/0/001", |bytes| bytes[0] ^= 1);
-    client.root(512).await.unwrap();
     client.inclusion_proof(256, 1_000).await.unwrap();
     server.honest();
     follower.advance(&client, NOW, |_, _| {}).await.unwrap();
