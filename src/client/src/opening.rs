@@ -9,11 +9,11 @@ use rayon::prelude::*;
 use sealdex_crypto::{
     Capsule, CapsuleKey, Identity, Point, PrincipalId, RecordHeader, RecordId, Reencapsulated, capsule_context,
 };
+use sealdex_ledger::RecordsProof;
+use sealdex_member::GateLink;
 use sealdex_net::{CallError, Peer};
 use sealdex_open::{GrantSecret, ReaderKey, open_record};
 use sealdex_schema::Schema;
-use sealdex_ledger::RecordsProof;
-use sealdex_member::GateLink;
 use sealdex_wire::{
     codec,
     search::{Fetched, MatchGroup, SearchResponse},
@@ -172,8 +172,7 @@ impl Opener {
         let (groups, keys) = keys.await.map_err(|e| OpeningError::Died(e.to_string()))??;
         let (mut records, mut proofs) = (Vec::with_capacity(places.len()), Vec::new());
         for (ticket, fetched) in tickets.iter().zip(sealed) {
-            let Fetched { sealed, proofs: shown } =
-                fetched.unwrap_or(Fetched { sealed: Vec::new(), proofs: None });
+            let Fetched { sealed, proofs: shown } = fetched.unwrap_or(Fetched { sealed: Vec::new(), proofs: None });
             let ids = ticket.ids.chunks_exact(16);
             if ids.len() != sealed.len() {
                 return Err(OpeningError::Count { asked: ids.len(), got: sealed.len() });
