@@ -226,7 +226,9 @@ pub fn verify(
     }
     let page = Page::of(asked, answered);
     let shown = Ranges::new(&proof.ranges);
-    if !covers(&asked.clause, &shown) && !page.range(asked).is_some_and(|range| shown.has(&range)) {
+    // What is shown may reach to the end of all matches, or of the page only.
+    let to_end = covers(&asked.clause, &shown) || page.range(asked, None).is_some_and(|range| shown.has(&range));
+    if !to_end && !page.range(asked, page.next).is_some_and(|range| shown.has(&range)) {
         return Err(Tampered::OtherQuestion);
     }
     let mut stats = Shown { size: proof.size, ..Shown::default() };
@@ -234,7 +236,7 @@ pub fn verify(
     attach(view, proof, &mut candidates)?;
     stats.records = candidates.len() as u64;
     let expected = page.expected(asked, &candidates, pairs_decide(asked, &proof.ranges))?;
-    page.compare(view, asked, answered, &expected, proof.size)?;
+    page.compare(view, answered, &expected, proof.size, to_end)?;
     for (m, (_, c)) in answered.matches.iter().zip(&expected) {
         if answered.providers.get(m.1 as usize) != Some(&c.batch.provider) {
             return Err(Tampered::Provider(m.0));
@@ -363,9 +365,9 @@ impl Page {
         Self { after: asked.after, next: answered.next, descending, limit: asked.limit as usize }
     }
 
-    /// When sorting: the codes from where the page begins to where it ends.
-    fn range(&self, asked: &CloudSearch) -> Option<TermRange> {
-        Some(page_range(asked.sort?.tag, self.descending, self.after, self.next))
+    /// When sorting: the codes from where the page begins to `end`.
+    fn range(&self, asked: &CloudSearch, end: Option<CloudCursor>) -> Option<TermRange> {
+        Some(page_range(asked.sort?.tag, self.descending, self.after, end))
     }
 
     /// The page as it must be. Where pairs alone decide (`decided`), records need no terms.
@@ -409,10 +411,10 @@ impl Page {
     fn compare(
         &self,
         view: &LedgerView,
-        asked: &CloudSearch,
         answered: &CloudMatches,
         expected: &[(CloudCursor, &Candidate<'_>)],
         size: u64,
+        to_end: bool,
     ) -> Result<(), Tampered> {
         let full = &expected[..expected.len().min(self.limit)];
         if !answered.matches.iter().map(|m| m.0).eq(full.iter().map(|(at, _)| at.id)) {
@@ -434,13 +436,13 @@ impl Page {
             let first = pairs.filter(|(m, (at, _))| m.0 != at.id).map(|(m, _)| m.0).next();
             return Err(Tampered::Order(first.unwrap_or(RecordId([0; 16]))));
         }
-        // More follow if the page is not all there is; with a sorted page that was shown up to its end, the answer's
-        // own word that more follow is enough: it is held to it at the next page.
+        // More follow if the page is not all there is; with a sorted page of which no more was shown than up to its
+        // end, the answer's own word that more follow is enough: it is held to it at the next page.
         let more = expected.len() > full.len();
-        let sorted_part = asked.sort.is_some() && self.next.is_some() && full.len() == self.limit;
+        let part = !to_end && full.len() == self.limit;
         match self.next {
             None if more => Err(Tampered::End { expected: "more", found: "none" }),
-            Some(_) if !more && !sorted_part => Err(Tampered::End { expected: "no", found: "more" }),
+            Some(_) if !more && !part => Err(Tampered::End { expected: "no", found: "more" }),
             Some(next) if full.last().map(|(at, _)| *at) != Some(next) => {
                 Err(Tampered::Order(full.last().map_or(next.id, |(at, _)| at.id)))
             }

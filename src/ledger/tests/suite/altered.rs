@@ -82,6 +82,24 @@ fn a_page_may_not_end_early() {
 }
 
 #[test]
+fn the_last_page_may_not_promise_more() {
+    for mut case in cases() {
+        case.asked.limit = 10_000;
+        let mut page = case.world.answer(6, &case.asked);
+        assert_eq!(page.next, None);
+        let last = case.world.matching(6, &case.asked).last().unwrap().0;
+        for (limit, after) in [(10_000, last), (page.matches.len() as u32, last)] {
+            case.asked.limit = limit;
+            // With a proof for the page as it is, up to the end of the matches.
+            page.next = None;
+            let proof = case.world.prove(6, &case.asked, &page);
+            page.next = Some(after);
+            assert_eq!(case.check(&page, &proof), Err(Tampered::End { expected: "no", found: "more" }), "{limit}");
+        }
+    }
+}
+
+#[test]
 fn matches_in_another_order_or_repeated_are_named() {
     for case in cases() {
         let mut page = case.page.clone();

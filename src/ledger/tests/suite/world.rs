@@ -468,11 +468,13 @@ impl Case {
         Self::of(world, CloudSearch { clause, sort, after: None, limit, prove })
     }
 
-    /// Whether a page is that of an honest cloud with so many batches.
+    /// Whether a page is that of an honest cloud with so many batches. Of the last page of a sorted answer a cloud may
+    /// say that it is not the last: the next is empty then.
     pub(crate) fn is_honest(&self, size: u64, page: &CloudMatches) -> bool {
         let honest = self.world.answer(size, &self.asked);
-        meaning(&honest) == meaning(page)
-            && (honest.next == page.next || self.asked.sort.is_some() && page.next.is_some())
+        let last = self.world.matching(size, &self.asked).last().map(|(at, ..)| *at);
+        let promised = self.asked.sort.is_some() && honest.next.is_none() && page.next == last;
+        meaning(&honest) == meaning(page) && (honest.next == page.next || promised)
     }
 }
 
