@@ -145,3 +145,17 @@ fn what_has_ended_stays_ended() {
     view.add(checked, &ended).unwrap();
     assert!(view.has_ended(*id, b.hospital, *first), "from the first time on");
 }
+
+#[test]
+fn an_entry_checked_before_another_was_taken_in_is_not_taken_in_twice() {
+    let world = fixed();
+    let mut view = LedgerView::new(DOMAIN);
+    let checked =
+        [view.check(&world.batches[0].entry, &world).unwrap(), view.check(&world.batches[0].entry, &world).unwrap()];
+    let [first, second] = checked;
+    view.add(first, &world.batches[0].ended).unwrap();
+    let provider = world.batches[0].provider;
+    let found = view.add(second, &world.batches[0].ended);
+    assert_eq!(found, Err(EntryError::Chain { seq: 2, provider, expected: 2, found: 1 }));
+    assert_eq!(view.size(), 1);
+}
