@@ -4,6 +4,7 @@
 
 mod altered;
 mod honest;
+mod hostile;
 mod smart;
 mod view;
 mod world;
