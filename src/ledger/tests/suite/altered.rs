@@ -4,7 +4,7 @@ use sealdex_crypto::{PrincipalId, RecordId};
 use sealdex_ledger::{
     BatchTrees, RecordsProof, Tampered, Verdict,
     answer::{verify, verify_fetched},
-    run::{RunError, TermRange, page_hashes},
+    run::{RunError, TermRange, page_hashes, pages},
     tree::{FlatTree, TreeError},
 };
 use sealdex_wire::search::{CloudClause, CloudCursor, CloudMatch, CloudSort};
@@ -402,7 +402,7 @@ fn a_run_out_of_order_is_refused_though_signed() {
     let case = Case::of(world, asked);
     let mut proof = case.proof.clone();
     let last = proof.runs.last_mut().unwrap();
-    let every: Vec<u64> = (0..sealdex_ledger::run::pages(case.world.batches[6].trees.pairs.len() as u64)).collect();
+    let every: Vec<u64> = (0..pages(case.world.batches[6].trees.pairs.len() as u64)).collect();
     *last = crate::smart::rebuilt(&case.world, 7, &every);
     let found = case.check(&case.page, &proof);
     assert!(matches!(found, Err(Tampered::Run { seq: 7, source: RunError::Order, .. })), "{found:?}");
@@ -519,4 +519,56 @@ fn a_term_and_a_code_of_the_same_bytes_are_one() {
     let term = Case::fixed(CloudClause::Terms(order(tag, 5).to_vec()), None, 100);
     assert_eq!(range.page.matches, term.page.matches);
     assert!(matches!(range.check(&range.page, &term.proof), Ok(Verdict::Complete(_))));
+}
+
+#[test]
+fn a_scope_is_of_ranges_within_it_only() {
+    // A range from within one hospital's tag to a term of all would hide all others' records that have it.
+    let world = fixed();
+    let wanted = term(None, 1);
+    let low = |h: &PrincipalId| (0..2).map(|k| tag(Some(*h), k)).find(|t| t[..] < wanted[..8]);
+    let (h, low) = world.hospitals.iter().find_map(|h| Some((*h, low(h)?))).unwrap();
+    let mut case = Case::of(world, terms().asked);
+    case.asked.limit = 1000;
+    let own: Vec<PrincipalId> =
+        case.world.providers.iter().filter(|p| p.hospital == h).map(|p| p.identity.id()).collect();
+    let mut narrow = case.asked.clone();
+    narrow.clause = CloudClause::And(vec![narrow.clause, CloudClause::Source(own)]);
+    let page = case.world.answer(6, &narrow);
+    let mut proof = case.world.prove(6, &narrow, &page);
+    proof.ranges = vec![TermRange { lo: order(low, 0), hi: wanted }];
+    (proof.runs, proof.records, proof.terms) = Default::default();
+    for (seq, b) in (1..).zip(&case.world.batches).filter(|(_, b)| b.hospital == h) {
+        let every: Vec<u64> = (0..pages(b.trees.pairs.len() as u64)).collect();
+        proof.runs.push(crate::smart::rebuilt(&case.world, seq, &every));
+        proof.records.push(case.world.records_proof(seq, (0..b.records.len() as u32).collect()));
+        proof.terms.extend(b.records.iter().map(|r| r.index.terms.clone().into()));
+    }
+    let found = case.check(&page, &proof);
+    assert!(matches!(found, Err(Tampered::RunMissing { .. })), "{found:?}");
+}
+
+#[test]
+fn a_leaf_is_of_the_batch_of_its_pair() {
+    // Another hospital's provider pushes a record with this one's id and another tag.
+    let mut world = fixed();
+    let asked = terms().asked;
+    let (_, b, r) = world.matching(6, &asked)[0];
+    let (hospital, mut copy) = (b.hospital, r.clone());
+    copy.index.tag = vec![9; 16];
+    copy.index.origin.0 = [9; 16];
+    copy.index.terms.clear();
+    let id = copy.id;
+    let other = world.providers.iter().position(|p| p.hospital != hospital).unwrap();
+    world.push(other, vec![copy]);
+    let case = Case::of(world, asked);
+    assert!(matches!(case.check(&case.page, &case.proof), Ok(Verdict::Complete(_))));
+    let mut page = case.page.clone();
+    let place = page.matches.iter().position(|m| m.0 == id).unwrap();
+    page.matches[place].2 = vec![9; 16];
+    assert_eq!(case.check(&page, &case.proof), Err(Tampered::Tag(id)));
+    let mut proof = case.proof.clone();
+    proof.records.push(case.world.records_proof(7, vec![0]));
+    proof.terms.push(Default::default());
+    assert_eq!(case.check(&page, &proof), Err(Tampered::Tag(id)), "the leaf of the copy is no leaf of the record");
 }

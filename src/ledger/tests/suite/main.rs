@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests
 
 mod altered;
+mod figures;
 mod honest;
 mod hostile;
 mod smart;

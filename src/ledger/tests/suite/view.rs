@@ -159,3 +159,24 @@ fn an_entry_checked_before_another_was_taken_in_is_not_taken_in_twice() {
     assert_eq!(found, Err(EntryError::Chain { seq: 2, provider, expected: 2, found: 1 }));
     assert_eq!(view.size(), 1);
 }
+
+#[test]
+fn a_statement_is_its_own_provider_s_whatever_key_it_is_checked_with() {
+    let world = fixed();
+    let first = SignedBatch::from_entry(&world.batches[0].entry).unwrap().statement;
+    let other = &world.providers[1].identity;
+    let forged = first.sign(DOMAIN, other, &mut rand::rng());
+    assert!(matches!(forged.verify(DOMAIN, &other.public()), Err(StatementError::Signature { .. })));
+}
+
+#[test]
+fn ended_lists_ascend_though_signed() {
+    let world = fixed();
+    let list = [[9; 16], [1; 16]].concat();
+    let mut statement = SignedBatch::from_entry(&world.batches[0].entry).unwrap().statement;
+    (statement.ended, statement.ended_hash) = (2, ended_hash(&list));
+    let entry = statement.sign(DOMAIN, &world.providers[0].identity, &mut rand::rng()).to_entry();
+    let mut view = LedgerView::new(DOMAIN);
+    let checked = view.check(&entry, &world).unwrap();
+    assert!(matches!(view.add(checked, &list), Err(EntryError::Ended { seq: 1, .. })));
+}
