@@ -79,6 +79,12 @@ mod tests {
     }
 
     #[test]
+    fn the_secret_is_erased_on_drop() {
+        fn erased<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        erased(&PosterKey::from_hex(&"1".repeat(64)).unwrap().0);
+    }
+
+    #[test]
     fn what_is_no_key_is_refused() {
         let order = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
         for (text, wanted) in [

@@ -110,7 +110,7 @@ async fn gas(rpc: &Rpc, terms: &Terms, from: Address, to: Option<Address>, data:
 async fn fees(rpc: &Rpc, terms: &Terms) -> Result<(u128, u128), Error> {
     let (base, tip) = match history(rpc).await {
         Ok((base, usual)) => (base, tip(rpc, usual).await?),
-        // A chain without a fee market: the price is all tip.
+        // A node that knows no base fee: all of the price is offered, as tip.
         Err(Error::Refused { .. }) => (0, rpc.number("eth_gasPrice", json!([])).await?),
         Err(other) => return Err(other),
     };
