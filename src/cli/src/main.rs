@@ -1,6 +1,7 @@
 //! `sealdex`: everything a person or a job runs.
 #![allow(clippy::print_stdout)] // this is the program whose business is to print
 
+mod anchor;
 mod carers;
 mod consent;
 mod custodian;
@@ -29,6 +30,7 @@ mod selftest;
 mod serve;
 mod stats;
 mod trace;
+mod verify;
 mod witness;
 
 use std::process::ExitCode;
@@ -122,6 +124,11 @@ enum Command {
     Schema(SchemaCommand),
     /// What the cloud stores, in numbers.
     Stats(stats::StatsOptions),
+    /// Check a cloud's data against its log: what is stored is what was signed, all of it, and nothing else.
+    Verify(verify::VerifyOptions),
+    /// Anchor checkpoints of the logs on an EVM chain, and check the logs against it. Never needed for anything else.
+    #[command(subcommand)]
+    Anchor(anchor::AnchorCommand),
     /// Watch logs: check that they only grow, and cosign.
     #[command(subcommand)]
     Witness(witness::WitnessCommand),
@@ -187,6 +194,8 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Keyfile(c) => keyfile::run(c).map(done),
         Command::Schema(SchemaCommand::Check { file }) => domain::check_schema(&file).map(done),
         Command::Stats(o) => stats::run(o).await.map(done),
+        Command::Verify(o) => verify::run(&o),
+        Command::Anchor(c) => anchor::run(c).await.map(done),
         Command::Witness(c) => witness::run(c).await.map(done),
         Command::Selftest(o) => selftest::run(&o),
     }

@@ -19,6 +19,7 @@ mod members;
 mod serve;
 pub mod store;
 mod tickets;
+pub mod verify;
 
 pub use keys::{CloudKeys, KEY_KIND, KeysError};
 pub use members::RosterError;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use sealdex_crypto::{PrincipalId, PublicIdentity};
+use sealdex_ledger::Providers;
 use sealdex_net::{Directory, Refusal};
 use sealdex_wire::{
     ProblemType, Signed, SignedError, codec,
@@ -116,6 +117,12 @@ impl Members {
     /// departments as the roster has them now.
     pub(crate) fn unfold(&self, clause: CloudClause) -> Result<CloudClause, ClauseError> {
         self.sources.unfold(clause)
+    }
+}
+
+impl Providers for Members {
+    fn provider(&self, id: PrincipalId) -> Option<(PublicIdentity, PrincipalId)> {
+        Members::provider(self, id).map(|p| (p.keys, p.hospital))
     }
 }
 

@@ -21,6 +21,7 @@ use sealdex_wire::search::{CloudClause, CloudCursor, CloudSort};
 use crate::store::{Snapshot, StoreError, StoredRecord};
 use sealdex_ledger::clause::is_after;
 
+pub(crate) use self::tantivy::each_pair;
 pub use self::{brute::BruteForce, tantivy::TantivyIndex};
 
 /// A search whose clause has been checked. `Source` clauses name providers themselves: whoever is

@@ -19,9 +19,9 @@ use std::{
 use sealdex_crypto::RecordId;
 use sealdex_ledger::run::TermRange;
 use tantivy::{
-    Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term,
+    DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument, TantivyError, Term,
     indexer::{IndexWriterOptions, LogMergePolicy},
-    schema::{BytesOptions, FAST, NumericOptions, Schema},
+    schema::{BytesOptions, FAST, IndexRecordOption, NumericOptions, Schema},
 };
 
 use super::{
@@ -238,6 +238,37 @@ fn open_sound(dir: &Path, schema: &Schema) -> Result<Option<Index>, Unsound> {
         }
     }
     Ok(Some(index))
+}
+
+/// Hands over every term of every live record of an index, without changing it; the place of the last batch it has.
+pub(crate) fn each_pair(dir: &Path, store: [u8; 16], pair: &mut dyn FnMut(&[u8; 16], RecordId)) -> Result<u64, String> {
+    let said = |e: &dyn std::fmt::Display| e.to_string();
+    let (schema, fields, ..) = schema();
+    let index = open_sound(dir, &schema).map_err(|e| said(&e))?.ok_or("there is none")?;
+    let payload = Payload::of(&index.load_metas().map_err(|e| said(&e))?.payload.unwrap_or_default());
+    let payload = payload.filter(|p| p.store == store).ok_or("it is of another store")?;
+    let reader: IndexReader = index.reader().map_err(|e| said(&e))?;
+    for segment in reader.searcher().segment_readers() {
+        let mut walk = || -> tantivy::Result<()> {
+            let ids = RecordIds::open(segment)?;
+            let inverted = segment.inverted_index(fields.terms)?;
+            let mut terms = inverted.terms().stream()?;
+            while terms.advance() {
+                let Ok(term) = <[u8; 16]>::try_from(terms.key()) else { continue };
+                let mut postings = inverted.read_postings_from_terminfo(terms.value(), IndexRecordOption::Basic)?;
+                let mut doc = postings.doc();
+                while doc != TERMINATED {
+                    if segment.alive_bitset().is_none_or(|alive| alive.is_alive(doc)) {
+                        pair(&term, ids.get(doc));
+                    }
+                    doc = postings.advance();
+                }
+            }
+            Ok(())
+        };
+        walk().map_err(|e| said(&e))?;
+    }
+    Ok(payload.seq)
 }
 
 fn create(dir: &Path, schema: Schema) -> Result<Index, IndexError> {
