@@ -235,7 +235,9 @@ fn said(origin: &str, checked: &Checked) -> String {
             format!("{origin} begins with the {anchored} entries that are anchored, and has grown to {log}.")
         }
         Checked::Shorter { anchored, log } => {
-            format!("{origin} shows {log} entries and {anchored} are anchored: an old checkpoint was replayed, or entries were taken away")
+            format!(
+                "{origin} shows {log} entries and {anchored} are anchored: an old checkpoint was replayed, or entries were taken away"
+            )
         }
         Checked::Differs { size, .. } => {
             format!("{origin} does not begin with the {size} entries that are anchored: it was forked or rewritten")
@@ -248,9 +250,10 @@ fn said(origin: &str, checked: &Checked) -> String {
 
 fn keygen(out: &std::path::Path, import: Option<&std::path::Path>, keys: &KeyOptions) -> Result<(), Failure> {
     let text = zeroize::Zeroizing::new(match import {
-        Some(path) => {
-            std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?.trim().to_owned()
-        }
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|e| Failure::new(format!("{}: {e}", path.display())))?
+            .trim()
+            .to_owned(),
         None => hex::encode(*sealdex_crypto::Scalar::random(&mut rand::rng()).to_bytes()),
     });
     let key = PosterKey::from_hex(&text)?;

@@ -69,7 +69,9 @@ fn print(v: &Verified) {
     }
     match v.count {
         0 => println!("Nothing differs."),
-        n if n > v.differences.len() as u64 => println!("{n} differences; the first {} are listed.", v.differences.len()),
+        n if n > v.differences.len() as u64 => {
+            println!("{n} differences; the first {} are listed.", v.differences.len())
+        }
         n => println!("{n} differences."),
     }
 }

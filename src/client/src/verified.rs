@@ -82,6 +82,12 @@ pub struct Proved {
     pub elapsed: Duration,
 }
 
+impl Proved {
+    fn is_whole_for(&mut self, batches: u64) {
+        self.batches = if self.batches == 0 { batches } else { self.batches.min(batches) };
+    }
+}
+
 /// A member's own reading of the log.
 pub(crate) struct Verifier {
     state: RwLock<State>,
@@ -149,12 +155,12 @@ impl Verifier {
             }
             return Ok(());
         }
-        if found.batches < known {
-            return Err(Tampered::Hidden { answered: found.batches, known }.into());
-        }
-        proved.batches = if proved.batches == 0 { found.batches } else { proved.batches.min(found.batches) };
         match self.by {
             CheckedBy::Gate => {
+                if found.batches < known {
+                    return Err(Tampered::Hidden { answered: found.batches, known }.into());
+                }
+                proved.is_whole_for(found.batches);
                 proved.runs += found.runs;
                 proved.pairs += found.pairs;
             }
@@ -188,6 +194,7 @@ impl Verifier {
             let asked = CloudSearch { clause, ..asked };
             match answer::verify(state.log.view(), known, &asked, &answered, &proof)? {
                 Verdict::Complete(shown) => {
+                    proved.is_whole_for(shown.size);
                     proved.runs += shown.runs;
                     proved.pairs += shown.pairs;
                 }

@@ -31,10 +31,32 @@ pub struct RecordsProof {
     pub seq: u64,
     /// Places in the batch, ascending.
     pub places: Vec<u32>,
-    /// Leaves, in the same order.
+    /// Leaves, in the same order; 128 bytes each on their way.
+    #[serde(with = "packed")]
     pub leaves: Vec<RecordLeaf>,
     /// Hashes that lead to the root, 32 bytes each.
     pub hashes: ByteBuf,
+}
+
+/// Leaves as one string of bytes.
+mod packed {
+    use serde::{Deserializer, Serializer, de::Error};
+    use serde_bytes::ByteBuf;
+
+    use crate::record::{LEAF, RecordLeaf};
+
+    pub(super) fn serialize<S: Serializer>(leaves: &[RecordLeaf], to: S) -> Result<S::Ok, S::Error> {
+        let bytes: Vec<u8> = leaves.iter().flat_map(RecordLeaf::to_bytes).collect();
+        serde_bytes::serialize(&bytes, to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<RecordLeaf>, D::Error> {
+        let bytes: ByteBuf = serde_bytes::deserialize(from)?;
+        match bytes.as_chunks::<LEAF>() {
+            (leaves, []) => Ok(leaves.iter().map(RecordLeaf::from_bytes).collect()),
+            _ => Err(D::Error::custom("leaves are 128 bytes each")),
+        }
+    }
 }
 
 impl RecordsProof {

@@ -5,7 +5,6 @@ use sealdex_crypto::{
     log::{Hash, leaf_hash},
 };
 use sealdex_wire::{auth::sha256, ingest::UploadRecord};
-use serde::{Deserialize, Serialize};
 
 /// Hash of sealed bytes, of a routing tag or of terms: plain SHA-256. Their places in a leaf keep them apart.
 #[must_use]
@@ -13,22 +12,21 @@ pub fn part_hash(bytes: &[u8]) -> Hash {
     sha256(&[bytes])
 }
 
+/// Bytes of a leaf.
+pub(crate) const LEAF: usize = 128;
+
 /// A record's leaf: what was sealed, and what it is found by. 128 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordLeaf {
     /// Record id.
     pub id: RecordId,
     /// Term of its identity.
     pub origin: Term,
     /// Hash of the sealed bytes.
-    #[serde(with = "serde_bytes")]
     pub sealed: Hash,
     /// Hash of the routing tag.
-    #[serde(with = "serde_bytes")]
     pub tag: Hash,
     /// Hash of the terms, as they were uploaded.
-    #[serde(with = "serde_bytes")]
     pub terms: Hash,
 }
 
@@ -48,12 +46,32 @@ impl RecordLeaf {
     /// `leaf_hash(id ‖ origin ‖ sealed ‖ tag ‖ terms)`.
     #[must_use]
     pub fn hash(&self) -> Hash {
-        let mut entry = [0; 128];
-        entry[..16].copy_from_slice(&self.id.0);
-        entry[16..32].copy_from_slice(&self.origin.0);
-        entry[32..64].copy_from_slice(&self.sealed);
-        entry[64..96].copy_from_slice(&self.tag);
-        entry[96..].copy_from_slice(&self.terms);
-        leaf_hash(&entry)
+        leaf_hash(&self.to_bytes())
+    }
+
+    /// `id ‖ origin ‖ sealed ‖ tag ‖ terms`.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; LEAF] {
+        let mut bytes = [0; LEAF];
+        bytes[..16].copy_from_slice(&self.id.0);
+        bytes[16..32].copy_from_slice(&self.origin.0);
+        bytes[32..64].copy_from_slice(&self.sealed);
+        bytes[64..96].copy_from_slice(&self.tag);
+        bytes[96..].copy_from_slice(&self.terms);
+        bytes
+    }
+
+    /// Of [`RecordLeaf::to_bytes`].
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; LEAF]) -> Self {
+        let part = |at: usize| {
+            let mut part = [0; 32];
+            part.copy_from_slice(&bytes[at..at + 32]);
+            part
+        };
+        let (mut id, mut origin) = ([0; 16], [0; 16]);
+        id.copy_from_slice(&bytes[..16]);
+        origin.copy_from_slice(&bytes[16..32]);
+        Self { id: RecordId(id), origin: Term(origin), sealed: part(32), tag: part(64), terms: part(96) }
     }
 }

@@ -154,7 +154,7 @@ impl<S: ConsentStore> Gate<S> {
         let asker = Asker { search, ..self.asker(caller, &request.purpose, &members) };
         let asker = Arc::new(asker);
         let proving = match request.prove && members.roster().ledger.is_some() {
-            true => Some(Arc::new(Proving::begin(&self.followed, &*self.cloud, &members).await?)),
+            true => Some(Arc::new(Proving::begin(&self.followed, &*self.cloud, &members, true).await?)),
             false => None,
         };
         let (positions, found) =
@@ -219,7 +219,7 @@ impl<S: ConsentStore> Gate<S> {
             blocking(work).await?
         };
         let proving = match members.roster().ledger.is_some() {
-            true => Some(Arc::new(Proving::begin(&self.followed, &*self.cloud, &members).await?)),
+            true => Some(Arc::new(Proving::begin(&self.followed, &*self.cloud, &members, false).await?)),
             false => None,
         };
         let (mut owners, mut records) = (HashSet::new(), 0_u64);

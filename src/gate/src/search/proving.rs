@@ -147,8 +147,9 @@ impl Proving {
         followed: &Arc<Followed>,
         cloud: &dyn Cloud,
         members: &Members,
+        for_member: bool,
     ) -> Result<Self, GateError> {
-        let hand_on = members.roster().ledger.as_ref().is_some_and(|l| l.proofs == Proofs::Member);
+        let hand_on = for_member && members.roster().ledger.as_ref().is_some_and(|l| l.proofs == Proofs::Member);
         let known = followed.known(cloud, members).await?;
         let found = Mutex::new(Completeness { batches: u64::MAX, ..Completeness::default() });
         Ok(Self { followed: followed.clone(), known, hand_on, found })
@@ -161,6 +162,9 @@ impl Proving {
         asked: &CloudSearch,
         answered: &Arc<CloudMatches>,
     ) -> Result<(), GateError> {
+        if self.hand_on(asked, answered) {
+            return Ok(());
+        }
         let (verdict, bytes) = self.followed.check(members, self.known, asked.clone(), answered.clone()).await?;
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.pages += 1;
@@ -174,16 +178,23 @@ impl Proving {
             Verdict::Unproved(reason) => found.unproved = Some(reason),
         }
         if self.hand_on && found.unproved.is_none() {
-            match found.proof_bytes <= HANDED_ON {
-                true => found.shown.push((asked.clone(), (**answered).clone())),
-                false => {
-                    let most = HANDED_ON >> 20;
-                    found.unproved =
-                        Some(format!("its proof has more than {most} MiB, which the gate does not hand on"));
-                }
-            }
+            let most = HANDED_ON >> 20;
+            found.unproved = Some(format!("its proof has more than {most} MiB, which the gate does not hand on"));
         }
         Ok(())
+    }
+
+    /// Keeps a page for the member, who checks it: it need not be checked twice.
+    fn hand_on(&self, asked: &CloudSearch, answered: &Arc<CloudMatches>) -> bool {
+        let bytes = answered.proof.as_ref().map_or(0, |p| p.len() as u64);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = self.hand_on && bytes > 0 && found.proof_bytes + bytes <= HANDED_ON && found.unproved.is_none();
+        if room {
+            found.pages += 1;
+            found.proof_bytes += bytes;
+            found.shown.push((asked.clone(), (**answered).clone()));
+        }
+        room
     }
 
     /// What it came to.
