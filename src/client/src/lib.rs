@@ -23,6 +23,7 @@ pub mod search;
 pub mod session;
 pub mod sharing;
 pub mod stream;
+mod verified;
 
 pub use ceremony::{AuthorityKeys, Ceremony};
 pub use group::{Group, GroupError, Manager};
@@ -32,3 +33,4 @@ pub use policy::{NewcomersRule, Policy};
 pub use search::Found;
 pub use session::{Answer, AskError, Session};
 pub use stream::{Stretch, Walk};
+pub use verified::{CheckedBy, Proved, VerifyError};

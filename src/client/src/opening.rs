@@ -3,15 +3,23 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use rayon::prelude::*;
 use sealdex_crypto::{
     Capsule, CapsuleKey, Identity, Point, PrincipalId, RecordHeader, RecordId, Reencapsulated, capsule_context,
 };
+use sealdex_ledger::RecordsProof;
+use sealdex_member::GateLink;
 use sealdex_net::{CallError, Peer};
 use sealdex_open::{GrantSecret, ReaderKey, open_record};
 use sealdex_schema::Schema;
-use sealdex_wire::search::{Fetched, MatchGroup, SearchResponse};
+use sealdex_wire::{
+    codec,
+    search::{Fetched, MatchGroup, SearchResponse},
+};
+
+use crate::verified::{Proved, Verifier, VerifyError};
 
 /// Largest record after decompression, bytes.
 const MAX_RECORD: usize = 96 << 20;
@@ -54,6 +62,9 @@ pub enum OpeningError {
     /// A sealed record was refused: changed, swapped, or sealed under another key.
     #[error("record {0} does not open: it was changed or swapped on its way, or re-encapsulated with another scalar")]
     Refused(RecordId),
+    /// The records are not what the log has, or cannot be checked.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// A worker died.
     #[error("opening stopped unexpectedly: {0}")]
     Died(String),
@@ -133,7 +144,13 @@ impl Opener {
 
     /// Fetches and opens everything the gate released. All of it, or an error: an answer is never
     /// silently short.
-    pub async fn open(self: &Arc<Self>, response: SearchResponse, cloud: &Peer) -> Result<Vec<Opened>, OpeningError> {
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        response: SearchResponse,
+        cloud: &Peer,
+        check: Option<(&Arc<Verifier>, &GateLink, u64)>,
+        proved: &mut Proved,
+    ) -> Result<Vec<Opened>, OpeningError> {
         let SearchResponse { groups, tickets, .. } = response;
         let places = places(&groups)?;
         let mut fetches = tokio::task::JoinSet::new();
@@ -153,23 +170,37 @@ impl Opener {
             sealed[i] = Some(fetched?);
         }
         let (groups, keys) = keys.await.map_err(|e| OpeningError::Died(e.to_string()))??;
+        let (mut records, mut proofs) = (Vec::with_capacity(places.len()), Vec::new());
+        for (ticket, fetched) in tickets.iter().zip(sealed) {
+            let Fetched { sealed, proofs: shown } = fetched.unwrap_or(Fetched { sealed: Vec::new(), proofs: None });
+            let ids = ticket.ids.chunks_exact(16);
+            if ids.len() != sealed.len() {
+                return Err(OpeningError::Count { asked: ids.len(), got: sealed.len() });
+            }
+            for (id, bytes) in ids.map(to_id).zip(sealed) {
+                let place = places.get(&id).ok_or(OpeningError::Gate("a ticket for a record that did not match"))?;
+                let bytes = bytes.ok_or(OpeningError::Gone(id))?.into_vec();
+                records.push((id, groups[place.group].provider, bytes));
+            }
+            if check.is_some() {
+                let shown = shown.ok_or(VerifyError::NoProof)?;
+                let shown: Vec<RecordsProof> = codec::from_cbor(&shown).map_err(|_| VerifyError::NoProof)?;
+                proofs.extend(shown);
+            }
+        }
+        if records.len() != places.len() {
+            return Err(OpeningError::Gate("tickets and matches differ"));
+        }
+        if let Some((verifier, gate, known)) = check {
+            let started = Instant::now();
+            records = verifier.fetched(gate, known, records, proofs).await?;
+            proved.records += records.len() as u64;
+            proved.elapsed += started.elapsed();
+        }
         let opener = self.clone();
         let work = move || {
-            let mut jobs = Vec::new();
-            for (ticket, fetched) in tickets.iter().zip(sealed) {
-                let fetched = fetched.map(|f| f.sealed).unwrap_or_default();
-                let ids = ticket.ids.chunks_exact(16);
-                if ids.len() != fetched.len() {
-                    return Err(OpeningError::Count { asked: ids.len(), got: fetched.len() });
-                }
-                jobs.extend(ids.map(to_id).zip(fetched));
-            }
-            if jobs.len() != places.len() {
-                return Err(OpeningError::Gate("tickets and matches differ"));
-            }
-            let opened = jobs.into_par_iter().map(|(id, bytes)| {
+            let opened = records.into_par_iter().map(|(id, _, bytes)| {
                 let place = places.get(&id).ok_or(OpeningError::Gate("a ticket for a record that did not match"))?;
-                let bytes = bytes.ok_or(OpeningError::Gone(id))?;
                 opener.open_one(&groups[place.group], &keys[place.group], place.id, &bytes)
             });
             opened.collect::<Result<Vec<_>, _>>()

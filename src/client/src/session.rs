@@ -1,6 +1,7 @@
 //! A user's connection to a domain: asks, opens, decides exactly.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use crate::{
     compile::{CompileError, compile},
     group::{self, GroupError},
     opening::{Opened, Opener, OpeningError},
+    verified::{Proved, Verifier, VerifyError},
 };
 
 /// Purpose of use when a query names none.
@@ -48,6 +50,9 @@ pub enum AskError {
     /// The gate refused or does not answer.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// The answer is not what the log has, or cannot be checked.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// A match could not be opened.
     #[error(transparent)]
     Opening(#[from] OpeningError),
@@ -86,6 +91,8 @@ pub struct Answer {
     pub notes: Vec<String>,
     /// Work done.
     pub cost: Cost,
+    /// What was proved by the log; `None` where it was not asked.
+    pub proved: Option<Proved>,
 }
 
 /// Work done for an answer.
@@ -109,6 +116,7 @@ pub struct Session {
     identity: Arc<sealdex_crypto::Identity>,
     gate: GateLink,
     cloud: Peer,
+    verifier: Option<Arc<Verifier>>,
     names: HashMap<PrincipalId, String>,
     pub(crate) purpose: String,
     pub(crate) most: u64,
@@ -120,6 +128,7 @@ pub(crate) struct Asking {
     pub(crate) covered: BTreeSet<String>,
     pub(crate) notes: Vec<String>,
     pub(crate) cost: Cost,
+    pub(crate) proved: Proved,
     /// Most records it may open.
     most: u64,
 }
@@ -127,7 +136,7 @@ pub(crate) struct Asking {
 impl Asking {
     pub(crate) fn new(purpose: &str, most: u64) -> Self {
         let (covered, notes) = (BTreeSet::new(), Vec::new());
-        Self { purpose: purpose.into(), covered, notes, cost: Cost::default(), most }
+        Self { purpose: purpose.into(), covered, notes, cost: Cost::default(), proved: Proved::default(), most }
     }
 }
 
@@ -144,6 +153,7 @@ impl Session {
             identity: keys.identity.clone(),
             gate,
             cloud,
+            verifier: Verifier::open(http, &trusted, None)?.map(Arc::new),
             names,
             trusted,
             purpose: DEFAULT_PURPOSE.into(),
@@ -156,6 +166,29 @@ impl Session {
     pub fn for_purpose(mut self, purpose: &str) -> Self {
         self.purpose = purpose.into();
         self
+    }
+
+    /// Keeps what was read of the log in a folder, so that a later session notices if the log takes something back.
+    ///
+    /// # Errors
+    /// [`AskError::Verify`].
+    pub fn remembering(mut self, http: &Http, folder: &Path) -> Result<Self, AskError> {
+        if self.verifier.take().is_some() {
+            self.verifier = Verifier::open(http, &self.trusted, Some(folder.into()))?.map(Arc::new);
+        }
+        Ok(self)
+    }
+
+    /// Believes the cloud: nothing is checked against the log.
+    #[must_use]
+    pub fn unverified(mut self) -> Self {
+        self.verifier = None;
+        self
+    }
+
+    /// Whether answers are checked against the log.
+    pub fn verifies(&self) -> bool {
+        self.verifier.is_some()
     }
 
     /// Another limit of records that one FHIR search may open.
@@ -183,7 +216,8 @@ impl Session {
         let figures = question.figures(&hits);
         asking.cost.elapsed = started.elapsed();
         asking.notes.dedup();
-        Ok(Answer { hits, figures, covered: asking.covered, notes: asking.notes, cost: asking.cost })
+        let proved = self.verifies().then_some(asking.proved);
+        Ok(Answer { hits, figures, covered: asking.covered, notes: asking.notes, cost: asking.cost, proved })
     }
 
     /// All records that satisfy a question, for top-k at least the largest.
@@ -249,6 +283,7 @@ impl Session {
                 sort: None,
                 limit: limits::PAGE,
                 cursor,
+                prove: self.verifies(),
             };
             cursor = self.page(&request, hits, asking).await?;
             if cursor.is_none() {
@@ -283,6 +318,7 @@ impl Session {
                 sort: Some(order.clone()),
                 limit,
                 cursor,
+                prove: self.verifies(),
             };
             cursor = self.page(&request, hits, asking).await?;
             if cursor.is_none() {
@@ -384,19 +420,31 @@ impl Session {
     pub(crate) async fn search_and_open(&self, request: &SearchRequest, asking: &mut Asking) -> Result<Page, AskError> {
         let (mut attempt, mut prove) = (1, false);
         loop {
+            let known = match &self.verifier {
+                Some(verifier) => verifier.known(&self.gate).await?,
+                None => 0,
+            };
             let mut response: SearchResponse = self.gate.search(request, prove).await?;
             let cursor = response.cursor.take();
+            let mut proved = asking.proved.clone();
+            if let Some(verifier) = &self.verifier {
+                let found = response.completeness.take();
+                verifier.completeness(&self.gate, known, found, &response.groups, &mut proved).await?;
+            }
             asking.cost.searches += 1;
             asking.covered.extend(response.covered.iter().map(|id| self.name(*id)));
             let capsules = response.groups.len() as u64;
             if capsules == 0 {
+                asking.proved = proved;
                 return Ok((Vec::new(), cursor));
             }
-            match self.opener.open(response, &self.cloud).await {
+            let check = self.verifier.as_ref().map(|v| (v, &self.gate, known));
+            match self.opener.open(response, &self.cloud, check, &mut proved).await {
                 Ok(opened) => {
                     let note = |(n, what)| format!("node {n} of the gate sent a wrong result and was left out: {what}");
                     asking.notes.extend(self.gate.left_out().into_iter().map(note));
                     asking.cost.capsules += capsules;
+                    asking.proved = proved;
                     return Ok((opened, cursor));
                 }
                 Err(OpeningError::Reader(..)) if attempt < ATTEMPTS => {

@@ -78,6 +78,7 @@ impl Session {
                 sort: None,
                 limit: limit.clamp(1, limits::PAGE),
                 cursor: walk.cursor.clone(),
+                prove: self.verifies(),
             };
             let (mut opened, next) = self.search_and_open(&request, &mut asking).await?;
             let beyond = |o: &Opened| until.is_some_and(|end| o.id.0 > end.0);
@@ -168,6 +169,7 @@ impl Session {
                 sort: None,
                 limit: limits::PAGE,
                 cursor,
+                prove: self.verifies(),
             };
             let (opened, next) = self.search_and_open(&request, asking).await?;
             found.extend(parse_all(opened).await?);

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
+
 use crate::{
     index::{IndexError, MergedIndex},
     store::SealedStore,
@@ -26,12 +28,15 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Wake {
     bell: SyncSender<()>,
     stop: Arc<AtomicBool>,
+    /// The log's keeper.
+    pub(crate) log: Arc<Notify>,
 }
 
 impl Wake {
     pub(crate) fn wake(&self) {
         // A bell that rings already is enough.
         let _ = self.bell.try_send(());
+        self.log.notify_one();
     }
 
     /// Ends the thread after the commit it is at.
@@ -45,7 +50,7 @@ impl Wake {
 pub(crate) fn bell() -> (Wake, Listener) {
     let (bell, rings) = sync_channel(1);
     let stop = Arc::new(AtomicBool::new(false));
-    (Wake { bell, stop: stop.clone() }, Listener { rings, stop })
+    (Wake { bell, stop: stop.clone(), log: Arc::default() }, Listener { rings, stop })
 }
 
 /// The indexer's side of the bell.

@@ -14,6 +14,7 @@ mod indexer;
 mod ingest;
 mod keys;
 mod ledger;
+mod logs;
 mod members;
 mod serve;
 pub mod store;

@@ -10,9 +10,9 @@ use sealdex_net::{Directory, Refusal};
 use sealdex_wire::{
     ProblemType, Signed, SignedError, codec,
     family::{Family, FamilyError, MemberList},
-    limits,
     roster::{BadKeys, Ledger, Role, Roster, Status},
     search::{ClauseError, CloudClause},
+    sources::Sources,
 };
 
 /// Why a roster was refused.
@@ -59,7 +59,7 @@ pub(crate) struct Members {
     pub(crate) ledger: Option<Ledger>,
     gates: HashMap<PrincipalId, PublicIdentity>,
     providers: HashMap<PrincipalId, Provider>,
-    below: HashMap<PrincipalId, Vec<PrincipalId>>,
+    sources: Sources,
 }
 
 impl Members {
@@ -72,28 +72,29 @@ impl Members {
             gates.insert(gate.id, certified(gate.id, gate.keys.identity())?);
         }
         let by_id: HashMap<_, _> = roster.members.iter().map(|m| (m.id, m)).collect();
-        let (mut providers, mut below) = (HashMap::new(), HashMap::<_, Vec<_>>::new());
+        let mut providers = HashMap::new();
         for member in &roster.members {
             if member.role != Role::Provider || member.name.is_some() {
                 return Err(RosterError::TellsTooMuch);
-            }
-            // Whoever succeeds a provider stands for it, and it for them.
-            if let Some(before) = member.succeeds {
-                below.entry(before).or_default().push(member.id);
-                below.entry(member.id).or_default().push(before);
             }
             let (mut top, mut active, mut steps) = (member, member.status == Status::Active, 0);
             while let Some(parent) = top.parent {
                 steps += 1;
                 top = by_id.get(&parent).filter(|_| steps <= by_id.len()).ok_or(RosterError::Path(member.id))?;
                 active &= top.status == Status::Active;
-                below.entry(parent).or_default().push(member.id);
             }
             let keys = certified(member.id, member.keys.identity())?;
             let hospital = roster.root(top.id).ok_or(RosterError::Path(member.id))?;
             providers.insert(member.id, Provider { keys, hospital, active });
         }
-        Ok(Self { version: roster.version, documents, ledger: roster.ledger.clone(), gates, providers, below })
+        Ok(Self {
+            version: roster.version,
+            documents,
+            ledger: roster.ledger.clone(),
+            gates,
+            providers,
+            sources: Sources::of(roster),
+        })
     }
 
     /// The domain's logs, if it has any.
@@ -114,26 +115,7 @@ impl Members {
     /// The clause with everyone below a source added to it, so that a hospital stands for its
     /// departments as the roster has them now.
     pub(crate) fn unfold(&self, clause: CloudClause) -> Result<CloudClause, ClauseError> {
-        let mut room = limits::CLOUD_LEAVES;
-        self.unfold_within(clause, &mut room)
-    }
-
-    fn unfold_within(&self, clause: CloudClause, room: &mut usize) -> Result<CloudClause, ClauseError> {
-        let mut all =
-            |cs: Vec<CloudClause>| cs.into_iter().map(|c| self.unfold_within(c, room)).collect::<Result<Vec<_>, _>>();
-        Ok(match clause {
-            CloudClause::And(cs) => CloudClause::And(all(cs)?),
-            CloudClause::Or(cs) => CloudClause::Or(all(cs)?),
-            CloudClause::Not(c) => CloudClause::Not(Box::new(self.unfold_within(*c, room)?)),
-            CloudClause::Source(mut ids) => {
-                let below: usize = ids.iter().filter_map(|id| self.below.get(id)).map(Vec::len).sum();
-                *room = room.checked_sub(below).ok_or(ClauseError::TooMany(limits::CLOUD_LEAVES))?;
-                let below: Vec<_> = ids.iter().filter_map(|id| self.below.get(id)).flatten().copied().collect();
-                ids.extend(below);
-                CloudClause::Source(ids)
-            }
-            leaf => leaf,
-        })
+        self.sources.unfold(clause)
     }
 }
 

@@ -6,8 +6,12 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use sealdex_net::{Authenticator, Listen, clock::now_ms, guard};
+use sealdex_lognet::domain::Which;
+use sealdex_net::{Authenticator, Listen, clock::now_ms, guard, peer::Http, tls::TlsError};
+use sealdex_tlog::log::FileReader;
 use sealdex_wire::roster::BadKeys;
+
+use tokio::sync::watch;
 
 use crate::{
     CloudKeys,
@@ -15,6 +19,7 @@ use crate::{
     index::{IndexError, MergedIndex, TantivyIndex},
     indexer,
     ingest::Ingest,
+    logs::{self, Entries, Keeper},
     members::{Domain, RosterError},
     store::{RedbStore, RosterStore, SealedStore, StoreError},
     tickets::Tickets,
@@ -49,6 +54,19 @@ pub enum CloudError {
     /// The store.
     #[error("cannot open the store (is another cloud running on it?): {0}")]
     Store(#[from] StoreError),
+    /// The store is older than what was logged.
+    #[error(
+        "the store has {stored} batches and its log {log}: the store was put back to an older state. To go on would tell two histories: restore the newest"
+    )]
+    Behind {
+        /// In the log.
+        log: u64,
+        /// In the store.
+        stored: u64,
+    },
+    /// Trust in other servers' certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The index.
     #[error("cannot open the search index: {0}")]
     Index(#[from] IndexError),
@@ -78,7 +96,11 @@ pub async fn serve(
     let CloudConfig { data_dir, listen, keys, bounds } = config;
     let authority = keys.authority.identity()?;
     let domain = Arc::new(Domain::new(keys.domain.clone(), keys.id(), authority));
-    let (store, index) = open(data_dir).await?;
+    let (store, index) = open(data_dir.clone()).await?;
+    let (log, stored) = (logs::logged(&data_dir, Which::Batches), store.totals()?.last_seq);
+    if log > stored {
+        return Err(CloudError::Behind { log, stored });
+    }
     if let Some(document) = store.roster()? {
         domain.enter(domain.verify_stored(&document)?);
     }
@@ -89,7 +111,20 @@ pub async fn serve(
     let indexing = listener.start(sealed.clone(), index.clone(), caught_up.clone()).map_err(CloudError::Thread)?;
     let (ingest, writing) = Ingest::start(sealed.clone(), wake.clone()).map_err(CloudError::Thread)?;
 
+    let batches = Arc::new(Batches { store: sealed.clone(), index: index.clone() });
+    let (stop_logs, stopped) = watch::channel(false);
+    let keeper = Keeper {
+        data: data_dir.clone(),
+        domain: domain.clone(),
+        seed: keys.seed.clone(),
+        http: Http::new(None)?,
+        source: batches,
+        wake: wake.log.clone(),
+    };
+    let keeping = tokio::spawn(keeper.run(stopped));
     let api = Api {
+        log_wake: wake.log.clone(),
+        log_reader: FileReader::new(logs::folder(&data_dir, Which::Batches)),
         auth: Arc::new(Authenticator::new(keys.domain.clone(), domain.me, domain.clone())),
         tickets: Arc::new(Tickets::new(keys.domain, domain.me, now_ms())),
         domain,
@@ -118,6 +153,8 @@ pub async fn serve(
         }
         Err(e) => Err(e),
     };
+    let _ = stop_logs.send(true);
+    let _ = keeping.await;
     ingest.stop().await;
     wake.stop();
     let ended = tokio::task::spawn_blocking(move || writing.join().is_ok() & indexing.join().is_ok()).await;
@@ -137,5 +174,30 @@ async fn open(dir: PathBuf) -> Result<(Arc<RedbStore>, Arc<dyn MergedIndex>), Cl
     match opened.await {
         Ok(result) => result,
         Err(panic) => Err(CloudError::Thread(std::io::Error::other(panic))),
+    }
+}
+
+/// The log of batches.
+struct Batches {
+    store: Arc<dyn SealedStore>,
+    index: Arc<dyn MergedIndex>,
+}
+
+impl Entries for Batches {
+    fn which(&self) -> Which {
+        Which::Batches
+    }
+
+    fn last(&self) -> Result<u64, StoreError> {
+        Ok(self.store.snapshot()?.last_seq())
+    }
+
+    fn entries(&self, from: u64, to: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+        let snapshot = self.store.snapshot()?;
+        (from..=to).map(|seq| snapshot.entry(seq)?.ok_or(StoreError::Damaged("entries"))).collect()
+    }
+
+    fn servable(&self) -> u64 {
+        self.index.indexed()
     }
 }

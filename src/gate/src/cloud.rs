@@ -1,13 +1,14 @@
 //! The cloud as the gate sees it.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sealdex_crypto::Identity;
+use sealdex_lognet::{DomainLog, domain::DomainLogError};
 use sealdex_net::{CallError, Peer, Retry, peer::Http, reply};
 use sealdex_wire::{
     codec,
-    roster::Server,
+    roster::{Ledger, Server},
     search::{CloudMatches, CloudSearch, WithdrawTickets},
 };
 
@@ -40,6 +41,10 @@ pub trait Cloud: Send + Sync + 'static {
     fn search<'a>(&'a self, cloud: &'a Server, request: &'a CloudSearch) -> CloudAnswer<'a, CloudMatches>;
     /// Makes tickets useless before they expire.
     fn withdraw<'a>(&'a self, cloud: &'a Server, request: &'a WithdrawTickets) -> CloudAnswer<'a, ()>;
+    /// The log of batches that it keeps; `None` where logs cannot be followed.
+    fn log(&self, _cloud: &Server, _ledger: &Ledger) -> Option<Result<DomainLog, DomainLogError>> {
+        None
+    }
 }
 
 /// Clouds over HTTP, called as this gate.
@@ -47,12 +52,13 @@ pub struct HttpCloud {
     http: Http,
     domain: String,
     gate: Arc<Identity>,
+    log: Option<PathBuf>,
 }
 
 impl HttpCloud {
-    /// Calls as `gate`.
-    pub fn new(http: Http, domain: impl Into<String>, gate: Arc<Identity>) -> Self {
-        Self { http, domain: domain.into(), gate }
+    /// Calls as `gate`; what it has read of the cloud's log is kept in `log`.
+    pub fn new(http: Http, domain: impl Into<String>, gate: Arc<Identity>, log: Option<PathBuf>) -> Self {
+        Self { http, domain: domain.into(), gate, log }
     }
 
     fn peer(&self, cloud: &Server, retry: Retry) -> Result<Peer, CloudError> {
@@ -65,6 +71,10 @@ impl Cloud for HttpCloud {
     fn search<'a>(&'a self, cloud: &'a Server, request: &'a CloudSearch) -> CloudAnswer<'a, CloudMatches> {
         let retry = Retry { attempts: 4, pause: Duration::from_millis(50) };
         Box::pin(async move { Ok(self.peer(cloud, retry)?.post_cbor("/v1/search", request).await?) })
+    }
+
+    fn log(&self, cloud: &Server, ledger: &Ledger) -> Option<Result<DomainLog, DomainLogError>> {
+        Some(DomainLog::open(&self.http, &self.domain, ledger, &cloud.url, self.log.as_deref()))
     }
 
     fn withdraw<'a>(&'a self, cloud: &'a Server, request: &'a WithdrawTickets) -> CloudAnswer<'a, ()> {

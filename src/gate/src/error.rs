@@ -15,7 +15,7 @@ use crate::{
         grants::GrantRefusal, groups::GroupRefusal, mandates::MandateRefusal, owners::OwnerRefusal,
         revocations::RevocationRefusal, roster::RosterRefusal,
     },
-    search::SearchRefusal,
+    search::{SearchRefusal, proving::ProofFault},
     secrets::NotSealedHere,
     standing::StandingRefusal,
     store::StoreError,
@@ -63,6 +63,9 @@ pub enum GateError {
     /// A search was refused.
     #[error(transparent)]
     Search(#[from] SearchRefusal),
+    /// An answer of the cloud is not what the log has, or cannot be checked.
+    #[error(transparent)]
+    Proof(#[from] ProofFault),
     /// More documents or ids than a request may carry.
     #[error("a request carries at most {max} {what}, this has {found}")]
     TooMany {
@@ -144,7 +147,8 @@ impl GateError {
             Self::Standing(e) => e.problem_type(),
             Self::Node(e) => e.problem_type(),
             Self::TooMany { .. } => ProblemType::Malformed,
-            Self::Cloud(_) => ProblemType::Upstream,
+            Self::Proof(e) if e.is_tampering() => ProblemType::Tampered,
+            Self::Cloud(_) | Self::Proof(_) => ProblemType::Upstream,
             Self::Store(_) | Self::Sealed(_) | Self::Worker => ProblemType::Internal,
         }
     }
@@ -160,6 +164,15 @@ impl From<GateError> for Refusal {
         }
         match e.problem_type() {
             ProblemType::Internal => Refusal::internal(e),
+            ProblemType::Tampered => {
+                tracing::error!(error = %e, "the cloud's answer is not what the log has");
+                metrics::counter!("sealdex_gate_tampered_total").increment(1);
+                Refusal::new(ProblemType::Tampered, e.to_string())
+            }
+            ProblemType::Upstream if matches!(e, GateError::Proof(_)) => {
+                tracing::warn!(error = %e, "an answer could not be checked");
+                Refusal::new(ProblemType::Upstream, e.to_string())
+            }
             ProblemType::Upstream => {
                 tracing::warn!(error = %e, "the cloud failed");
                 Refusal::new(

@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, PublicIdentity};
+use sealdex_ledger::Providers;
 use sealdex_wire::{
     Signed,
     family::{Family, FamilyError},
     roster::{Budget, Member, PublicKeys, Role, Roster, Server, Status},
+    sources::Sources,
     threshold::{Nodes, NodesError},
 };
 
@@ -75,6 +77,7 @@ pub struct Members {
     everyone: PrincipalId,
     hospitals: Vec<PrincipalId>,
     nodes: Option<Nodes>,
+    sources: Sources,
 }
 
 impl Members {
@@ -99,7 +102,8 @@ impl Members {
         // The first defect in the roster's order, whichever was found first.
         let known = prepared.into_iter().collect::<Result<_, RosterDefect>>()?;
         let hospitals = roster.hospitals().collect();
-        Ok(Self { known, servers, everyone, hospitals, nodes, roster, signed, family })
+        let sources = Sources::of(&roster);
+        Ok(Self { known, servers, everyone, hospitals, nodes, sources, roster, signed, family })
     }
 
     /// The roster.
@@ -173,6 +177,11 @@ impl Members {
         &self.hospitals
     }
 
+    /// Which providers a source stands for.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
     /// The nodes of the gate, if it is not a single one.
     pub fn nodes(&self) -> Option<&Nodes> {
         self.nodes.as_ref()
@@ -181,6 +190,12 @@ impl Members {
     /// The cloud this gate asks: the first one listed.
     pub fn cloud(&self) -> Option<&Server> {
         self.roster.clouds.first()
+    }
+}
+
+impl Providers for Members {
+    fn provider(&self, id: PrincipalId) -> Option<(PublicIdentity, PrincipalId)> {
+        self.get(id).filter(|m| m.role == Role::Provider).map(|m| (m.keys, m.root()))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Queries: inner tokens and ranges become the cloud's terms and ranges, once per hospital for isolated
 //! fields (spec sections 8 and 9).
 
-use std::collections::HashSet;
+use std::{cell::RefCell, collections::HashSet};
 
 use sealdex_crypto::{Bits, FieldToken, Point, PrincipalId};
 use sealdex_wire::{
     limits,
-    search::{CloudClause, InnerClause},
+    search::{CloudClause, InnerClause, Scoped},
 };
 
 use crate::{
@@ -61,6 +61,8 @@ pub(crate) struct Unfolding<'a> {
     pub(crate) caller: PrincipalId,
     pub(crate) bridges: &'a Bridges,
     pub(crate) hospitals: &'a [PrincipalId],
+    /// Where terms and tags of one hospital's scope are noted, if they are to be named to the cloud.
+    pub(crate) named: Option<&'a RefCell<Vec<Scoped>>>,
 }
 
 impl Unfolding<'_> {
@@ -95,9 +97,20 @@ impl Unfolding<'_> {
         if merged { vec![Scope::Merged] } else { self.hospitals.iter().map(|h| Scope::Hospital(*h)).collect() }
     }
 
+    fn name(&self, scope: Scope, terms: &[u8], tags: &[u8]) {
+        if let (Some(named), Scope::Hospital(hospital)) = (self.named, scope) {
+            named.borrow_mut().push(Scoped { hospital, terms: terms.to_vec(), tags: tags.to_vec() });
+        }
+    }
+
     fn terms(&self, merged: bool, x: &[u8]) -> CloudClause {
         let scopes = self.scopes(merged);
-        let mut terms: Vec<_> = scopes.into_iter().map(|s| self.keys.scope(s).term(x)).collect();
+        let term = |scope| {
+            let term = self.keys.scope(scope).term(x);
+            self.name(scope, &term.0, &[]);
+            term
+        };
+        let mut terms: Vec<_> = scopes.into_iter().map(term).collect();
         terms.sort_unstable();
         CloudClause::Terms(terms.iter().flat_map(|t| t.0).collect())
     }
@@ -129,6 +142,7 @@ impl Unfolding<'_> {
     fn ranges(&self, merged: bool, field: FieldToken, bits: Bits, lo: u64, hi: u64) -> Result<CloudClause, GateError> {
         let range = |scope| {
             let run = self.keys.order(field, scope);
+            self.name(scope, &[], &run.tag);
             let (lo, hi) = run.key.bounds(bits, lo, hi).map_err(|_| SearchRefusal::Range)?;
             Ok(CloudClause::Range { tag: run.tag, lo, hi })
         };

@@ -4,6 +4,7 @@
 //! - [`serve::log_router`]: a log's folder, read-only.
 //! - [`client::LogClient`]: checkpoints, tiles, entries and proofs of any log that is served so.
 //! - [`follower::Follower`]: a verified copy of a log's entries, which notices when the log takes something back.
+//! - [`domain::DomainLog`]: the batches of a Sealdex domain, followed and checked.
 //! - [`witness::serve`]: a witness.
 //! - [`cosign::Cosigners`]: how a log gets its checkpoint cosigned.
 
@@ -12,6 +13,7 @@
 
 pub mod client;
 pub mod cosign;
+pub mod domain;
 pub mod follower;
 mod range;
 pub mod serve;
@@ -19,5 +21,6 @@ pub mod witness;
 
 pub use client::LogClient;
 pub use cosign::Cosigners;
+pub use domain::DomainLog;
 pub use follower::Follower;
 pub use serve::log_router;

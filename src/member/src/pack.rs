@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use sealdex_crypto::PublicIdentity;
+use sealdex_crypto::{PrincipalId, PublicIdentity};
+use sealdex_ledger::Providers;
 use sealdex_net::{CallError, Peer, peer::Http};
 use sealdex_schema::Schema;
 use sealdex_wire::{
     Signed, SignedError,
     family::{FamilyError, MemberList},
-    roster::{PublicKeys, Roster},
+    roster::{PublicKeys, Role, Roster},
     signed::Document,
 };
 use serde::{Deserialize, Serialize};
@@ -151,5 +152,13 @@ impl Trusted {
         let cloud = self.roster.clouds.first().ok_or(PackError::NoServer("cloud"))?;
         let caller = keys.map(|k| k.identity.clone());
         Ok(Peer::new(http.clone(), &cloud.url, &self.roster.domain, cloud.id, caller)?)
+    }
+}
+
+impl Providers for Trusted {
+    fn provider(&self, id: PrincipalId) -> Option<(PublicIdentity, PrincipalId)> {
+        let member = self.roster.member(id).filter(|m| m.role == Role::Provider)?;
+        let keys = member.keys.identity().ok().filter(|k| k.id() == id)?;
+        Some((keys, self.roster.root(id)?))
     }
 }

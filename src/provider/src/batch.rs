@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use sealdex_crypto::{BatchId, PrincipalId, RecordId};
 use sealdex_fhir::Record;
 use sealdex_wire::{
-    B32, codec,
+    B32,
     ingest::{BatchUpload, BridgeCapsule, BridgeRecord, BridgeRequest, BridgeResponse, UploadRecord},
 };
 
@@ -41,9 +40,9 @@ pub(crate) struct PreparedRecord {
     pub(crate) version: Version,
 }
 
-/// A batch the gate has bridged: the upload, byte for byte.
+/// A batch the gate has bridged: the upload, but for what is stated of it.
 pub(crate) struct Bridged {
-    pub(crate) body: Bytes,
+    pub(crate) upload: BatchUpload,
     pub(crate) versions: Vec<Version>,
     pub(crate) without_patient: u64,
 }
@@ -71,8 +70,9 @@ impl Prepared {
             batch: self.batch,
             gate,
             gate_signature: answer.signature,
+            stated: None,
             records: records.map(|(r, index)| UploadRecord { id: r.id, index, sealed: r.sealed }).collect(),
         };
-        Some(Bridged { body: codec::to_cbor(&upload).into(), versions, without_patient: self.without_patient })
+        Some(Bridged { upload, versions, without_patient: self.without_patient })
     }
 }

@@ -11,12 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use sealdex_crypto::PrincipalId;
 use sealdex_fhir::{Input, Mapping, RawRecord, Source, SourceItem};
+use sealdex_lognet::{DomainLog, domain::DomainLogError};
 use sealdex_member::{GateLink, IndexKeys, MemberKeys, Trusted};
 use sealdex_net::{CallError, Peer};
 use sealdex_wire::{
-    ProblemType,
+    ProblemType, codec,
     ingest::{BatchReceipt, CloudStats},
 };
 use tokio::sync::{Mutex, mpsc};
@@ -27,7 +29,11 @@ use crate::{
     owners::{OwnerMap, Owners},
     prepare::{Preparer, parse},
     rejects::{Reject, RejectLog},
+    stating::{Stating, StatingError},
 };
+
+/// How long the log is waited for.
+const LOGGED: Duration = Duration::from_secs(10);
 
 /// Bounds of a batch.
 #[derive(Clone, Debug)]
@@ -86,8 +92,12 @@ pub struct PushReport {
     pub bytes_sent: u64,
     /// From the first byte read to the last acknowledgement.
     pub elapsed: Duration,
-    /// Until the last batch was searchable.
+    /// Until the last batch was searchable, and in the log if there is one.
     pub searchable_after: Duration,
+    /// Place of the last batch.
+    pub last_seq: u64,
+    /// Why the log was not seen to have the last batch, though nothing suggests that it will not.
+    pub unlogged: Option<String>,
 }
 
 /// Why a run stopped. What the cloud acknowledged stays; run it again to go on.
@@ -116,6 +126,20 @@ pub enum PushError {
     /// The roster does not list this provider.
     #[error("the roster does not list this provider: ask the authority to enrol it, and fetch the new domain pack")]
     NotInRoster,
+    /// The cloud's word on what this provider has stated is not believed.
+    #[error(transparent)]
+    Stating(#[from] StatingError),
+    /// The log is not believed, or does not have what the cloud acknowledged.
+    #[error(transparent)]
+    Log(#[from] DomainLogError),
+    /// The log's last statement of this provider is another.
+    #[error("the log has statement {logged} of this provider as its last, and the cloud acknowledged {acknowledged}")]
+    NotLogged {
+        /// In the log.
+        logged: u64,
+        /// Acknowledged.
+        acknowledged: u64,
+    },
     /// The gate's answer does not fit what it was asked.
     #[error("the gate's answer does not fit the batch")]
     GateAnswer,
@@ -130,7 +154,9 @@ pub(crate) struct Job {
     gate: GateLink,
     cloud: Peer,
     gate_id: PrincipalId,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Arc<Journal>,
+    /// In a domain with a log.
+    stating: Option<Stating>,
     pub(crate) owners: Mutex<Owners>,
     rejects: std::sync::Mutex<RejectLog>,
     progress: Arc<Progress>,
@@ -155,6 +181,8 @@ pub struct PushInput<'a> {
     pub sources: Vec<Input>,
     /// CSV mapping.
     pub mapping: Option<Mapping>,
+    /// The domain's log of batches, to see that what was pushed is in it.
+    pub log: Option<DomainLog>,
     /// Bounds.
     pub settings: PushSettings,
     /// Watched by the caller.
@@ -164,12 +192,13 @@ pub struct PushInput<'a> {
 /// Pushes everything in `sources` that the cloud does not have yet.
 pub async fn push(input: PushInput<'_>) -> Result<PushReport, PushError> {
     let started = Instant::now();
-    let PushInput { keys, trusted, gate, cloud, owners, journal, sources, mapping, settings, progress } = input;
+    let PushInput { keys, trusted, gate, cloud, owners, journal, sources, mapping, log, settings, progress } = input;
     let job = Arc::new(Job::new(keys, trusted, gate, cloud, owners, journal, settings, progress)?);
     let mut report = job.clone().run(sources, mapping).await?;
     report.elapsed = started.elapsed();
     if report.pushed > 0 {
         job.await_searchable().await?;
+        report.unlogged = job.await_logged(log, trusted, report.last_seq).await?;
     }
     report.searchable_after = started.elapsed();
     let mut log = job.rejects.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -206,7 +235,8 @@ impl Job {
         };
         let rejects = std::sync::Mutex::new(RejectLog::new(settings.rejects.as_deref())?);
         let (domain, owners) = (trusted.roster.domain.clone(), Mutex::default());
-        Ok(Self { preparer, domain, gate, cloud, gate_id, journal, owners, rejects, progress, settings })
+        let (journal, stating) = (Arc::new(journal), Stating::new(trusted, keys.identity.clone())?);
+        Ok(Self { preparer, domain, gate, cloud, gate_id, journal, stating, owners, rejects, progress, settings })
     }
 
     async fn run(self: Arc<Self>, sources: Vec<Input>, mapping: Option<Mapping>) -> Result<PushReport, PushError> {
@@ -395,10 +425,11 @@ impl Job {
     async fn upload_all(self: Arc<Self>, mut batches: mpsc::Receiver<Bridged>) -> Result<PushReport, PushError> {
         let mut report = PushReport::default();
         while let Some(bridged) = batches.recv().await {
-            report.bytes_sent += bridged.body.len() as u64;
             let count = bridged.versions.len() as u64;
             report.without_patient += bridged.without_patient;
-            let receipt = self.upload(bridged).await?;
+            let (receipt, bytes) = self.upload(bridged).await?;
+            report.bytes_sent += bytes;
+            report.last_seq = report.last_seq.max(receipt.seq);
             report.pushed += count;
             report.replaced += u64::from(receipt.replaced);
             report.batches += 1;
@@ -408,14 +439,35 @@ impl Job {
     }
 
     /// Stores a batch at the cloud, durably, and notes it.
-    pub(crate) async fn upload(
-        self: &Arc<Self>,
-        Bridged { body, versions, .. }: Bridged,
-    ) -> Result<BatchReceipt, PushError> {
+    pub(crate) async fn upload(self: &Arc<Self>, bridged: Bridged) -> Result<(BatchReceipt, u64), PushError> {
+        if let Some(stating) = &self.stating {
+            return stating.upload(bridged, &self.cloud, &self.journal).await;
+        }
+        let Bridged { upload, versions, .. } = bridged;
+        let body: Bytes = blocking(move || codec::to_cbor(&upload)).await?.into();
+        let bytes = body.len() as u64;
         let receipt: BatchReceipt = self.cloud.post_cbor_bytes("/v1/batches", body).await?;
         let job = self.clone();
         blocking(move || job.journal.record(&versions)).await??;
-        Ok(receipt)
+        Ok((receipt, bytes))
+    }
+
+    /// Waits until the log has the last batch, under a checkpoint that is believed, with this provider's last
+    /// statement as it was acknowledged. Why not, if it is only late.
+    async fn await_logged(
+        &self,
+        log: Option<DomainLog>,
+        trusted: &Trusted,
+        seq: u64,
+    ) -> Result<Option<String>, PushError> {
+        let (Some(mut log), Some(stating)) = (log, &self.stating) else { return Ok(None) };
+        match log.reach(seq, trusted, LOGGED).await {
+            Err(e) if e.is_tampering() => return Err(e.into()),
+            Err(e) => return Ok(Some(e.to_string())),
+            Ok(()) => {}
+        }
+        let (logged, acknowledged) = (log.view().head(stating.me()).0, stating.number().await);
+        if logged == acknowledged { Ok(None) } else { Err(PushError::NotLogged { logged, acknowledged }) }
     }
 
     /// Waits until everything accepted so far can be found.

@@ -2,11 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition, TableError};
 use sha2::{Digest, Sha256};
+
+use crate::stating::Head;
 
 /// First half of the hash of `Type/id` → first half of the hash of the record's bytes.
 const PUSHED: TableDefinition<'_, [u8; 16], [u8; 16]> = TableDefinition::new("pushed");
+
+/// `last` → number and digest of the last statement that the cloud acknowledged.
+const STATED: TableDefinition<'_, &str, [u8; 40]> = TableDefinition::new("stated");
 
 /// Identity and version of one record, as the journal knows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,6 +138,31 @@ impl Journal {
 
     /// Notes versions the cloud has acknowledged. Durable on return.
     pub fn record(&self, versions: &[Version]) -> Result<(), JournalError> {
+        self.put(versions, None)
+    }
+
+    /// As [`Journal::record`], with the statement under which the cloud acknowledged them.
+    pub(crate) fn record_stated(&self, versions: &[Version], head: Head) -> Result<(), JournalError> {
+        self.put(versions, Some(head))
+    }
+
+    /// The last statement that the cloud acknowledged.
+    pub(crate) fn stated(&self) -> Result<Option<Head>, JournalError> {
+        let read = self.db.begin_read().map_err(|e| self.fail(e))?;
+        let table = match read.open_table(STATED) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            other => other.map_err(|e| self.fail(e))?,
+        };
+        let row = table.get("last").map_err(|e| self.fail(e))?.map(|v| v.value());
+        Ok(row.map(|row| {
+            let (mut number, mut digest) = ([0; 8], [0; 32]);
+            number.copy_from_slice(&row[..8]);
+            digest.copy_from_slice(&row[8..]);
+            Head { number: u64::from_be_bytes(number), digest }
+        }))
+    }
+
+    fn put(&self, versions: &[Version], head: Option<Head>) -> Result<(), JournalError> {
         let mut sorted = versions.to_vec();
         // Stable: of two versions of one record the later stays.
         sorted.sort_by_key(|v| v.identity);
@@ -141,6 +171,12 @@ impl Journal {
             let mut table = write.open_table(PUSHED).map_err(|e| self.fail(e))?;
             for v in &sorted {
                 table.insert(v.identity, v.content).map_err(|e| self.fail(e))?;
+            }
+            if let Some(Head { number, digest }) = head {
+                let mut row = [0; 40];
+                row[..8].copy_from_slice(&number.to_be_bytes());
+                row[8..].copy_from_slice(&digest);
+                write.open_table(STATED).map_err(|e| self.fail(e))?.insert("last", row).map_err(|e| self.fail(e))?;
             }
         }
         write.commit().map_err(|e| self.fail(e))

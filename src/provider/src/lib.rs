@@ -16,6 +16,7 @@ mod manifest;
 mod owners;
 mod prepare;
 mod rejects;
+mod stating;
 mod writer;
 
 pub use job::{Progress, PushError, PushInput, PushReport, PushSettings, push};
@@ -23,4 +24,5 @@ pub use journal::{Journal, JournalError, State, Version};
 pub use manifest::{Manifest, ManifestError};
 pub use owners::{OwnerMap, OwnerMapError};
 pub use rejects::Reject;
+pub use stating::StatingError;
 pub use writer::{Writer, WriterError, WriterInput, Written};

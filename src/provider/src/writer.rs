@@ -156,7 +156,7 @@ impl Writer {
             rejects.extend(late);
             if let Some(bridged) = bridged {
                 let identities: Vec<[u8; 16]> = bridged.versions.iter().map(|v| v.identity).collect();
-                let places = self.job.upload(bridged).await?.replacing;
+                let places = self.job.upload(bridged).await?.0.replacing;
                 replaced.extend(places.iter().filter_map(|at| identities.get(*at as usize)));
             }
         }

@@ -24,3 +24,5 @@ pub const ENDED: &str = "sdx1/ended";
 pub const ACT: &str = "sdx1/act";
 /// The keys of an entry's rows: owners', and auditors'.
 pub const ACT_ROWS: &str = "sdx1/act/rows";
+/// The keys that a cloud signs its logs with.
+pub const LOG_KEY: &str = "sdx1/log-key";

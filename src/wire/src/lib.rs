@@ -23,6 +23,7 @@ pub mod problem;
 pub mod roster;
 pub mod search;
 pub mod signed;
+pub mod sources;
 pub mod threshold;
 
 pub use codec::{B32, RawPoint};

@@ -79,6 +79,9 @@ pub struct SearchRequest {
     /// Where the last page ended.
     #[serde(default)]
     pub cursor: Option<ByteBuf>,
+    /// Have the answer proved whole, where the domain has a log.
+    #[serde(default)]
+    pub prove: bool,
 }
 
 /// Matches that share a capsule, and what it takes to open them.
@@ -184,6 +187,30 @@ pub struct SearchResponse {
     /// Where to go on; absent when all permitted matches were returned.
     #[serde(default)]
     pub cursor: Option<ByteBuf>,
+    /// Whether nothing was left out, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completeness: Option<Completeness>,
+}
+
+/// What the gate found when it checked that the cloud left nothing out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Completeness {
+    /// Why it is not proved; proved without.
+    pub unproved: Option<String>,
+    /// Batches in the log, as it was searched; the fewest of all pages.
+    pub batches: u64,
+    /// Pages of the cloud.
+    pub pages: u32,
+    /// Runs that were looked through.
+    pub runs: u64,
+    /// Index entries that were shown.
+    pub pairs: u64,
+    /// Bytes of proof.
+    pub proof_bytes: u64,
+    /// The pages themselves, for a member that is to check them: what the gate asked, and what the cloud answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<(CloudSearch, CloudMatches)>,
 }
 
 /// `POST /v1/count` at the gate: how many, for members who may count and not read.

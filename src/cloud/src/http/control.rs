@@ -53,6 +53,7 @@ async fn keep(api: &Api, members: Members) -> Result<(), Refusal> {
     blocking(move || rosters.put_roster(&document).map_err(Refusal::internal)).await?;
     tracing::info!(version = members.version, "who belongs to the domain has changed");
     api.domain.enter(members);
+    api.log_wake.notify_one();
     Ok(())
 }
 

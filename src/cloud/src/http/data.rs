@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::State,
+    extract::{Path, State},
     response::{IntoResponse, Response},
 };
 use sealdex_crypto::{PublicIdentity, RecordId, Term};
@@ -147,6 +147,18 @@ pub(super) async fn versions(State(api): State<Api>, call: Call) -> Result<Cbor<
         let entries = records.iter().map(entry).collect::<Result<_, StoreError>>().map_err(Refusal::internal)?;
         let last = snapshot.last_stated(provider).map_err(Refusal::internal)?.map(ByteBuf::from);
         Ok(Cbor(Versions { last, entries, records }))
+    })
+    .await
+}
+
+/// `GET /log/batches/ended/SEQ`: ids that a batch of the log ended, 16 bytes each, as its provider stated them.
+pub(super) async fn ended(State(api): State<Api>, Path(seq): Path<u64>) -> Result<Response, Refusal> {
+    api.read(move |api| {
+        let snapshot = api.store.snapshot().map_err(Refusal::internal)?;
+        if snapshot.entry(seq).map_err(Refusal::internal)?.is_none() {
+            return Err(Refusal::new(ProblemType::NotFound, "the log has no such batch"));
+        }
+        Ok(snapshot.ended(seq).map_err(Refusal::internal)?.into_response())
     })
     .await
 }

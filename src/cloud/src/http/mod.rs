@@ -13,9 +13,11 @@ use axum::{
     extract::{FromRef, State},
     routing::{get, post, put},
 };
+use sealdex_lognet::log_router;
 use sealdex_net::{Authenticator, Refusal};
+use sealdex_tlog::log::FileReader;
 use sealdex_wire::ProblemType;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     index::MergedIndex,
@@ -38,6 +40,9 @@ pub(crate) struct Api {
     pub(crate) rosters: Arc<dyn RosterStore>,
     pub(crate) index: Arc<dyn MergedIndex>,
     pub(crate) ledger: Arc<Ledger>,
+    /// Told when a roster may have changed the log's policy.
+    pub(crate) log_wake: Arc<Notify>,
+    pub(crate) log_reader: FileReader,
     pub(crate) ingest: Ingest,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) caught_up: Arc<AtomicBool>,
@@ -88,7 +93,9 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, Refusal> + Se
 
 /// The routes, without the outermost layer.
 pub(crate) fn router(api: Api) -> Router {
+    let log = log_router(api.log_reader.clone());
     Router::new()
+        .route("/log/batches/ended/{seq}", get(data::ended))
         .route("/v1/roster", put(control::put_roster))
         .route("/v1/members", post(control::post_members))
         .route("/v1/batches", post(data::batches))
@@ -101,4 +108,5 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(|State(api): State<Api>| async move { api.ready().map(|()| "ready\n") }))
         .with_state(api)
+        .nest("/log/batches", log)
 }

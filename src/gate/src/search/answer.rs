@@ -74,7 +74,7 @@ impl<S: ConsentStore> Gate<S> {
         let Built { groups, tickets, rows, entry, accesses } = blocking(build).await?;
         self.outstanding.register(rows.clone());
         self.journal.record(entry, accesses, rows).await?;
-        Ok(SearchResponse { groups, tickets, covered: Vec::new(), cursor: None })
+        Ok(SearchResponse { groups, tickets, covered: Vec::new(), cursor: None, completeness: None })
     }
 
     fn permit_again(&self, asker: &Asker, found: Vec<Permitted>) -> Result<Vec<Permitted>, StoreError> {

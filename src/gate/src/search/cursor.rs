@@ -65,8 +65,14 @@ mod tests {
     fn a_cursor_opens_for_its_query_and_caller_only() {
         let key = StoreKey::derive(&IdentitySeed::from_bytes(&[1; 32]));
         let (me, other) = (PrincipalId([1; 16]), PrincipalId([2; 16]));
-        let request =
-            SearchRequest { clause: InnerClause::All, purpose: "care".into(), sort: None, limit: 5, cursor: None };
+        let request = SearchRequest {
+            clause: InnerClause::All,
+            purpose: "care".into(),
+            sort: None,
+            limit: 5,
+            cursor: None,
+            prove: false,
+        };
         let after = Some(CloudCursor { code: 7, id: RecordId([9; 16]) });
         let cursor = Cursor(vec![Position { hospital: None, after, done: false }]);
         let sealed = cursor.seal(&key, me, &request);

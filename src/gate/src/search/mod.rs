@@ -9,8 +9,9 @@ pub(crate) mod answer;
 pub(crate) mod cursor;
 pub(crate) mod pages;
 pub(crate) mod permit;
+pub(crate) mod proving;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{cell::RefCell, collections::HashSet, sync::Arc};
 
 use sealdex_crypto::PrincipalId;
 use sealdex_wire::{
@@ -18,8 +19,7 @@ use sealdex_wire::{
     auth::sha256,
     limits,
     search::{
-        ClauseError, CloudClause, CloudSort, CountRequest, Counted, InnerClause, InnerSort, SearchRequest,
-        SearchResponse,
+        ClauseError, CloudSort, CountRequest, Counted, InnerClause, InnerSort, Scoped, SearchRequest, SearchResponse,
     },
     threshold::WithTurns,
 };
@@ -37,6 +37,7 @@ use crate::{
 };
 use cursor::{Cursor, Position};
 use pages::{Asker, Stream, gather};
+use proving::{Proving, scoped};
 
 /// Why a search was refused.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
@@ -152,9 +153,15 @@ impl<S: ConsentStore> Gate<S> {
         let generation = self.generation();
         let asker = Asker { search, ..self.asker(caller, &request.purpose, &members) };
         let asker = Arc::new(asker);
-        let (positions, found) = self.gather_all(streams, &members, asker.clone(), request.limit).await?;
+        let proving = match request.prove && members.roster().ledger.is_some() {
+            true => Some(Arc::new(Proving::begin(&self.followed, &*self.cloud, &members).await?)),
+            false => None,
+        };
+        let (positions, found) =
+            self.gather_all(streams, &members, asker.clone(), request.limit, proving.clone()).await?;
         let mut response = self.answer(asker, generation, found, spent).await?;
         response.covered = covered;
+        response.completeness = proving.and_then(Arc::into_inner).map(Proving::end);
         if positions.iter().any(|p| !p.done) {
             let sealed = Cursor(positions).seal(&self.secrets.cursor_key, caller, &request);
             response.cursor = Some(sealed.into());
@@ -190,7 +197,14 @@ impl<S: ConsentStore> Gate<S> {
         let known = members.active(caller)?;
         let step = known.counts_from.unwrap_or(1).max(1);
         let purpose = request.purpose;
-        let request = SearchRequest { clause: request.clause, purpose, sort: None, limit: limits::PAGE, cursor: None };
+        let request = SearchRequest {
+            clause: request.clause,
+            purpose,
+            sort: None,
+            limit: limits::PAGE,
+            cursor: None,
+            prove: true,
+        };
         check(&request)?;
         let spent = spent(&request.clause);
         self.charge(caller, known, &members, spent).await?;
@@ -204,11 +218,17 @@ impl<S: ConsentStore> Gate<S> {
             };
             blocking(work).await?
         };
+        let proving = match members.roster().ledger.is_some() {
+            true => Some(Arc::new(Proving::begin(&self.followed, &*self.cloud, &members).await?)),
+            false => None,
+        };
         let (mut owners, mut records) = (HashSet::new(), 0_u64);
         for mut stream in streams {
             while !stream.position.done {
-                let next = pages::Stream { clause: stream.clause.clone(), sort: None, position: stream.position };
-                let (position, found) = gather(self, &members, asker.clone(), next, limits::PAGE).await?;
+                let (clause, prove) = (stream.clause.clone(), stream.prove.clone());
+                let next = pages::Stream { clause, sort: None, position: stream.position, prove };
+                let (position, found) =
+                    gather(self, &members, asker.clone(), next, limits::PAGE, proving.clone()).await?;
                 records += found.len() as u64;
                 owners.extend(found.iter().map(|p| p.routing.patient));
                 stream.position = position;
@@ -237,8 +257,12 @@ impl<S: ConsentStore> Gate<S> {
         bridges: &Bridges,
     ) -> Result<Plan, GateError> {
         let covered = hospitals(&request.clause, members)?;
-        let over = |hospitals: &[PrincipalId]| -> Result<CloudClause, GateError> {
-            Unfolding { keys: &self.keys, caller, bridges, hospitals }.unfold(&request.clause)
+        let prove = request.prove && members.roster().ledger.is_some();
+        let over = |hospitals: &[PrincipalId]| -> Result<_, GateError> {
+            let named = RefCell::new(Vec::new());
+            let unfolding = Unfolding { keys: &self.keys, caller, bridges, hospitals, named: prove.then_some(&named) };
+            let clause = unfolding.unfold(&request.clause)?;
+            Ok((clause, prove.then(|| scoped(named.into_inner()))))
         };
         let positions = match &request.cursor {
             Some(sealed) => Cursor::open(&self.secrets.cursor_key, caller, request, sealed)?.0,
@@ -251,7 +275,7 @@ impl<S: ConsentStore> Gate<S> {
             return Err(SearchRefusal::Limit.into());
         }
         let streams = positions.into_iter().map(|position| {
-            let (clause, scope) = match position.hospital {
+            let ((clause, mut prove), scope) = match position.hospital {
                 // A record with this hospital's order tag has terms of this hospital only.
                 Some(h) => (over(&[h])?, Scope::Hospital(h)),
                 None => (over(&covered)?, Scope::Merged),
@@ -260,7 +284,11 @@ impl<S: ConsentStore> Gate<S> {
                 tag: self.keys.order(sort.field.into(), scope).tag,
                 descending: sort.descending,
             });
-            Ok(Stream { clause, sort, position })
+            if let (Some(named), Some(sort), Scope::Hospital(hospital)) = (&mut prove, sort, scope) {
+                let tags = sort.tag.to_vec();
+                *named = scoped([std::mem::take(named), vec![Scoped { hospital, terms: Vec::new(), tags }]].concat());
+            }
+            Ok(Stream { clause, sort, position, prove })
         });
         Ok(Plan { streams: streams.collect::<Result<_, GateError>>()?, covered })
     }
@@ -272,6 +300,7 @@ impl<S: ConsentStore> Gate<S> {
         members: &Arc<Members>,
         asker: Arc<pages::Asker>,
         limit: u32,
+        proving: Option<Arc<Proving>>,
     ) -> Result<(Vec<Position>, Vec<permit::Permitted>), GateError> {
         let mut waiting = streams.into_iter().enumerate();
         let mut running = JoinSet::new();
@@ -280,8 +309,9 @@ impl<S: ConsentStore> Gate<S> {
             while running.len() < PARALLEL_STREAMS
                 && let Some((n, stream)) = waiting.next()
             {
-                let (gate, members, asker) = (self.clone(), members.clone(), asker.clone());
-                running.spawn(async move { gather(&gate, &members, asker, stream, limit).await.map(|r| (n, r)) });
+                let (gate, members, asker, proving) = (self.clone(), members.clone(), asker.clone(), proving.clone());
+                running
+                    .spawn(async move { gather(&gate, &members, asker, stream, limit, proving).await.map(|r| (n, r)) });
             }
             match running.join_next().await {
                 None => break,

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, RecordId, RoutingInfo, TagError, open_tag};
 use sealdex_wire::{
     B32, limits,
-    search::{CloudClause, CloudCursor, CloudMatch, CloudMatches, CloudSearch, CloudSort},
+    search::{CloudClause, CloudCursor, CloudMatch, CloudMatches, CloudSearch, CloudSort, Scoped},
 };
 
 use serde_bytes::ByteBuf;
@@ -14,6 +14,7 @@ use serde_bytes::ByteBuf;
 use super::{
     cursor::Position,
     permit::{Permits, Permitted},
+    proving::Proving,
 };
 use crate::{
     cloud::CloudError,
@@ -42,6 +43,8 @@ pub(crate) struct Stream {
     pub(crate) clause: CloudClause,
     pub(crate) sort: Option<CloudSort>,
     pub(crate) position: Position,
+    /// Terms of single hospitals, if the cloud is to prove its answers.
+    pub(crate) prove: Option<Vec<Scoped>>,
 }
 
 /// Gathers up to `limit` permitted matches of a stream; where it ended, and what was found.
@@ -51,17 +54,23 @@ pub(crate) async fn gather<S: ConsentStore>(
     asker: Arc<Asker>,
     stream: Stream,
     limit: u32,
+    proving: Option<Arc<Proving>>,
 ) -> Result<(Position, Vec<Permitted>), GateError> {
     let cloud = members.cloud().ok_or(CloudError::None)?;
-    let Stream { clause, sort, mut position } = stream;
-    let mut request = CloudSearch { clause, sort, after: position.after, limit };
+    let Stream { clause, sort, mut position, prove } = stream;
+    let mut request = CloudSearch { clause, sort, after: position.after, limit, prove };
     let limit = limit as usize;
     let (mut kept, mut permits, mut scanned): (Vec<Permitted>, _, usize) = (Vec::new(), Permits::default(), 0);
     while !position.done && kept.len() < limit && scanned < MAX_SCANNED {
         request.after = position.after;
-        let page = gate.cloud.search(cloud, &request).await?;
+        let mut page = gate.cloud.search(cloud, &request).await?;
         check(&page, request.limit)?;
-        let CloudMatches { providers, matches, next } = page;
+        if let Some(proving) = &proving {
+            let shown = Arc::new(page);
+            proving.page(members, &request, &shown).await?;
+            page = Arc::unwrap_or_clone(shown);
+        }
+        let CloudMatches { providers, matches, next, .. } = page;
         let ids: Vec<RecordId> = matches.iter().map(|m| m.0).collect();
         let (mut found, known) = {
             let (gate, asker) = (gate.clone(), asker.clone());
@@ -168,7 +177,7 @@ mod tests {
     #[test]
     fn answers_that_break_the_protocol_are_refused() {
         let m = |p| CloudMatch(RecordId([1; 16]), p, vec![]);
-        let page = |matches, next| CloudMatches { providers: vec![PrincipalId([1; 16])], matches, next };
+        let page = |matches, next| CloudMatches { providers: vec![PrincipalId([1; 16])], matches, next, proof: None };
         let next = Some(CloudCursor { code: 0, id: RecordId([1; 16]) });
         assert_eq!(check(&page(vec![m(0)], next), 1), Ok(()));
         assert!(check(&page(vec![m(0), m(0)], None), 1).is_err());

@@ -69,7 +69,7 @@ impl FakeCloud {
         providers.dedup();
         let place = |p| providers.iter().position(|q| *q == p).unwrap() as u32;
         let matches = hits.into_iter().map(|h| CloudMatch(h.1, place(h.2), h.3)).collect();
-        CloudMatches { matches, next, providers }
+        CloudMatches { matches, next, providers, proof: None }
     }
 }
 

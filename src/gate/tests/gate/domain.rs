@@ -370,7 +370,7 @@ impl<S: ConsentStore> Domain<S> {
     }
 
     pub fn query(&self, clause: InnerClause) -> SearchRequest {
-        SearchRequest { clause, purpose: "treatment".into(), sort: None, limit: 1000, cursor: None }
+        SearchRequest { clause, purpose: "treatment".into(), sort: None, limit: 1000, cursor: None, prove: false }
     }
 
     pub async fn search(&self, caller: usize, clause: InnerClause) -> Result<SearchResponse, GateError> {

@@ -51,7 +51,8 @@ impl LogClient {
         self.compute(new, |tiles| consistency_proof(tiles, old, new)).await
     }
 
-    /// Root of the tree of `size` entries.
+    /// Root of the tree of `size` entries, which is that of a checkpoint the log has published: of other sizes it need
+    /// not have the tiles; see [`Self::prefix`].
     ///
     /// # Errors
     /// [`FetchError`].
@@ -59,8 +60,12 @@ impl LogClient {
         self.compute(size, |tiles| root(tiles, size)).await
     }
 
-    /// Root of the first `old` of `new` entries, and the proof that it is; `old` is at least 1.
-    pub(crate) async fn prefix(&self, old: u64, new: u64) -> Result<(Hash, Vec<Hash>), FetchError> {
+    /// Root of the first `old` of `new` entries, and the proof that leads from it to the root of all; `old` is at least
+    /// 1.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn prefix(&self, old: u64, new: u64) -> Result<(Hash, Vec<Hash>), FetchError> {
         self.compute(new, |tiles| Ok((root(tiles, old)?, consistency_proof(tiles, old, new)?))).await
     }
 

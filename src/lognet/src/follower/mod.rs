@@ -49,7 +49,11 @@ pub struct Follower {
     policy: Policy,
     max_age: Option<u64>,
     copy: Option<Arc<Mutex<Copy>>>,
+    /// Held by whatever writes to the copy: what a dropped [`Self::advance`] left under way goes first.
+    turn: Arc<tokio::sync::Mutex<()>>,
     seen: Option<Seen>,
+    /// The checkpoint in the folder, if all its entries are there as well.
+    kept: Option<Checkpoint>,
     /// The tree over the entries that were fetched, a prefix of `seen`.
     range: CompactRange,
 }
@@ -63,13 +67,14 @@ impl Follower {
     /// [`FollowError::Busy`] if another process has the folder, [`FollowError::Remembered`] or
     /// [`FollowError::Storage`].
     pub fn open(folder: Option<&Path>, policy: Policy) -> Result<Self, FollowError> {
-        let mut follower = Self { policy, max_age: None, copy: None, seen: None, range: CompactRange::default() };
+        let (turn, range) = (Arc::default(), CompactRange::default());
+        let mut follower = Self { policy, max_age: None, copy: None, turn, seen: None, kept: None, range };
         let Some(folder) = folder else { return Ok(follower) };
         let copy = Copy::open(folder)?;
         follower.seen = copy.remembered(&follower.policy)?;
         if let Some(seen) = &follower.seen {
             match copy.check(&seen.checkpoint)? {
-                Some(range) => follower.range = range,
+                Some(range) => (follower.range, follower.kept) = (range, Some(seen.checkpoint.clone())),
                 None => {
                     tracing::warn!(folder = %folder.display(), "the copy of the log is damaged: it is fetched anew")
                 }
@@ -129,14 +134,15 @@ impl Follower {
         self.check_not_older(&new).await?;
         self.check_age(&verified, now)?;
         self.check_extends(log, &new).await?;
-        let grown = self.seen.as_ref().is_none_or(|seen| seen.checkpoint != new.checkpoint);
         self.seen = Some(new.clone());
         while self.size() < to {
             let step = self.fetch(log, &new.checkpoint).await?;
             step.iter().zip(self.size() - step.len() as u64..).for_each(|(bytes, place)| entry(place, bytes));
         }
-        if grown || from < to {
-            self.with_copy(move |copy| copy.remember(&new, from)).await?;
+        if self.kept.as_ref() != Some(&new.checkpoint) {
+            let before = self.kept.as_ref().map_or(0, Checkpoint::size);
+            self.with_copy(move |copy| copy.remember(&new, before)).await?;
+            self.kept = Some(verified.checkpoint().clone());
         }
         Ok(Advance { checkpoint: verified, from, to })
     }
@@ -234,7 +240,15 @@ impl Follower {
         f: impl FnOnce(&mut Copy) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<Option<T>, FollowError> {
         let Some(copy) = self.copy.clone() else { return Ok(None) };
-        let done = tokio::task::spawn_blocking(move || f(&mut lock(&copy))).await;
+        let turn = self.turn.clone().lock_owned().await;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = f(&mut lock(&copy));
+            // The folder's lock goes with the last who has the copy.
+            drop(copy);
+            drop(turn);
+            done
+        });
+        let done = done.await;
         let done = done.unwrap_or_else(|_| Err(StorageError::new("write", "the copy of the log", ErrorKind::Other)));
         Ok(Some(done?))
     }

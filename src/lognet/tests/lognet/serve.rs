@@ -11,7 +11,11 @@ async fn before_the_first_publication_there_is_nothing() {
     let server = kept.serve().await;
     for path in ["checkpoint", "tile/0/000", "tile/entries/000", "head", "lock"] {
         let answer = ask("GET", &format!("{}/{path}", server.url), "").await;
-        assert_eq!((answer.status().as_u16(), header(&answer, "cache-control")), (404, if path == "head" || path == "lock" { "" } else { "no-store" }), "{path}");
+        assert_eq!(
+            (answer.status().as_u16(), header(&answer, "cache-control")),
+            (404, if path == "head" || path == "lock" { "" } else { "no-store" }),
+            "{path}"
+        );
     }
 }
 

@@ -12,7 +12,7 @@ use axum::{
     Router,
     extract::Request,
     middleware::{Next, from_fn},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 use http::StatusCode;
 use sealdex_lognet::{

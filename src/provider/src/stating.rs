@@ -1,0 +1,189 @@
+//! What the provider signs of its batches, for the log.
+
+use std::{collections::HashSet, sync::Arc};
+
+use bytes::Bytes;
+use sealdex_crypto::{Identity, PrincipalId, Term, log::Hash};
+use sealdex_ledger::{
+    BatchStatement, BatchTrees, Providers, SignedBatch, ended_hash,
+    versions::{Versions, VersionsError, VersionsRequest},
+};
+use sealdex_member::Trusted;
+use sealdex_net::Peer;
+use sealdex_wire::{
+    ProblemType, codec,
+    ingest::{BatchReceipt, BatchUpload, Stated},
+};
+use tokio::sync::Mutex;
+
+use crate::{
+    batch::Bridged,
+    job::{PushError, blocking},
+    journal::Journal,
+};
+
+/// Why the cloud's word on this provider's own statements is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum StatingError {
+    /// A statement this provider has not signed.
+    #[error("the cloud names as this provider's last statement what it has not signed")]
+    NotMine,
+    /// One that was acknowledged is gone.
+    #[error(
+        "the cloud hides this provider's newest batches: it acknowledged statement {acknowledged}, and now names {named} as the last"
+    )]
+    Hidden {
+        /// Number of the last that was acknowledged.
+        acknowledged: u64,
+        /// Number of what it names.
+        named: u64,
+    },
+    /// Another one under the same number.
+    #[error("the cloud names another statement {0} of this provider than the one it acknowledged")]
+    Differs(u64),
+    /// Older versions that are none.
+    #[error(transparent)]
+    Versions(#[from] VersionsError),
+}
+
+/// A provider's last statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) number: u64,
+    pub(crate) digest: Hash,
+}
+
+/// States the batches of one provider, one after the other.
+pub(crate) struct Stating {
+    domain: String,
+    me: Arc<Identity>,
+    hospital: PrincipalId,
+    trusted: Trusted,
+    /// `None` until the cloud was asked.
+    head: Mutex<Option<Head>>,
+}
+
+/// Times a batch is stated anew before the job gives up.
+const ATTEMPTS: u32 = 4;
+
+impl Stating {
+    /// For a member of a domain with a log; `None` in one without.
+    pub(crate) fn new(trusted: &Trusted, me: Arc<Identity>) -> Result<Option<Self>, PushError> {
+        if trusted.roster.ledger.is_none() {
+            return Ok(None);
+        }
+        let (_, hospital) = trusted.provider(me.id()).ok_or(PushError::NotInRoster)?;
+        let (domain, trusted) = (trusted.roster.domain.clone(), trusted.clone());
+        Ok(Some(Self { domain, me, hospital, trusted, head: Mutex::new(None) }))
+    }
+
+    /// Whose statements.
+    pub(crate) fn me(&self) -> PrincipalId {
+        self.me.id()
+    }
+
+    /// Number of the last statement that was acknowledged.
+    pub(crate) async fn number(&self) -> u64 {
+        self.head.lock().await.map_or(0, |h| h.number)
+    }
+
+    /// States a batch, stores it at the cloud, and notes both; the receipt, and the bytes it took.
+    pub(crate) async fn upload(
+        &self,
+        bridged: Bridged,
+        cloud: &Peer,
+        journal: &Arc<Journal>,
+    ) -> Result<(BatchReceipt, u64), PushError> {
+        let Bridged { upload, versions, .. } = bridged;
+        let mut head = self.head.lock().await;
+        let (mut upload, trees) = blocking(move || {
+            let trees = BatchTrees::new(&upload.records);
+            (upload, trees)
+        })
+        .await?;
+        let origins: Vec<Term> = upload.records.iter().map(|r| r.index.origin).collect();
+        // Who has never stated anything replaces nothing of its own. Should another of its hospital have pushed the same
+        // records, the cloud refuses, and says so when it is asked.
+        let known = match *head {
+            None => Some(self.ask(cloud, &[], journal).await?.0).filter(|last| last.number == 0),
+            Some(_) => None,
+        };
+        let (mut last, mut ended) = match known {
+            Some(first) => (first, Vec::new()),
+            None => self.ask(cloud, &origins, journal).await?,
+        };
+        let mut attempt = 1;
+        loop {
+            let signed = self.sign(&upload, &trees, last, &ended);
+            upload.stated = Some(Stated { entry: signed.to_entry(), ended });
+            let body: Bytes;
+            (upload, body) = blocking(move || {
+                let body = codec::to_cbor(&upload).into();
+                (upload, body)
+            })
+            .await?;
+            let bytes = body.len() as u64;
+            match cloud.post_cbor_bytes::<BatchReceipt>("/v1/batches", body).await {
+                Ok(receipt) => {
+                    let new = Head { number: signed.statement.number, digest: signed.digest() };
+                    let journal = journal.clone();
+                    blocking(move || journal.record_stated(&versions, new)).await??;
+                    *head = Some(new);
+                    return Ok((receipt, bytes));
+                }
+                Err(e) if e.problem_type() == Some(ProblemType::StateAnew) && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    (last, ended) = self.ask(cloud, &origins, journal).await?;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    fn sign(&self, upload: &BatchUpload, trees: &BatchTrees, last: Head, ended: &[u8]) -> SignedBatch {
+        let statement = BatchStatement {
+            provider: self.me.id(),
+            batch: upload.batch,
+            number: last.number + 1,
+            previous: last.digest,
+            records: upload.records.len() as u32,
+            records_root: trees.records_root(),
+            pairs: trees.pairs.len() as u64,
+            run_root: trees.run_root(),
+            ended: (ended.len() / 16) as u32,
+            ended_hash: ended_hash(ended),
+        };
+        statement.sign(&self.domain, &self.me, &mut rand::rng())
+    }
+
+    /// This provider's last statement, and which records a batch with these origins ends. What the cloud says is
+    /// checked: against what it acknowledged, and that every older version is one.
+    async fn ask(&self, cloud: &Peer, origins: &[Term], journal: &Arc<Journal>) -> Result<(Head, Vec<u8>), PushError> {
+        let request = VersionsRequest { origins: origins.iter().flat_map(|o| o.0).collect() };
+        let answer: Versions = cloud.post_cbor("/v1/versions", &request).await?;
+        let last = match &answer.last {
+            None => Head { number: 0, digest: [0; 32] },
+            Some(entry) => {
+                let signed = SignedBatch::from_entry(entry).map_err(|_| StatingError::NotMine)?;
+                signed.verify(&self.domain, &self.me.public()).map_err(|_| StatingError::NotMine)?;
+                Head { number: signed.statement.number, digest: signed.digest() }
+            }
+        };
+        let noted = {
+            let journal = journal.clone();
+            blocking(move || journal.stated()).await??
+        };
+        if let Some(acknowledged) = noted {
+            if last.number < acknowledged.number {
+                let (acknowledged, named) = (acknowledged.number, last.number);
+                return Err(StatingError::Hidden { acknowledged, named }.into());
+            }
+            if last.number == acknowledged.number && last != acknowledged {
+                return Err(StatingError::Differs(last.number).into());
+            }
+        }
+        let origins: HashSet<Term> = origins.iter().copied().collect();
+        let ended = answer.verify(&self.domain, self.hospital, &origins, &self.trusted).map_err(StatingError::from)?;
+        Ok((last, ended))
+    }
+}
