@@ -278,6 +278,7 @@ impl World {
             gate: self.gate(&hospital.keys),
             cloud: trusted.cloud(&self.http, Some(&hospital.keys)).unwrap(),
             owners: OwnerMap::read(&hospital.dir.join("owners.ndjson")).unwrap(),
+            log: None,
             journal: Journal::open(&hospital.dir.join("push.state/journal.redb"))?,
             sources: vec![hospital.records.clone().into()],
             mapping: None,

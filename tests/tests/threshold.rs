@@ -229,6 +229,7 @@ async fn fewer_nodes_than_it_takes_neither_answer_nor_bridge() {
         sort: None,
         limit: 10,
         cursor: None,
+        prove: false,
     };
     let search = request("treatment");
     let turn = async |reader: &str, node: usize, request: &SearchRequest, spent: [u64; 3]| -> Turn {
@@ -464,7 +465,7 @@ async fn a_resharing_is_the_authoritys_and_names_who_deals_something_else() {
 /// A search for everything, led by one node with the turn of another.
 async fn everything(world: &World, lead: usize, other: usize, cursor: Option<ByteBuf>) -> SearchResponse {
     let (clause, purpose) = (InnerClause::All, "treatment".to_owned());
-    let request = SearchRequest { clause, purpose, sort: None, limit: 3, cursor };
+    let request = SearchRequest { clause, purpose, sort: None, limit: 3, cursor, prove: false };
     let hash = B32(sha256(&[&codec::to_cbor(&request)]));
     let taken = TakeTurn { request: hash, spent: [0; 3], points: Vec::new() };
     let turn: Turn = peer(world, "ana", other).post_cbor("/v1/turns", &taken).await.unwrap();

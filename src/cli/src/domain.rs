@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 use sealdex_client::{
     Ceremony,
-    ceremony::{AUTHORITY_KIND, CLOUD_KIND, GATE_KIND, Standing},
+    ceremony::{AUTHORITY_KIND, CLOUD_KIND, GATE_KIND, LedgerChange, Standing},
     owner,
 };
 use sealdex_member::{GateLink, MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
@@ -16,13 +16,13 @@ use sealdex_wire::{
     consent::{Accepted, Bridge},
     family::MemberList,
     operations::ResumeGate,
-    roster::{Budget, Role, Roster, Server, Status},
+    roster::{Budget, Proofs, Role, Roster, Server, Status},
 };
 
 use crate::{
     failure::Failure,
     key_options::KeyOptions,
-    nodes,
+    ledger, nodes,
     output::table,
     places::{AuthorityDir, schema_text, write_json},
     trace,
@@ -195,6 +195,40 @@ pub(crate) enum DomainCommand {
         #[command(flatten)]
         keys: KeyOptions,
     },
+    /// Who witnesses the domain's logs, and which checkpoints are believed. Without a change, shows it.
+    #[command(after_help = "Examples:
+  sealdex domain ledger --dir domain --witness 'hospital-a/w+1f2e3d4c+BA…' http://127.0.0.1:7431
+  sealdex domain ledger --dir domain --quorum 2 --max-age 300
+  sealdex domain ledger --dir domain --proofs member
+
+Witnesses make their keys with `sealdex witness keygen`. With --proofs gate (as founded) the gate checks that the cloud
+left nothing out; with --proofs member the member that asks checks too, and so learns how many records match that it may
+not read.")]
+    Ledger {
+        /// The authority's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// A witness to add: its verifier key, and the address the cloud reaches it at.
+        #[arg(long, num_args = 2, value_names = ["KEY", "URL"])]
+        witness: Vec<String>,
+        /// A witness to leave out, by the name in its key.
+        #[arg(long)]
+        without: Vec<String>,
+        /// How many witnesses must have cosigned a checkpoint.
+        #[arg(long)]
+        quorum: Option<u32>,
+        /// Oldest that their cosignatures may be, seconds.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(10..))]
+        max_age: Option<u64>,
+        /// Who checks that answers are whole.
+        #[arg(long)]
+        proofs: Option<ProofsName>,
+        /// Certificates to trust gate and cloud by, PEM.
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        #[command(flatten)]
+        keys: KeyOptions,
+    },
     /// Show the roster.
     Show {
         /// The authority's folder.
@@ -218,6 +252,12 @@ impl From<RoleName> for Role {
             RoleName::User => Self::User,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ProofsName {
+    Gate,
+    Member,
 }
 
 pub(crate) async fn run(command: DomainCommand) -> Result<(), Failure> {
@@ -289,6 +329,15 @@ pub(crate) async fn run(command: DomainCommand) -> Result<(), Failure> {
         DomainCommand::Reshare { dir, with, without, threshold, ca, keys } => {
             let authority = Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?;
             nodes::reshare(authority, &with, &without, threshold).await
+        }
+        DomainCommand::Ledger { dir, witness, without, quorum, max_age, proofs, ca, keys } => {
+            let with = witness.as_chunks().0.iter().map(|[key, url]| (key.clone(), url.clone())).collect();
+            let proofs = proofs.map(|p| match p {
+                ProofsName::Gate => Proofs::Gate,
+                ProofsName::Member => Proofs::Member,
+            });
+            let change = LedgerChange { with, without, quorum, max_age, proofs };
+            ledger::change(Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?, change).await
         }
         DomainCommand::Show { dir, keys } => {
             let (ceremony, _) = AuthorityDir(dir).open(&keys)?;

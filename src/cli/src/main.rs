@@ -14,6 +14,7 @@ mod gateway;
 mod groups;
 mod key_options;
 mod keyfile;
+mod ledger;
 mod members;
 mod nodes;
 mod output;
@@ -28,6 +29,7 @@ mod selftest;
 mod serve;
 mod stats;
 mod trace;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -120,6 +122,9 @@ enum Command {
     Schema(SchemaCommand),
     /// What the cloud stores, in numbers.
     Stats(stats::StatsOptions),
+    /// Watch logs: check that they only grow, and cosign.
+    #[command(subcommand)]
+    Witness(witness::WitnessCommand),
     /// Check this program's cryptography against known answers.
     Selftest(selftest::SelftestOptions),
 }
@@ -135,7 +140,7 @@ enum SchemaCommand {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let servers = matches!(options.command, Command::Serve(_));
+    let servers = matches!(options.command, Command::Serve(_) | Command::Witness(witness::WitnessCommand::Serve(_)));
     let default = if servers { "info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -182,6 +187,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Keyfile(c) => keyfile::run(c).map(done),
         Command::Schema(SchemaCommand::Check { file }) => domain::check_schema(&file).map(done),
         Command::Stats(o) => stats::run(o).await.map(done),
+        Command::Witness(c) => witness::run(c).await.map(done),
         Command::Selftest(o) => selftest::run(&o),
     }
 }

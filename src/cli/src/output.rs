@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::ValueEnum;
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
-use sealdex_client::Answer;
+use sealdex_client::{Answer, CheckedBy, Proved};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
@@ -121,4 +121,31 @@ pub(crate) fn print(answer: &Answer, format: Format, out: &mut impl Write) -> Re
         }
     }
     Ok(())
+}
+
+/// What was proved of an answer, in a line or two.
+pub(crate) fn proved(proved: Option<&Proved>) -> String {
+    let Some(p) = proved else {
+        return "Not checked against the log.".into();
+    };
+    let records = match p.records {
+        0 => String::new(),
+        n => format!(" {n} records are in the log as their hospitals signed them."),
+    };
+    if !p.unproved.is_empty() {
+        return format!("Not proved complete: {}.{records}", p.unproved.join("; "));
+    }
+    let by = match (p.by, p.withheld) {
+        (CheckedBy::Gate, _) => "checked by the gate".to_owned(),
+        (CheckedBy::Member, 0) => "checked here".to_owned(),
+        (CheckedBy::Member, n) => format!("checked here; {n} matches are withheld by the gate"),
+    };
+    format!(
+        "Proved complete for {} batches ({by}): {} index entries shown in {} runs, {:.1} KB, {:.1} ms.{records}",
+        p.batches,
+        p.pairs,
+        p.runs,
+        p.bytes as f64 / 1e3,
+        p.elapsed.as_secs_f64() * 1e3
+    )
 }

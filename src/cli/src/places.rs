@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sealdex_client::{AuthorityKeys, Ceremony, ceremony::AUTHORITY_KIND};
+use sealdex_lognet::DomainLog;
 use sealdex_member::{DomainPack, GateLink, MemberKeys, Trusted, keys::read_secrets};
 use sealdex_net::peer::Http;
 use sealdex_schema::{DIABETES130, FHIR_R4};
@@ -70,6 +71,13 @@ impl Member {
         trusted.refresh(&gate).await?;
         let gate = trusted.gate(&http, &keys)?;
         Ok(Self { keys, trusted, gate, http })
+    }
+
+    /// The domain's log of batches, if it has one; what was read of it is kept in a folder.
+    pub(crate) fn log(&self, folder: &Path) -> Result<Option<DomainLog>, Failure> {
+        let roster = &self.trusted.roster;
+        let (Some(ledger), Some(cloud)) = (&roster.ledger, roster.clouds.first()) else { return Ok(None) };
+        Ok(Some(DomainLog::open(&self.http, &roster.domain, ledger, &cloud.url, Some(folder))?))
     }
 
     /// From a folder with the usual names.

@@ -123,6 +123,7 @@ pub(crate) async fn push_provider(
         cloud: member.trusted.cloud(&member.http, Some(&member.keys))?,
         owners: OwnerMap::read(&manifest.owners)?,
         journal: Journal::open(&manifest.journal)?,
+        log: member.log(&manifest.journal.with_extension("log"))?,
         sources,
         mapping,
         settings,
@@ -177,6 +178,11 @@ fn print(report: &PushReport, rejects: &Path, dry_run: bool) {
     println!("{t}");
     if dry_run {
         println!("Dry run: nothing was sent.");
+    }
+    if let Some(why) = &report.unlogged {
+        println!(
+            "Everything is stored, but not seen in the log yet: {why}. Push again later, and it is looked for again."
+        );
     }
     if report.without_patient > 0 {
         println!(

@@ -36,6 +36,9 @@ pub(crate) struct QueryOptions {
     /// Purpose of use, unless the question names one.
     #[arg(long, default_value = "treatment")]
     purpose: String,
+    /// Believe the cloud: do not check answers against the domain's log.
+    #[arg(long)]
+    unverified: bool,
     /// Certificates to trust gate and cloud by, PEM.
     #[arg(long)]
     ca: Option<PathBuf>,
@@ -66,6 +69,10 @@ pub(crate) async fn run(o: QueryOptions) -> Result<(), Failure> {
         false => Suite::of_search(&text)?,
     };
     let session = Session::new(&member.http, &member.keys, member.trusted.clone())?.for_purpose(&o.purpose);
+    let session = match o.unverified {
+        true => session.unverified(),
+        false => session.remembering(&member.http, &o.member.join("log"))?,
+    };
     let mut out = std::io::stdout().lock();
     for doc in &suite.queries {
         if suite.queries.len() > 1 && o.format == Format::Table {

@@ -1,12 +1,14 @@
 //! The authority: founds a domain, enrols and revokes members.
 
 use sealdex_crypto::{BridgeScalar, DomainMaster, Identity, IdentitySeed, PrincipalId, Scalar};
+use sealdex_lognet::domain::{LedgerError, Which, log_key, policy};
 use sealdex_member::{DomainPack, MemberSecrets, SchemaText};
 use sealdex_net::{CallError, Peer};
+use sealdex_tlog::note::{NoteError, VerifierKey};
 use sealdex_wire::{
     Signed,
     consent::{Accepted, Bridge, SecretBytes, UpdateRoster},
-    roster::{Budget, Member, PublicKeys, Role, Roster, Server, Status},
+    roster::{Budget, Ledger, Member, Proofs, PublicKeys, Role, Roster, Server, Status, Witness},
     signed::Document,
     threshold::{Nodes, NodesError, Sharing},
 };
@@ -20,6 +22,9 @@ pub const AUTHORITY_KIND: &str = "authority";
 pub const GATE_KIND: &str = "gate";
 /// Kind of a cloud's key file.
 pub const CLOUD_KIND: &str = "cloud";
+
+/// Oldest that cosignatures may be in a new domain, seconds.
+const MAX_AGE: u64 = 600;
 
 /// The authority's key file. It holds what no running party holds together; keep it offline.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,6 +123,18 @@ pub enum CeremonyError {
     /// The authority's key file is damaged.
     #[error("the authority's key file holds an invalid master scalar")]
     Master,
+    /// A key of a log or a witness.
+    #[error("this is no key of a witness: {0}")]
+    LogKey(#[from] NoteError),
+    /// Witnesses that make no policy.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A witness that is not there.
+    #[error("the domain has no witness named \"{0}\"")]
+    NoWitness(String),
+    /// A domain from before there were logs.
+    #[error("this domain was founded without a log: found a new one, and push the records there")]
+    NoLog,
     /// Gates that do not make one gate.
     #[error(transparent)]
     Nodes(#[from] NodesError),
@@ -133,6 +150,26 @@ pub struct Standing {
     pub counts_from: Option<u32>,
     /// The revoked member whose grants it takes over.
     pub succeeds: Option<PrincipalId>,
+}
+
+/// A change of who witnesses a domain's logs.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerChange {
+    /// Verifier keys and addresses of witnesses to add.
+    pub with: Vec<(String, String)>,
+    /// Names of witnesses to leave out.
+    pub without: Vec<String>,
+    /// How many it takes.
+    pub quorum: Option<u32>,
+    /// Oldest their cosignatures may be, seconds.
+    pub max_age: Option<u64>,
+    /// Who checks that answers are whole.
+    pub proofs: Option<Proofs>,
+}
+
+/// Name of a witness's key.
+pub fn witness_name(witness: &Witness) -> Option<String> {
+    VerifierKey::parse(&witness.key).ok().map(|key| key.name().as_str().to_owned())
 }
 
 /// A founded domain, as the authority works on it.
@@ -198,13 +235,22 @@ impl Ceremony {
             everyone_seed: random_secret(),
             gate,
         };
+        let log = |which| Ok::<_, CeremonyError>(log_key(&cloud.seed.0, domain, which)?.verifier().to_string());
+        let ledger = Ledger {
+            batches: log(Which::Batches)?,
+            acts: log(Which::Acts)?,
+            witnesses: Vec::new(),
+            quorum: 0,
+            max_age: MAX_AGE,
+            proofs: Proofs::default(),
+        };
         let roster = Roster {
             domain: domain.into(),
             version: 1,
             authority,
             gates: vec![server(&keys.gate.seed, gate_url, None)],
             sharing: None,
-            ledger: None,
+            ledger: Some(ledger),
             clouds: vec![server(&cloud.seed, cloud_url, None)],
             everyone: (&identity_of(&keys.everyone_seed).public()).into(),
             members: Vec::new(),
@@ -324,6 +370,34 @@ impl Ceremony {
         self.roster.budgets.retain(|b| b.member != budget.member);
         self.roster.budgets.push(budget);
         self.roster.version += 1;
+    }
+
+    /// Changes who witnesses the domain's logs and which checkpoints are believed. Nothing changes unless the result is a
+    /// policy.
+    ///
+    /// # Errors
+    /// [`CeremonyError`].
+    pub fn set_ledger(&mut self, change: LedgerChange) -> Result<&Ledger, CeremonyError> {
+        let mut ledger = self.roster.ledger.clone().ok_or(CeremonyError::NoLog)?;
+        for name in change.without {
+            let before = ledger.witnesses.len();
+            ledger.witnesses.retain(|w| witness_name(w).is_none_or(|n| n != name));
+            if ledger.witnesses.len() == before {
+                return Err(CeremonyError::NoWitness(name));
+            }
+        }
+        for (key, url) in change.with {
+            VerifierKey::parse(&key)?;
+            ledger.witnesses.retain(|w| w.key != key);
+            ledger.witnesses.push(Witness { key, url });
+        }
+        ledger.quorum = change.quorum.unwrap_or(ledger.quorum);
+        ledger.max_age = change.max_age.unwrap_or(ledger.max_age);
+        ledger.proofs = change.proofs.unwrap_or(ledger.proofs);
+        policy(&ledger, Which::Batches)?;
+        policy(&ledger, Which::Acts)?;
+        self.roster.version += 1;
+        Ok(self.roster.ledger.insert(ledger))
     }
 
     /// The pack members get.

@@ -7,12 +7,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sealdex_crypto::{PrincipalId, RecordId, log::Hash};
-use sealdex_wire::search::{CloudCursor, CloudMatches, CloudSearch};
-use serde::{Deserialize, Serialize};
+use sealdex_wire::{
+    limits,
+    search::{CloudCursor, CloudMatches, CloudSearch},
+};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_bytes::ByteBuf;
 
 use crate::{
     clause::{Ranges, Scopes, covers, holds, is_after, leaves, sort_code, sources},
+    prove::MOST_LOOKUPS,
     record::{RecordLeaf, part_hash},
     run::{RunError, RunProof, TermRange},
     tree::{self, TreeError},
@@ -80,7 +84,32 @@ pub struct AnswerProof {
     /// Leaves of records.
     pub records: Vec<RecordsProof>,
     /// Terms of these records, where they decide, in the order of `records`; empty where they do not.
+    #[serde(deserialize_with = "terms_of_few")]
     pub terms: Vec<ByteBuf>,
+}
+
+/// Records that a proof shows at most. Empty terms take one byte on the way and 24 in memory.
+const MOST_TERMS: usize = 1 << 20;
+
+fn terms_of_few<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ByteBuf>, D::Error> {
+    struct Few;
+    impl<'de> de::Visitor<'de> for Few {
+        type Value = Vec<ByteBuf>;
+        fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(out, "the terms of at most {MOST_TERMS} records")
+        }
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut from: A) -> Result<Vec<ByteBuf>, A::Error> {
+            let mut out = Vec::new();
+            while let Some(terms) = from.next_element()? {
+                if out.len() == MOST_TERMS {
+                    return Err(de::Error::invalid_length(MOST_TERMS + 1, &self));
+                }
+                out.push(terms);
+            }
+            Ok(out)
+        }
+    }
+    from.deserialize_seq(Few)
 }
 
 /// What was compared.
@@ -222,11 +251,14 @@ pub fn verify(
         return Err(Tampered::Ahead { answered: proof.size, known: view.size() });
     }
     if let Some(reason) = &proof.unproved {
-        return Ok(Verdict::Unproved(reason.clone()));
+        let said = reason.chars().filter(|c| !c.is_control()).take(limits::TEXT);
+        return Ok(Verdict::Unproved(said.collect()));
     }
     let page = Page::of(asked, answered);
     let shown = Ranges::new(&proof.ranges);
-    if !covers(&asked.clause, &shown) && !page.range(asked).is_some_and(|range| shown.has(&range)) {
+    // What is shown may reach to the end of all matches, or of the page only.
+    let to_end = covers(&asked.clause, &shown) || page.range(asked, None).is_some_and(|range| shown.has(&range));
+    if !to_end && !page.range(asked, page.next).is_some_and(|range| shown.has(&range)) {
         return Err(Tampered::OtherQuestion);
     }
     let mut stats = Shown { size: proof.size, ..Shown::default() };
@@ -234,7 +266,7 @@ pub fn verify(
     attach(view, proof, &mut candidates)?;
     stats.records = candidates.len() as u64;
     let expected = page.expected(asked, &candidates, pairs_decide(asked, &proof.ranges))?;
-    page.compare(view, asked, answered, &expected, proof.size)?;
+    page.compare(view, answered, &expected, proof.size, to_end)?;
     for (m, (_, c)) in answered.matches.iter().zip(&expected) {
         if answered.providers.get(m.1 as usize) != Some(&c.batch.provider) {
             return Err(Tampered::Provider(m.0));
@@ -256,20 +288,24 @@ fn candidates<'p>(
 ) -> Result<BTreeMap<(u64, RecordId), Candidate<'p>>, Tampered> {
     let needs = Needs::new(asked, &proof.ranges);
     let mut found = BTreeMap::new();
-    let mut runs = proof.runs.iter();
+    let (mut runs, mut lookups) = (proof.runs.iter(), 0);
     for seq in 1..=proof.size {
         let Some(batch) = view.batch(seq) else { break };
         let ranges = needs.of(batch);
         if ranges.is_empty() {
             continue;
         }
+        lookups += ranges.len() as u64;
+        if lookups > MOST_LOOKUPS {
+            return Err(Tampered::OtherQuestion);
+        }
         let provider = batch.provider;
         let run = runs.next().filter(|r| r.seq == seq).ok_or(Tampered::RunMissing { seq, provider })?;
         let wrong = |source| Tampered::Run { seq, provider, source };
         let pages = run.verify(batch.pairs, &batch.run_root).map_err(wrong)?;
         stats.runs += 1;
-        for range in ranges {
-            for (_, id) in pages.within(range).map_err(wrong)? {
+        for range in united(ranges) {
+            for (_, id) in pages.within(&range).map_err(wrong)? {
                 stats.pairs += 1;
                 if !view.has_ended(id, batch.hospital, proof.size) {
                     found.entry((seq, id)).or_insert(Candidate { id, batch, leaf: None });
@@ -281,6 +317,19 @@ fn candidates<'p>(
         None => Ok(found),
         Some(_) => Err(Tampered::OtherQuestion),
     }
+}
+
+/// The same terms in ranges that do not overlap, so that no page is looked through for each of many.
+fn united(mut ranges: Vec<&TermRange>) -> Vec<TermRange> {
+    ranges.sort_unstable();
+    let mut out: Vec<TermRange> = Vec::with_capacity(ranges.len());
+    for range in ranges.into_iter().filter(|r| r.lo <= r.hi) {
+        match out.last_mut() {
+            Some(last) if range.lo <= last.hi => last.hi = last.hi.max(range.hi),
+            _ => out.push(*range),
+        }
+    }
+    out
 }
 
 /// Adds the leaves that are shown, after checking them.
@@ -311,9 +360,10 @@ fn attach<'p>(
 
 /// Which ranges have to be shown in which batch.
 pub struct Needs<'a> {
-    scopes: Scopes,
     sources: Option<HashSet<PrincipalId>>,
-    ranges: &'a [TermRange],
+    everywhere: Vec<&'a TermRange>,
+    /// By the only hospital whose records can have a term of the range.
+    scoped: HashMap<PrincipalId, Vec<&'a TermRange>>,
 }
 
 impl<'a> Needs<'a> {
@@ -321,7 +371,14 @@ impl<'a> Needs<'a> {
     #[must_use]
     pub fn new(asked: &CloudSearch, ranges: &'a [TermRange]) -> Self {
         let scopes = Scopes::new(asked.prove.as_deref().unwrap_or_default());
-        Self { scopes, sources: sources(&asked.clause), ranges }
+        let mut needs = Self { sources: sources(&asked.clause), everywhere: Vec::new(), scoped: HashMap::new() };
+        for range in ranges {
+            match scopes.of(range) {
+                None => needs.everywhere.push(range),
+                Some(only) => needs.scoped.entry(only).or_default().push(range),
+            }
+        }
+        needs
     }
 
     /// The ranges to show in a batch's run; none if the run has no pairs or cannot hold a match.
@@ -336,7 +393,7 @@ impl<'a> Needs<'a> {
         if pairs == 0 || self.sources.as_ref().is_some_and(|s| !s.contains(&provider)) {
             return Vec::new();
         }
-        self.ranges.iter().filter(|r| self.scopes.of(r).is_none_or(|only| only == hospital)).collect()
+        self.everywhere.iter().chain(self.scoped.get(&hospital).into_iter().flatten()).copied().collect()
     }
 }
 
@@ -363,9 +420,9 @@ impl Page {
         Self { after: asked.after, next: answered.next, descending, limit: asked.limit as usize }
     }
 
-    /// When sorting: the codes from where the page begins to where it ends.
-    fn range(&self, asked: &CloudSearch) -> Option<TermRange> {
-        Some(page_range(asked.sort?.tag, self.descending, self.after, self.next))
+    /// When sorting: the codes from where the page begins to `end`.
+    fn range(&self, asked: &CloudSearch, end: Option<CloudCursor>) -> Option<TermRange> {
+        Some(page_range(asked.sort?.tag, self.descending, self.after, end))
     }
 
     /// The page as it must be. Where pairs alone decide (`decided`), records need no terms.
@@ -409,10 +466,10 @@ impl Page {
     fn compare(
         &self,
         view: &LedgerView,
-        asked: &CloudSearch,
         answered: &CloudMatches,
         expected: &[(CloudCursor, &Candidate<'_>)],
         size: u64,
+        to_end: bool,
     ) -> Result<(), Tampered> {
         let full = &expected[..expected.len().min(self.limit)];
         if !answered.matches.iter().map(|m| m.0).eq(full.iter().map(|(at, _)| at.id)) {
@@ -434,13 +491,13 @@ impl Page {
             let first = pairs.filter(|(m, (at, _))| m.0 != at.id).map(|(m, _)| m.0).next();
             return Err(Tampered::Order(first.unwrap_or(RecordId([0; 16]))));
         }
-        // More follow if the page is not all there is; with a sorted page that was shown up to its end, the answer's
-        // own word that more follow is enough: it is held to it at the next page.
+        // More follow if the page is not all there is; with a sorted page of which no more was shown than up to its
+        // end, the answer's own word that more follow is enough: it is held to it at the next page.
         let more = expected.len() > full.len();
-        let sorted_part = asked.sort.is_some() && self.next.is_some() && full.len() == self.limit;
+        let part = !to_end && full.len() == self.limit;
         match self.next {
             None if more => Err(Tampered::End { expected: "more", found: "none" }),
-            Some(_) if !more && !sorted_part => Err(Tampered::End { expected: "no", found: "more" }),
+            Some(_) if !more && !part => Err(Tampered::End { expected: "no", found: "more" }),
             Some(next) if full.last().map(|(at, _)| *at) != Some(next) => {
                 Err(Tampered::Order(full.last().map_or(next.id, |(at, _)| at.id)))
             }

@@ -74,7 +74,8 @@ pub fn leaves(clause: &CloudClause) -> Option<Vec<TermRange>> {
 #[derive(Debug, Default)]
 pub struct Ranges {
     terms: HashSet<[u8; 16]>,
-    wide: Vec<TermRange>,
+    /// By where they begin; each with the highest end so far.
+    wide: Vec<([u8; 16], [u8; 16])>,
 }
 
 impl Ranges {
@@ -82,13 +83,22 @@ impl Ranges {
     #[must_use]
     pub fn new(ranges: &[TermRange]) -> Self {
         let terms = ranges.iter().filter(|r| r.lo == r.hi).map(|r| r.lo).collect();
-        Self { terms, wide: ranges.iter().filter(|r| r.lo < r.hi).copied().collect() }
+        let mut wide: Vec<_> = ranges.iter().filter(|r| r.lo < r.hi).map(|r| (r.lo, r.hi)).collect();
+        wide.sort_unstable();
+        let mut highest = [0; 16];
+        for (_, hi) in &mut wide {
+            highest = highest.max(*hi);
+            *hi = highest;
+        }
+        Self { terms, wide }
     }
 
-    /// Whether one of them contains this.
+    /// Whether one of them contains this. A binary search.
     #[must_use]
     pub fn has(&self, range: &TermRange) -> bool {
-        (range.lo == range.hi && self.terms.contains(&range.lo)) || self.wide.iter().any(|r| r.contains(range))
+        let begun = self.wide.partition_point(|(lo, _)| *lo <= range.lo);
+        let widest = begun.checked_sub(1).and_then(|at| self.wide.get(at));
+        (range.lo == range.hi && self.terms.contains(&range.lo)) || widest.is_some_and(|(_, hi)| range.hi <= *hi)
     }
 }
 

@@ -130,15 +130,13 @@ pub fn prove<R: LedgerReader + ?Sized>(
     for seq in 1..=size {
         let shape = reader.batch(seq)?;
         let own = needs.within(shape.provider, shape.hospital, shape.pairs);
+        lookups += own.len() as u64;
+        if lookups > MOST_LOOKUPS {
+            return unproved(format!("it takes more than {MOST_LOOKUPS} look-ups in the batches' indexes"));
+        }
         if !own.is_empty() {
-            lookups += own.len() as u64;
             shapes.push((seq, shape, own.into_iter().copied().collect::<Vec<_>>()));
         }
-    }
-    if lookups > MOST_LOOKUPS {
-        return unproved(format!(
-            "it takes {lookups} look-ups in the batches' indexes, at most {MOST_LOOKUPS} are made"
-        ));
     }
     let matched: HashSet<RecordId> = answered.matches.iter().map(|m| m.0).collect();
     let (mut runs, mut records, mut terms) = (Vec::with_capacity(shapes.len()), Vec::new(), Vec::new());

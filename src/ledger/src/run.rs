@@ -200,7 +200,7 @@ impl RunProof {
         if !rest.is_empty() || !odd.is_empty() {
             return Err(RunError::Shape);
         }
-        let (mut pages, mut leaves, mut left) = (Vec::with_capacity(self.pages.len()), Vec::new(), all);
+        let (mut pages, mut leaves, mut left) = (Vec::new(), Vec::new(), all);
         for &page in &self.pages {
             let page = u64::from(page);
             let length = match pair_count.checked_sub(page.saturating_mul(PAGE_PAIRS as u64)) {

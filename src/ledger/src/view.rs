@@ -144,20 +144,27 @@ impl LedgerView {
         let provider = signed.statement.provider;
         let (keys, hospital) = providers.provider(provider).ok_or(EntryError::Unknown { seq, provider })?;
         signed.verify(&self.domain, &keys).map_err(wrong)?;
-        let (number, previous) = self.head(provider);
-        let (expected, found) = (number + 1, signed.statement.number);
-        if found != expected || signed.statement.previous != previous {
-            return Err(EntryError::Chain { seq, provider, expected, found });
-        }
+        self.follows(&signed.statement)?;
         Ok(Checked { digest: signed.digest(), statement: signed.statement, hospital })
+    }
+
+    fn follows(&self, statement: &BatchStatement) -> Result<(), EntryError> {
+        let (provider, found) = (statement.provider, statement.number);
+        let (number, previous) = self.head(provider);
+        if number.checked_add(1) == Some(found) && statement.previous == previous {
+            return Ok(());
+        }
+        Err(EntryError::Chain { seq: self.size() + 1, provider, expected: number.saturating_add(1), found })
     }
 
     /// Takes an entry in, with the ids of the records it ends (16 bytes each; empty if none).
     ///
     /// # Errors
-    /// [`EntryError::Ended`]; nothing has changed then.
+    /// [`EntryError::Ended`], or [`EntryError::Chain`] if another of the provider's was taken in since the check;
+    /// nothing has changed then.
     pub fn add(&mut self, checked: Checked, ended: &[u8]) -> Result<(), EntryError> {
         let Checked { statement, digest, hospital } = checked;
+        self.follows(&statement)?;
         let (seq, provider) = (self.size() + 1, statement.provider);
         let (ids, rest) = ended.as_chunks::<16>();
         let fits = rest.is_empty() && ids.len() == statement.ended as usize && ids.is_sorted();

@@ -27,11 +27,10 @@ pub(super) fn free_port() -> Result<u16, Failure> {
 }
 
 impl Server {
-    /// Starts `sealdex serve …` and waits until it listens.
+    /// Starts `sealdex …`, a server, and waits until it listens.
     pub(super) async fn start(arguments: &[&std::ffi::OsStr], port: u16, log: &Path) -> Result<Self, Failure> {
         let errors = File::create(log)?;
         let child = Command::new(std::env::current_exe()?)
-            .arg("serve")
             .args(arguments)
             .arg("--listen")
             .arg(format!("127.0.0.1:{port}"))

@@ -10,7 +10,9 @@ use std::{
 
 use indicatif::MultiProgress;
 use sealdex_client::{
-    GrantRequest, Patient, Session, Wallet, owner,
+    GrantRequest, Patient, Session, Wallet,
+    ceremony::LedgerChange,
+    owner,
     session::{DEFAULT_PURPOSE, MOST_OPENED},
 };
 use sealdex_dataset::Manifest as DataManifest;
@@ -18,7 +20,11 @@ use sealdex_fhir::{Mapping, total_bytes};
 use sealdex_gateway::GatewayConfig;
 use sealdex_net::{Listen, clock::now_s};
 use sealdex_provider::{Manifest, Progress, PushSettings};
-use sealdex_wire::{consent::ANY_PURPOSE, ingest::CloudStats, roster::Role};
+use sealdex_wire::{
+    consent::ANY_PURPOSE,
+    ingest::CloudStats,
+    roster::{Proofs, Role},
+};
 use serde_json::Value as Json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,12 +40,16 @@ use crate::{
     owners::{enrol_patients, patients_in, save_wallet},
     places::{AuthorityDir, Member},
     push::{bar, follow, push_provider},
+    witness::keygen,
 };
 
 /// Who asks.
 pub(super) const CLINICIAN: &str = "dr-lindqvist";
 /// Who is in the ward.
 pub(super) const NURSES: [&str; 2] = ["nurse-okafor", "nurse-haddad"];
+/// Witnesses of the domain's logs, and how many of them it takes.
+const WITNESSES: u16 = 3;
+const QUORUM: u32 = 2;
 /// Hospitals that push at the same time.
 const AT_ONCE: usize = 2;
 
@@ -58,6 +68,7 @@ pub(super) struct World {
     /// The gate, or its nodes, with their ports.
     gates: Vec<(Option<Server>, u16)>,
     cloud: Server,
+    witnesses: Vec<Server>,
     hospitals: Vec<Hospital>,
     mapping: Option<Mapping>,
     wallet: Wallet,
@@ -104,7 +115,8 @@ async fn serve_gate(home: &Path, number: u16, shared: bool, port: u16) -> Result
     let dir = AuthorityDir(home.join("domain"));
     let name = if shared { format!("gate-{number}") } else { "gate".to_owned() };
     let (key, store) = (if shared { dir.node(number) } else { dir.gate() }, home.join(format!("{name}.redb")));
-    let arguments: [&OsStr; 5] = ["gate".as_ref(), "--keys".as_ref(), key.as_ref(), "--store".as_ref(), store.as_ref()];
+    let arguments: [&OsStr; 6] =
+        ["serve".as_ref(), "gate".as_ref(), "--keys".as_ref(), key.as_ref(), "--store".as_ref(), store.as_ref()];
     Server::start(&arguments, port, &home.join(format!("{name}.log"))).await
 }
 
@@ -127,12 +139,24 @@ impl World {
         let urls: Vec<String> = ports.iter().copied().map(url).collect();
         init(&dir, "demo", &urls, sharing.map(|(_, threshold)| threshold), &url(cloud_port), schema, &keys)?;
         let (cloud_data, cloud_key) = (home.join("cloud"), dir.cloud());
-        let arguments: [&OsStr; 5] =
-            ["cloud".as_ref(), "--keys".as_ref(), cloud_key.as_ref(), "--dir".as_ref(), cloud_data.as_ref()];
+        let arguments: [&OsStr; 6] = [
+            "serve".as_ref(),
+            "cloud".as_ref(),
+            "--keys".as_ref(),
+            cloud_key.as_ref(),
+            "--dir".as_ref(),
+            cloud_data.as_ref(),
+        ];
         let cloud = Server::start(&arguments, cloud_port, &home.join("cloud.log")).await?;
         let mut gates = Vec::new();
         for (number, port) in (1..).zip(ports) {
             gates.push((Some(serve_gate(home, number, sharing.is_some(), port).await?), port));
+        }
+        let mut watched = Vec::new();
+        for n in 1..=WITNESSES {
+            let (port, key) = (free_port()?, home.join(format!("witness-{n}.key")));
+            let verifier = keygen(&format!("demo.example/witness-{n}"), &key, &keys)?;
+            watched.push((verifier, port, key));
         }
         let place = |kind: &str, name: &str| home.join(kind).join(name);
         let mut members: Vec<_> =
@@ -140,7 +164,27 @@ impl World {
         for user in [CLINICIAN].into_iter().chain(NURSES) {
             members.push((user.into(), Role::User, place("users", user)));
         }
-        let authority = Authority::open(dir, &keys, None)?.enrol(&members, &keys).await?;
+        let mut authority = Authority::open(dir, &keys, None)?;
+        let mut witnesses = Vec::new();
+        for (n, (_, port, key)) in (1..).zip(&watched) {
+            let (memory, pack) = (home.join(format!("witness-{n}")), authority.dir.pack());
+            let arguments: [&OsStr; 8] = [
+                "witness".as_ref(),
+                "serve".as_ref(),
+                "--keys".as_ref(),
+                key.as_ref(),
+                "--dir".as_ref(),
+                memory.as_ref(),
+                "--domain".as_ref(),
+                pack.as_ref(),
+            ];
+            witnesses.push(Server::start(&arguments, *port, &home.join(format!("witness-{n}.log"))).await?);
+        }
+        let with = watched.into_iter().map(|(key, port, _)| (key, url(port))).collect();
+        // The clinician may read everything, so nothing is learnt from seeing every match.
+        let (quorum, proofs) = (Some(QUORUM), Some(Proofs::Member));
+        authority.ceremony.set_ledger(LedgerChange { with, quorum, proofs, ..LedgerChange::default() })?;
+        let authority = authority.enrol(&members, &keys).await?;
         let mut hospitals = Vec::new();
         for (name, records) in named {
             let dir = place("providers", &name);
@@ -154,7 +198,19 @@ impl World {
         ];
         let session = Session::new(&clinician.http, &clinician.keys, clinician.trusted.clone())?;
         let wallet = Wallet::new("demo", clinician.keys.secrets.authority);
-        Ok(Self { home: home.into(), authority, gates, cloud, hospitals, mapping, wallet, clinician, nurses, session })
+        Ok(Self {
+            home: home.into(),
+            authority,
+            gates,
+            cloud,
+            witnesses,
+            hospitals,
+            mapping,
+            wallet,
+            clinician,
+            nurses,
+            session,
+        })
     }
 
     /// Says who there is.
@@ -174,6 +230,9 @@ impl World {
         }
         for h in &self.hospitals {
             t.add_row(["hospital", &h.name, &h.records.display().to_string()]);
+        }
+        for witness in roster.ledger.iter().flat_map(|l| &l.witnesses) {
+            t.add_row(["witness", witness.url.as_str(), "what the logs showed it; no record, no name"]);
         }
         t.add_row(["clinician", CLINICIAN, "own key; reads what patients grant"]);
         println!("{t}");
@@ -461,5 +520,8 @@ impl World {
             }
         }
         self.cloud.stop().await;
+        for witness in self.witnesses {
+            witness.stop().await;
+        }
     }
 }

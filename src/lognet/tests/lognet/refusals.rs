@@ -93,6 +93,7 @@ async fn a_replayed_checkpoint() {
     let (dir, mut kept) = (TempDir::new().unwrap(), Kept::with(300));
     let (server, old) = (kept.serve().await, kept.published());
     let mut follower = Follower::open(Some(dir.path()), policy()).unwrap().with_max_age(60);
+    follower.advance(&server.client(), NOW, |_, _| {}).await.unwrap();
     kept.grow(400);
     follower.advance(&server.client(), NOW, |_, _| {}).await.unwrap();
     server.lie("checkpoint", Some(old));
@@ -126,6 +127,11 @@ async fn a_fork_of_the_same_size_or_a_larger_one() {
             policy().verify_bytes(note.as_bytes()).unwrap();
         }
     }
+    // An old fork is a fork.
+    let mut other = other_history(300);
+    other.publish(&[3, 4], NOW - 100);
+    let mut strict = following(&TempDir::new().unwrap(), &server).await.with_max_age(60);
+    assert!(matches!(refusal(&mut strict, &other.serve().await).await, FollowError::Fork { .. }));
     // It stays with what it has seen.
     follower.advance(&server.client(), NOW, |_, _| panic!("nothing new")).await.unwrap();
     // Without a folder the notes are in the error alone.
@@ -177,6 +183,7 @@ async fn altered_and_missing_tiles() {
         server.honest();
     }
     // The altered tile that was kept is not what the log is judged by.
+    client.forget_tiles();
     server.alter(&kept, "tile/0/001", |bytes| bytes[0] ^= 1);
     client.inclusion_proof(256, 1_000).await.unwrap();
     server.honest();
