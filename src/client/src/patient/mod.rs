@@ -7,6 +7,7 @@ mod around;
 pub mod audit;
 pub mod consent;
 mod epochs;
+mod logged;
 mod offers;
 
 pub use around::{ConsentExport, Overview};
@@ -27,6 +28,7 @@ use sealdex_wire::{
 use crate::group::Group;
 use crate::owner::{GrantRequest, Owner, OwnerEntry, grant_all, revoke_all};
 pub use accesses::Accesses;
+pub use logged::Differences;
 
 /// Why the gate was of no use.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +111,11 @@ impl Patient {
     /// Everybody in the domain, as the gate has it; checked when it is merged into what is trusted already.
     pub async fn members(&self) -> Result<MemberList, PatientError> {
         Ok(self.gate.get_json("/v1/members").await?)
+    }
+
+    /// The owner's keys.
+    pub fn identity(&self) -> &sealdex_crypto::Identity {
+        self.owner.identity()
     }
 
     /// Principal id.
