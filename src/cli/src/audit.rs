@@ -9,7 +9,7 @@ use sealdex_client::{
     patient::{audit as fhir, consent::name_of},
 };
 use sealdex_crypto::{Identity, IdentitySeed};
-use sealdex_member::{DomainPack, Trusted};
+use sealdex_member::{DomainPack, Trusted, keys::write_secrets};
 use sealdex_net::peer::Http;
 use sealdex_wire::{
     B32, RawPoint, codec,
@@ -21,11 +21,12 @@ use serde_json::json;
 
 use crate::{
     consent::{ListFormat, print_lines},
-    domain::{Authority, AuthorityDir},
+    domain::Authority,
     failure::Failure,
     key_options::KeyOptions,
     output::table,
     patients::day,
+    places::AuthorityDir,
 };
 
 /// Kind of an auditor's key file.

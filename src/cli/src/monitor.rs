@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use sealdex_client::{
-    Owner, Patient, Wallet,
+    Patient, Wallet,
     acts::{ActsLog, ActsLogError, Entry},
     watch::{Alarm, Watch},
 };
@@ -163,9 +163,9 @@ impl Monitor {
     }
 
     fn watch(&self, entries: &[Entry], acknowledged: &BTreeSet<u64>) -> Vec<Alarm> {
-        let owners: Vec<(&String, Owner)> =
-            self.wallets.iter().flat_map(|w| &w.owners).map(|(label, entry)| (label, entry.owner())).collect();
-        let owners = owners.iter().map(|(label, owner)| (label.as_str(), owner.identity())).collect();
+        let owners = self.wallets.iter().flat_map(|w| &w.owners);
+        let owners: Vec<_> = owners.map(|(label, entry)| (label, entry.owner().identity())).collect();
+        let owners = owners.iter().map(|(label, owner)| (label.as_str(), &**owner)).collect();
         Watch { roster: &self.trusted.roster, owners, acknowledged }.alarms(entries)
     }
 }

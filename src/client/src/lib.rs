@@ -31,7 +31,7 @@ pub mod watch;
 pub use ceremony::{AuthorityKeys, Ceremony};
 pub use group::{Group, GroupError, Manager};
 pub use owner::{GrantLimits, GrantRequest, Newcomers, Owner, OwnerEntry, WALLET_KIND, Wallet};
-pub use patient::{Accesses, Patient, PatientError};
+pub use patient::{Accesses, Differences, Patient, PatientError};
 pub use policy::{NewcomersRule, Policy};
 pub use search::Found;
 pub use session::{Answer, AskError, Session};

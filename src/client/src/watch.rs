@@ -125,3 +125,112 @@ impl Watch<'_> {
 fn hash(word: &Word) -> String {
     hex::encode(&word.hash.0[..8])
 }
+
+#[cfg(test)]
+mod tests {
+    use sealdex_crypto::{IdentitySeed, RowKey};
+    use sealdex_ledger::act::{
+        Reader,
+        content::{Head, Sealer},
+        row_key,
+    };
+    use sealdex_wire::{
+        B32, Signed,
+        acts::{AccessRow, Act, AuditEntry, PublicWord, Spent},
+        consent::Revocation,
+        roster::{PublicKeys, Roster},
+    };
+
+    use super::*;
+
+    fn identity(n: u8) -> Identity {
+        Identity::from_seed(&IdentitySeed::from_bytes(&[n; 32]))
+    }
+
+    fn roster() -> Roster {
+        let keys = |n| PublicKeys::from(&identity(n).public());
+        Roster {
+            domain: "d".into(),
+            version: 1,
+            authority: keys(1),
+            gates: Vec::new(),
+            sharing: None,
+            clouds: Vec::new(),
+            ledger: None,
+            everyone: keys(2),
+            members: Vec::new(),
+            revoked: Vec::new(),
+            budgets: Vec::new(),
+        }
+    }
+
+    /// Alarms over one act of a gate with this word about Ana, and a document signed by `signer`.
+    fn alarms(word: Option<Word>, signer: u8, acknowledged: &[u64]) -> Vec<String> {
+        let (gate, ana) = (identity(10), identity(20));
+        let access = AccessRow {
+            at: 1,
+            kind: AuditKind::Grants,
+            caller: ana.id(),
+            purpose: None,
+            section: Some("labs".into()),
+            reader: Some(PrincipalId([7; 16])),
+            count: 1,
+            emergency: false,
+            search: None,
+        };
+        let entry = AuditEntry {
+            at: 1,
+            kind: AuditKind::Grants,
+            caller: ana.id(),
+            owner: None,
+            purpose: None,
+            count: 1,
+            owners: 1,
+            spent: Spent::default(),
+        };
+        let hash = B32([9; 32]);
+        let documents = vec![PublicWord { hash, signature: identity(signer).sign(&hash.0, &mut rand::rng()) }];
+        let act = Act { act: 0, entry, documents, rows: vec![LogRow { owner: ana.id(), part: Some(0), access, word }] };
+        let mut key = |id| -> Option<RowKey> { Some(row_key("d", &gate, &ana.public(), gate.id(), Reader::Owner(id))) };
+        let sealer = Sealer { domain: "d", gate: &gate, auditors: &[] };
+        let signed = sealer.entries(&act, Head::default(), &mut key, &mut rand::rng()).remove(0);
+        let (roster, acknowledged) = (roster(), acknowledged.iter().copied().collect());
+        let watch = Watch { roster: &roster, owners: vec![("Patient/a", &ana)], acknowledged: &acknowledged };
+        watch.alarms(&[(4, Ok((signed, gate.public())))]).into_iter().map(|a| a.text).collect()
+    }
+
+    fn word(by: SignedBy, signer: u8, signs: u8) -> Word {
+        let document = Revocation {
+            domain: "d".into(),
+            owner: identity(20).id(),
+            reader: PrincipalId([7; 16]),
+            section: None,
+            purpose: None,
+            revoked_at: 3,
+        };
+        let signed = Signed::sign(&document, &identity(signs), &mut rand::rng());
+        Word { signer: identity(signer).id(), ..Word::of(&signed, by) }
+    }
+
+    #[test]
+    fn whatever_an_owner_has_not_signed_or_acknowledged_is_told() {
+        let own = || Some(word(SignedBy::Owner, 20, 20));
+        let told = alarms(own(), 1, &[]);
+        assert!(told[0].starts_with("entry 4: a grant of Patient/a, labs, to 0707"), "{told:?}");
+        assert!(told[0].contains("was signed with its key") && told.len() == 1);
+        assert!(alarms(own(), 1, &[4]).is_empty(), "acknowledged");
+        assert!(alarms(own(), 1, &[3]).len() == 1, "another entry");
+        let forged = alarms(Some(word(SignedBy::Owner, 20, 21)), 1, &[]);
+        assert!(forged[0].contains("Patient/a never signed: the gate has forged it"), "{forged:?}");
+        let carer = alarms(Some(word(SignedBy::Carer, 21, 21)), 1, &[]);
+        assert!(carer[0].contains("is said to have signed, and has not"), "a stranger: {carer:?}");
+        assert!(alarms(None, 1, &[])[0].contains("that nobody signed"));
+    }
+
+    #[test]
+    fn a_roster_that_the_authority_has_not_signed_is_told() {
+        let told = alarms(Some(word(SignedBy::Owner, 20, 20)), 66, &[]);
+        assert!(told[0].contains("neither the authority nor a member has signed"), "{told:?}");
+        assert_eq!(told.len(), 2);
+    }
+}

@@ -41,7 +41,7 @@ impl Patient {
     pub async fn logged(&self, http: &Http, folder: Option<&Path>) -> Result<OwnLog, ActsLogError> {
         let roster = &self.trusted.roster;
         let entries = ActsLog::open(http, roster, folder)?.advance().await?;
-        Ok(OwnLog::of(&entries, &roster.domain, self.owner.identity()))
+        Ok(OwnLog::of(&entries, &roster.domain, &self.owner.identity()))
     }
 
     /// Rows of the log as accesses, once each.

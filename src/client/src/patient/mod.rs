@@ -113,11 +113,6 @@ impl Patient {
         Ok(self.gate.get_json("/v1/members").await?)
     }
 
-    /// The owner's keys.
-    pub fn identity(&self) -> &sealdex_crypto::Identity {
-        self.owner.identity()
-    }
-
     /// Principal id.
     pub fn id(&self) -> PrincipalId {
         self.owner.id()
