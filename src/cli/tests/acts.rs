@@ -49,7 +49,7 @@ fn acts_are_read_from_the_log_and_what_is_wrong_is_named() {
     let key = stage.done(&["domain", "auditor", "keygen", "--domain", "domain/domain.json", "--out", "auditor.key"]);
     stage.done(&["domain", "auditor", "add", "--dir", "domain", key.trim()]);
     stage.own(&["grant", "--owner", "Patient/a", "--section", "observations", "--to", "ana"]);
-    assert_eq!(stage.finds("ana", "treatment"), ["w1"]);
+    assert_eq!(stage.finds("ana", "treatment"), ["Observation/w1"]);
 
     let (out, err, code) =
         from_log(&stage, |_, err| err.contains("says the same") && !err.contains("not in the log yet"));

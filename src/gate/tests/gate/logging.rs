@@ -7,7 +7,7 @@ use sealdex_crypto::{Identity, PrincipalId, PublicIdentity};
 use sealdex_gate::{
     Gate, GateSecrets,
     acts::LoggingError,
-    store::{AuditKind, ConsentStore as _, ReadConsents as _},
+    store::{AuditKind, ConsentStore as _, ReadConsents as _, RedbStore},
 };
 use sealdex_ledger::{ActReader, ActsView, Gates, SignedAct, act::AuditorRow};
 use sealdex_wire::{
@@ -187,4 +187,33 @@ async fn a_cloud_that_has_lost_acts_is_told_so() {
     restart(&mut d, &disk);
     let error = d.gate.log_acts().await.unwrap_err().to_string();
     assert!(error.contains("the cloud's last act of this gate is 1, it has acknowledged 2"), "{error}");
+}
+
+/// Not an assertion: what keeping acts for the log adds to searches.
+#[tokio::test]
+async fn what_the_log_costs_a_search() {
+    const SEARCHES: u32 = 200;
+    for round in 0..2 {
+        for has_log in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut d = Domain::over(RedbStore::open(&dir.path().join("gate.redb")).unwrap());
+            d.ledger = has_log.then(ledger);
+            d.send_roster().await.unwrap();
+            for n in 0..20 {
+                let owner = Owner::new(100 + n);
+                d.admit(&owner, NORTH).await;
+                d.grant(owner.id(), vec![owner.grant(&d.public(CLINICIAN), "labs", START)]).await.unwrap();
+                d.push(NORTH, d.batch(&owner, "labs", 3 + u64::from(n), &[(n, vec![])])).await.unwrap();
+            }
+            let began = std::time::Instant::now();
+            for _ in 0..SEARCHES {
+                let found = d.gate.search(d.id(CLINICIAN), d.query(InnerClause::All)).await.unwrap();
+                assert_eq!(found.groups.iter().map(|g| g.ids.len() / 16).sum::<usize>(), 20);
+            }
+            let search = began.elapsed() / SEARCHES;
+            let began = std::time::Instant::now();
+            while d.gate.log_acts().await.unwrap() {}
+            println!("round {round}, log {has_log}: {search:?} a search, {:?} to log", began.elapsed() / SEARCHES);
+        }
+    }
 }
