@@ -4,6 +4,7 @@
 
 pub mod proxy;
 pub mod servers;
+pub mod tampering;
 pub mod world;
 
 pub use proxy::Proxy;

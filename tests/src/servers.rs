@@ -98,6 +98,11 @@ impl Servers {
         servers
     }
 
+    /// Seed of the cloud's identity, which its logs' keys are made of.
+    pub fn cloud_seed(&self) -> [u8; 32] {
+        self.cloud_keys.seed.0
+    }
+
     /// Folder of the cloud's data.
     pub fn cloud_dir(&self) -> PathBuf {
         self.home.join("cloud")

@@ -8,6 +8,7 @@ use std::{
 
 use sealdex_client::{Ceremony, GrantRequest, OwnerEntry, Session, owner};
 use sealdex_fhir::{Corpus, Record, Source, SourceItem};
+use sealdex_lognet::DomainLog;
 use sealdex_member::{DomainPack, GateLink, MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
 use sealdex_net::{Peer, peer::Http};
 use sealdex_provider::{Journal, OwnerMap, Progress, PushError, PushInput, PushReport, PushSettings, push};
@@ -271,6 +272,14 @@ impl World {
     /// # Errors
     /// Whatever stops the job.
     pub async fn push(&self, hospital: &Hospital) -> Result<PushReport, PushError> {
+        self.push_logged(hospital, None).await
+    }
+
+    /// As [`World::push`], and looks whether the log has it.
+    ///
+    /// # Errors
+    /// Whatever stops the job.
+    pub async fn push_logged(&self, hospital: &Hospital, log: Option<DomainLog>) -> Result<PushReport, PushError> {
         let trusted = self.trusted();
         let input = PushInput {
             keys: &hospital.keys,
@@ -278,7 +287,7 @@ impl World {
             gate: self.gate(&hospital.keys),
             cloud: trusted.cloud(&self.http, Some(&hospital.keys)).unwrap(),
             owners: OwnerMap::read(&hospital.dir.join("owners.ndjson")).unwrap(),
-            log: None,
+            log,
             journal: Journal::open(&hospital.dir.join("push.state/journal.redb"))?,
             sources: vec![hospital.records.clone().into()],
             mapping: None,

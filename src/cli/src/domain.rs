@@ -54,6 +54,9 @@ pub(crate) enum DomainCommand {
         /// Schema: a TOML file, or fhir-r4, diabetes130.
         #[arg(long, default_value = "fhir-r4")]
         schema: String,
+        /// Without logs: nothing the cloud does can be checked, and pushing costs a little less. Not to be changed later.
+        #[arg(long)]
+        no_log: bool,
         #[command(flatten)]
         keys: KeyOptions,
     },
@@ -266,11 +269,12 @@ pub(crate) enum ProofsName {
 
 pub(crate) async fn run(command: DomainCommand) -> Result<(), Failure> {
     match command {
-        DomainCommand::Init { dir, name, gate_url, gates, threshold, cloud_url, schema, keys } => {
+        DomainCommand::Init { dir, name, gate_url, gates, threshold, cloud_url, schema, no_log, keys } => {
             let text = schema_text(&schema)?;
             let dir = AuthorityDir(dir);
             let urls = nodes::addresses(gate_url, gates)?;
-            init(&dir, &name, &urls, threshold, &cloud_url, &text, &keys)?;
+            let founding = Founding { name: &name, gate_urls: &urls, threshold, cloud_url: &cloud_url, log: !no_log };
+            init(&dir, &founding, &text, &keys)?;
             println!("Domain {name} is founded in {}.", dir.0.display());
             println!("Next: start the servers on their machines,");
             println!("  sealdex serve cloud --keys {} --dir cloud-data", dir.cloud().display());
@@ -380,18 +384,28 @@ fn show(ceremony: &Ceremony) {
     println!("{t}");
 }
 
+/// A domain to be.
+pub(crate) struct Founding<'a> {
+    pub(crate) name: &'a str,
+    /// The gate, or its nodes.
+    pub(crate) gate_urls: &'a [String],
+    /// How many nodes it takes.
+    pub(crate) threshold: Option<u16>,
+    pub(crate) cloud_url: &'a str,
+    /// Whether what the cloud does is logged.
+    pub(crate) log: bool,
+}
+
 /// Founds a domain in a new folder. With a threshold, the gate has a node at each address.
 pub(crate) fn init(
     dir: &AuthorityDir,
-    name: &str,
-    gate_urls: &[String],
-    threshold: Option<u16>,
-    cloud_url: &str,
+    founding: &Founding<'_>,
     schema: &str,
     keys: &KeyOptions,
 ) -> Result<(), Failure> {
     Schema::parse(schema)?;
-    let (ceremony, nodes, cloud) = match (threshold, gate_urls) {
+    let Founding { name, gate_urls, threshold, cloud_url, log } = *founding;
+    let (mut ceremony, nodes, cloud) = match (threshold, gate_urls) {
         (Some(threshold), urls) => Ceremony::found_shared(name, urls, threshold, cloud_url)?,
         (None, [url]) => {
             let (ceremony, cloud) = Ceremony::found(name, url, cloud_url)?;
@@ -399,6 +413,9 @@ pub(crate) fn init(
         }
         (None, _) => return Err(Failure::new("several gates take --gates and --threshold")),
     };
+    if !log {
+        ceremony.roster.ledger = None;
+    }
     let passphrase = keys.to_write()?;
     write_secrets(&dir.authority(), AUTHORITY_KIND, &ceremony.keys, passphrase.as_ref())?;
     for (number, node) in (1..).zip(&nodes) {

@@ -91,6 +91,7 @@ pub(crate) fn print(answer: &Answer, format: Format, out: &mut impl Write) -> Re
                 answer.cost.elapsed.as_secs_f64() * 1e3,
                 covered.join(", ")
             )?;
+            writeln!(out, "{}", proved(answer.proved.as_ref()))?;
         }
         Format::Json => {
             let rows: Vec<Json> = answer
@@ -100,6 +101,18 @@ pub(crate) fn print(answer: &Answer, format: Format, out: &mut impl Write) -> Re
                 .collect();
             let mut doc = json!({ "count": answer.hits.len(), "covered": answer.covered, "notes": answer.notes, "records": rows });
             if let Some(map) = doc.as_object_mut() {
+                if let Some(p) = &answer.proved {
+                    let complete = p.unproved.is_empty();
+                    let by = match p.by {
+                        CheckedBy::Gate => "gate",
+                        CheckedBy::Member => "member",
+                    };
+                    map.insert(
+                        "proved".into(),
+                        json!({ "complete": complete, "unproved": p.unproved, "checked_by": by, "batches": p.batches,
+                            "records": p.records, "pairs": p.pairs, "runs": p.runs, "bytes": p.bytes, "withheld": p.withheld }),
+                    );
+                }
                 map.extend(figures(answer));
             }
             serde_json::to_writer_pretty(&mut *out, &doc)?;

@@ -123,7 +123,7 @@ pub(crate) async fn push_provider(
         cloud: member.trusted.cloud(&member.http, Some(&member.keys))?,
         owners: OwnerMap::read(&manifest.owners)?,
         journal: Journal::open(&manifest.journal)?,
-        log: member.log(&manifest.journal.with_extension("log"))?,
+        log: member.log(&manifest.journal.with_extension("ledger"))?,
         sources,
         mapping,
         settings,

@@ -71,7 +71,7 @@ pub(crate) async fn run(o: QueryOptions) -> Result<(), Failure> {
     let session = Session::new(&member.http, &member.keys, member.trusted.clone())?.for_purpose(&o.purpose);
     let session = match o.unverified {
         true => session.unverified(),
-        false => session.remembering(&member.http, &o.member.join("log"))?,
+        false => session.remembering(&member.http, &o.member.join("ledger"))?,
     };
     let mut out = std::io::stdout().lock();
     for doc in &suite.queries {

@@ -113,7 +113,7 @@ pub async fn serve(
     let store = RedbStore::open(&config.store)?;
     let http = Http::new(config.cloud_ca.as_deref())?;
     let link = HttpLink::new(http.clone(), config.secrets.domain(), config.secrets.identity().clone());
-    let log = config.store.with_extension("log");
+    let log = config.store.with_extension("ledger");
     let cloud = HttpCloud::new(http, config.secrets.domain(), config.secrets.identity().clone(), Some(log));
     let gate = Gate::open(config.secrets, store, Arc::new(cloud), Arc::new(now_ms), config.heavy)?;
     let backups = schedule::start(&gate, config.backup)?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use sealdex_crypto::{BatchId, PrincipalId, RecordId};
 use sealdex_fhir::Record;
+use sealdex_ledger::BatchTrees;
 use sealdex_wire::{
     B32,
     ingest::{BatchUpload, BridgeCapsule, BridgeRecord, BridgeRequest, BridgeResponse, UploadRecord},
@@ -43,6 +44,8 @@ pub(crate) struct PreparedRecord {
 /// A batch the gate has bridged: the upload, but for what is stated of it.
 pub(crate) struct Bridged {
     pub(crate) upload: BatchUpload,
+    /// In a domain with a log.
+    pub(crate) trees: Option<BatchTrees>,
     pub(crate) versions: Vec<Version>,
     pub(crate) without_patient: u64,
 }
@@ -60,7 +63,7 @@ impl Prepared {
     }
 
     /// The message to the cloud, when the gate's answer fits the batch.
-    pub(crate) fn upload(self, answer: BridgeResponse, gate: PrincipalId) -> Option<Bridged> {
+    pub(crate) fn upload(self, answer: BridgeResponse, gate: PrincipalId, stated: bool) -> Option<Bridged> {
         if answer.records.len() != self.records.len() {
             return None;
         }
@@ -73,6 +76,7 @@ impl Prepared {
             stated: None,
             records: records.map(|(r, index)| UploadRecord { id: r.id, index, sealed: r.sealed }).collect(),
         };
-        Some(Bridged { upload, versions, without_patient: self.without_patient })
+        let trees = stated.then(|| BatchTrees::new(&upload.records));
+        Some(Bridged { upload, trees, versions, without_patient: self.without_patient })
     }
 }

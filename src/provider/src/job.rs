@@ -417,7 +417,8 @@ impl Job {
             }
             other => other?,
         };
-        let bridged = prepared.upload(answer, signer).ok_or(PushError::GateAnswer)?;
+        let stated = self.stating.is_some();
+        let bridged = blocking(move || prepared.upload(answer, signer, stated)).await?.ok_or(PushError::GateAnswer)?;
         Ok((Some(bridged), rejects))
     }
 

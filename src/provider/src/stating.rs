@@ -94,13 +94,9 @@ impl Stating {
         cloud: &Peer,
         journal: &Arc<Journal>,
     ) -> Result<(BatchReceipt, u64), PushError> {
-        let Bridged { upload, versions, .. } = bridged;
+        let Bridged { mut upload, trees, versions, .. } = bridged;
+        let trees = trees.unwrap_or_else(|| BatchTrees::new(&upload.records));
         let mut head = self.head.lock().await;
-        let (mut upload, trees) = blocking(move || {
-            let trees = BatchTrees::new(&upload.records);
-            (upload, trees)
-        })
-        .await?;
         let origins: Vec<Term> = upload.records.iter().map(|r| r.index.origin).collect();
         // Who has never stated anything replaces nothing of its own. Should another of its hospital have pushed the same
         // records, the cloud refuses, and says so when it is asked.

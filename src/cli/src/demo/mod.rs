@@ -8,6 +8,7 @@ mod world;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Args;
+use sealdex_client::Proved;
 use sealdex_dataset::{Settings, generate};
 use sealdex_fhir::{Filter, Mapping, QueryDoc, Suite};
 use sealdex_schema::Owner as RecordOwner;
@@ -15,7 +16,7 @@ use serde_json::Value as Json;
 
 use crate::{
     failure::Failure,
-    output::{Format, listed, print, table},
+    output::{self, Format, listed, print, table},
     places::schema_text,
     query::default_resource,
 };
@@ -61,6 +62,9 @@ pub(crate) struct DemoOptions {
     /// How many of the nodes it takes to answer: more than half.
     #[arg(long, requires = "gates")]
     threshold: Option<u16>,
+    /// In a domain without logs: nothing is checked, to compare what checking costs.
+    #[arg(long)]
+    no_log: bool,
     /// Afterwards serve the clinician's FHIR gateway here, open to this machine, until interrupted.
     #[arg(long)]
     gateway: Option<SocketAddr>,
@@ -100,7 +104,7 @@ pub(crate) async fn run(o: DemoOptions) -> Result<ExitCode, Failure> {
     let mut n = 0;
     println!("Sealdex: many hospitals, one index, nobody reads it.");
     heading(&mut n, "The parties");
-    let mut world = World::found(home.path(), &data, &schema, mapping, o.gates.zip(o.threshold)).await?;
+    let mut world = World::found(home.path(), &data, &schema, mapping, o.gates.zip(o.threshold), !o.no_log).await?;
     world.introduce(made.as_ref());
     heading(&mut n, "Patients make their keys and say who may write and who may read");
     world.consent().await?;
@@ -142,7 +146,7 @@ fn names_hospitals(filter: &Filter) -> bool {
 
 async fn ask(world: &World, suite: &Suite, ingest: report::Ingest) -> Result<Report, Failure> {
     let mut report = Report::new(ingest);
-    let mut t = table(&["question", "answers", "opened", "ms", "figures"]);
+    let mut t = table(&["question", "answers", "opened", "ms", "proof", "figures"]);
     for doc in &suite.queries {
         let answer = world.session.ask(doc).await?;
         let ids = answer.hits.iter().map(|h| listed(&h.identity, suite.id_column.is_some())).collect();
@@ -152,6 +156,7 @@ async fn ask(world: &World, suite: &Suite, ingest: report::Ingest) -> Result<Rep
             answer.hits.len().to_string(),
             answer.cost.opened.to_string(),
             format!("{:.1}", row.ms),
+            proof(answer.proved.as_ref()),
             row.brief(),
         ]);
     }
@@ -159,7 +164,19 @@ async fn ask(world: &World, suite: &Suite, ingest: report::Ingest) -> Result<Rep
     println!(
         "\"opened\" counts records that matched the encrypted question; what they leave undecided is decided here, exactly."
     );
+    println!(
+        "Every record opened is proved to be in the log, as its hospital signed it. \"whole\": proved that no match was left out, too."
+    );
     Ok(report)
+}
+
+/// What was proved, in a cell.
+fn proof(proved: Option<&Proved>) -> String {
+    match proved {
+        None => String::new(),
+        Some(p) if p.unproved.is_empty() => format!("whole, {:.0} KB", p.bytes as f64 / 1e3),
+        Some(_) => "not shown whole".into(),
+    }
 }
 
 fn title(doc: &QueryDoc) -> String {
@@ -243,6 +260,20 @@ async fn timing(world: &World, suite: &Suite, report: &Report) -> Result<(), Fai
         times.push(started.elapsed().as_secs_f64() * 1e3);
     }
     times.sort_by(f64::total_cmp);
+    let answer = world.session.ask(doc).await?;
+    println!("{}", output::proved(answer.proved.as_ref()));
+    let blind = world.unverified()?;
+    let mut unchecked = Vec::with_capacity(REPEAT);
+    for _ in 0..REPEAT + 1 {
+        let started = std::time::Instant::now();
+        print(&blind.ask(doc).await?, Format::Table, &mut std::io::sink())?;
+        unchecked.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    let mut unchecked = unchecked.split_off(1); // the first fetches keys that the other session has
+    unchecked.sort_by(f64::total_cmp);
+    if world.session.verifies() {
+        println!("The same without checking: median {:.1} ms.", unchecked[REPEAT / 2]);
+    }
     println!(
         "\"{}\", {count} answers, asked, opened and printed {REPEAT} times: median {:.1} ms, slowest {:.1} ms",
         title(doc),

@@ -33,7 +33,7 @@ use super::{
     servers::{Server, free_port, peak_mb},
 };
 use crate::{
-    domain::{Authority, init},
+    domain::{Authority, Founding, init},
     failure::Failure,
     key_options::KeyOptions,
     output::table,
@@ -128,6 +128,7 @@ impl World {
         schema: &str,
         mapping: Option<Mapping>,
         sharing: Option<(u16, u16)>,
+        log: bool,
     ) -> Result<Self, Failure> {
         let keys = KeyOptions::plain();
         let named = hospitals_in(data)?;
@@ -137,7 +138,9 @@ impl World {
         let dir = AuthorityDir(home.join("domain"));
         let url = |port| format!("http://127.0.0.1:{port}");
         let urls: Vec<String> = ports.iter().copied().map(url).collect();
-        init(&dir, "demo", &urls, sharing.map(|(_, threshold)| threshold), &url(cloud_port), schema, &keys)?;
+        let threshold = sharing.map(|(_, threshold)| threshold);
+        let founding = Founding { name: "demo", gate_urls: &urls, threshold, cloud_url: &url(cloud_port), log };
+        init(&dir, &founding, schema, &keys)?;
         let (cloud_data, cloud_key) = (home.join("cloud"), dir.cloud());
         let arguments: [&OsStr; 6] = [
             "serve".as_ref(),
@@ -153,7 +156,7 @@ impl World {
             gates.push((Some(serve_gate(home, number, sharing.is_some(), port).await?), port));
         }
         let mut watched = Vec::new();
-        for n in 1..=WITNESSES {
+        for n in (1..=WITNESSES).filter(|_| log) {
             let (port, key) = (free_port()?, home.join(format!("witness-{n}.key")));
             let verifier = keygen(&format!("demo.example/witness-{n}"), &key, &keys)?;
             watched.push((verifier, port, key));
@@ -183,7 +186,9 @@ impl World {
         let with = watched.into_iter().map(|(key, port, _)| (key, url(port))).collect();
         // The clinician may read everything, so nothing is learnt from seeing every match.
         let (quorum, proofs) = (Some(QUORUM), Some(Proofs::Member));
-        authority.ceremony.set_ledger(LedgerChange { with, quorum, proofs, ..LedgerChange::default() })?;
+        if log {
+            authority.ceremony.set_ledger(LedgerChange { with, quorum, proofs, ..LedgerChange::default() })?;
+        }
         let authority = authority.enrol(&members, &keys).await?;
         let mut hospitals = Vec::new();
         for (name, records) in named {
@@ -211,6 +216,12 @@ impl World {
             nurses,
             session,
         })
+    }
+
+    /// The clinician, believing the cloud.
+    pub(super) fn unverified(&self) -> Result<Session, Failure> {
+        let Member { http, keys, trusted, .. } = &self.clinician;
+        Ok(Session::new(http, keys, trusted.clone())?.unverified())
     }
 
     /// Says who there is.
