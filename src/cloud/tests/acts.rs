@@ -1,7 +1,6 @@
 //! The log of acts: what every store must do with them, who may post them, and how they are read.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
-#[allow(dead_code)]
 mod support;
 
 use std::{sync::Arc, time::Duration};

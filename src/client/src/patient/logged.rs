@@ -120,7 +120,7 @@ mod tests {
         let day = 86_400_000;
         let all = [access(10, 1), access(day, 2), access(2 * day, 3)];
         let differ =
-            |told: &[Access], logged: &[Access]| compare(told, logged, Some(day), 3 * day, |a| codec::to_cbor(a));
+            |told: &[Access], logged: &[Access]| compare(told, logged, Some(day), 3 * day, codec::to_cbor);
         assert!(differ(&all, &all).is_none());
         assert!(differ(&all, &all[1..]).is_none(), "the first was before the log");
         assert_eq!(differ(&all, &all[..2]).not_logged, all[2..]);
@@ -128,7 +128,7 @@ mod tests {
         let altered = [all[0].clone(), all[1].clone(), access(2 * day, 9)];
         let found = differ(&altered, &all);
         assert_eq!((found.not_logged.len(), found.not_told.len()), (1, 1));
-        let fresh = compare(&[access(3 * day - 5, 1)], &[], Some(day), 3 * day, |a| codec::to_cbor(a));
+        let fresh = compare(&[access(3 * day - 5, 1)], &[], Some(day), 3 * day, codec::to_cbor);
         assert!(fresh.is_none() && fresh.not_yet.len() == 1);
     }
 }

@@ -154,8 +154,8 @@ struct RedbChain<'t> {
 
 impl Chain for RedbChain<'_> {
     fn last(&self) -> Result<u64, StoreError> {
-        let own = self.places.range((&self.gate.0, 0)..=(&self.gate.0, u64::MAX)).map_err(failed)?;
-        let Some(last) = own.rev().next() else { return Ok(0) };
+        let mut own = self.places.range((&self.gate.0, 0)..=(&self.gate.0, u64::MAX)).map_err(failed)?;
+        let Some(last) = own.next_back() else { return Ok(0) };
         Ok(last.map_err(failed)?.0.value().1)
     }
 
