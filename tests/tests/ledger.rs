@@ -144,7 +144,7 @@ fn term() -> QueryDoc {
 /// The three highest.
 fn top() -> QueryDoc {
     doc(r#"{"resource":"Observation","filters":[{"field":"token","op":"eq","value":"http://loinc.org|8867-4"}],
-        "topk":{"by":"value","k":3}}"#)
+        "topk":{"field":"value","k":3}}"#)
 }
 
 /// What a session answers is refused, with a message that says so.
@@ -239,7 +239,7 @@ async fn what_is_dropped_invented_or_reordered_is_found() {
     });
     refused(&session, &term(), "matches and was left out").await;
     w.liar.alters::<CloudMatches>("/v1/search", |page| page.next = None);
-    refused(&session, &top(), "ends where it does not").await;
+    refused(&session, &top(), "does not reach over all that was asked for").await;
     w.liar.alters::<CloudMatches>("/v1/search", |page| page.matches[2].0 = RecordId([7; 16]));
     refused(&session, &range(), "left out").await;
     w.liar.alters::<CloudMatches>("/v1/search", |page| {

@@ -156,7 +156,7 @@ pub enum Tampered {
         known: u64,
     },
     /// The ranges do not cover the question.
-    #[error("the cloud's proof is for another question than was asked")]
+    #[error("the cloud's proof does not reach over all that was asked for: matches could be left out")]
     OtherQuestion,
     /// A run that must be shown is not.
     #[error("the cloud left batch {seq} of provider {provider} out of its proof")]
