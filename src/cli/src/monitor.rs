@@ -149,6 +149,7 @@ impl Monitor {
                 Err(error) => tracing::warn!(%error, "going on with the roster as it was"),
             }
         }
+        self.acts.know(&self.trusted.roster);
         match self.batches.advance(&self.trusted).await {
             Ok(_) => {}
             Err(error) if error.is_tampering() && !is_missing(&error) => alarms.push(error.to_string()),

@@ -94,6 +94,11 @@ impl ActsLog {
         Ok(Self { client, follower, view: ActsView::new(&roster.domain), gates: RosterGates::of(roster), waiting })
     }
 
+    /// Goes by a newer roster: whose acts are believed from the next entry on.
+    pub fn know(&mut self, roster: &Roster) {
+        self.gates = RosterGates::of(roster);
+    }
+
     /// Reads the log to its end: what is new since the last time, at first everything.
     ///
     /// # Errors

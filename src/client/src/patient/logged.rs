@@ -119,8 +119,7 @@ mod tests {
     fn what_one_side_lacks_or_says_otherwise_is_found() {
         let day = 86_400_000;
         let all = [access(10, 1), access(day, 2), access(2 * day, 3)];
-        let differ =
-            |told: &[Access], logged: &[Access]| compare(told, logged, Some(day), 3 * day, codec::to_cbor);
+        let differ = |told: &[Access], logged: &[Access]| compare(told, logged, Some(day), 3 * day, codec::to_cbor);
         assert!(differ(&all, &all).is_none());
         assert!(differ(&all, &all[1..]).is_none(), "the first was before the log");
         assert_eq!(differ(&all, &all[..2]).not_logged, all[2..]);
