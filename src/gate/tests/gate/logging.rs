@@ -18,7 +18,7 @@ use sealdex_wire::{
 
 use crate::{domain::*, exploring::Disk};
 
-fn ledger() -> Ledger {
+pub fn ledger() -> Ledger {
     let (batches, acts) = ("batches".to_owned(), "acts".to_owned());
     Ledger { batches, acts, witnesses: vec![], quorum: 0, max_age: 0, proofs: Default::default(), auditors: vec![] }
 }
