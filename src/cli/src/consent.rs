@@ -1,4 +1,4 @@
-//! Consent at the command line: granting, revoking, listing, and who read what.
+//! Consent at the command line: granting, revoking, listing.
 
 use std::{
     io::Write as _,
@@ -6,16 +6,12 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use sealdex_client::{Accesses, GrantLimits, GrantRequest, Owner, Patient, group, owner};
+use sealdex_client::{GrantLimits, GrantRequest, Owner, Patient, group, owner};
 use sealdex_crypto::PublicIdentity;
 use sealdex_member::{DomainPack, GateLink, Trusted};
 use sealdex_net::{clock::now_s, peer::Http};
 use sealdex_provider::Manifest;
-use sealdex_wire::{
-    care::Emergency,
-    consent::{AccessKind, GroupKey},
-    roster::PublicKeys,
-};
+use sealdex_wire::{care::Emergency, consent::GroupKey, roster::PublicKeys};
 
 use crate::{
     failure::Failure,
@@ -137,10 +133,10 @@ pub(crate) struct ListOptions {
     owner: String,
     /// Certificates to trust the gate by, PEM.
     #[arg(long)]
-    ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     /// Output; fhir is Consent for grants and AuditEvent for accesses, one a line.
     #[arg(long, value_enum, default_value_t)]
-    format: ListFormat,
+    pub(crate) format: ListFormat,
     #[command(flatten)]
     keys: KeyOptions,
 }
@@ -396,7 +392,7 @@ pub(crate) fn patient(
     Ok(Patient::new(label, entry, trusted.clone(), http)?)
 }
 
-fn patient_of(o: &ListOptions) -> Result<Patient, Failure> {
+pub(crate) fn patient_of(o: &ListOptions) -> Result<Patient, Failure> {
     let wallet = open_wallet(&o.wallet, &o.keys)?;
     let trusted = DomainPack::read(&o.domain)?.verify(&wallet.domain, &wallet.authority)?;
     patient(&o.wallet, &o.owner, &trusted, &Http::new(o.ca.as_deref())?, &o.keys)
@@ -421,52 +417,8 @@ pub(crate) async fn list(o: ListOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `sealdex access-log`.
-pub(crate) async fn access_log(o: ListOptions) -> Result<(), Failure> {
-    let patient = patient_of(&o)?;
-    let Accesses { all, silent } = patient.accesses().await?;
-    if !silent.is_empty() {
-        let nodes: Vec<String> = silent.iter().map(ToString::to_string).collect();
-        eprintln!("note: nodes {} of the gate do not answer; pushes that they led are missing", nodes.join(", "));
-    }
-    match o.format {
-        ListFormat::Fhir => return print_lines(all.iter().map(|a| patient.audit_json(a))),
-        ListFormat::Json => return print_lines(all.iter().filter_map(|a| serde_json::to_value(a).ok())),
-        ListFormat::Table => {}
-    }
-    let mut t = table(&["when", "who", "what", "section", "records", "purpose"]);
-    for a in &all {
-        let reader = a.reader.map(|r| patient.name_of(r)).unwrap_or_default();
-        let what = match a.kind {
-            AccessKind::Search => "searched, and was given".into(),
-            AccessKind::Push => "pushed".into(),
-            AccessKind::Grant => format!("granted to {reader}"),
-            AccessKind::Revocation => format!("revoked from {reader}"),
-            AccessKind::Emergency if a.count == 1 => format!("asked for an emergency of {reader}"),
-            AccessKind::Emergency if a.count == 2 => format!("WOKE the emergency grant to {reader}"),
-            AccessKind::Emergency => format!("ended the emergency of {reader}"),
-            AccessKind::Request => format!("asked, or had answered, access for {reader}"),
-            AccessKind::Mandate if a.count == 0 => format!("ended the mandate of {reader}"),
-            AccessKind::Mandate => format!("made {reader} a carer"),
-        };
-        let what = if a.emergency && a.kind == AccessKind::Search { format!("EMERGENCY: {what}") } else { what };
-        let count = if a.reader.is_none() { a.count.to_string() } else { String::new() };
-        let section = a.section.clone().unwrap_or_else(|| "all".into());
-        t.add_row([
-            day(a.at / 1000),
-            patient.name_of(a.caller),
-            what,
-            section,
-            count,
-            a.purpose.clone().unwrap_or_default(),
-        ]);
-    }
-    println!("{t}\n{} entries, as the gate has them", all.len());
-    Ok(())
-}
-
 /// One JSON document a line.
-fn print_lines(all: impl Iterator<Item = serde_json::Value>) -> Result<(), Failure> {
+pub(crate) fn print_lines(all: impl Iterator<Item = serde_json::Value>) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     for json in all {
         writeln!(out, "{json}")?;

@@ -20,6 +20,7 @@ use sealdex_wire::{
 };
 
 use crate::{
+    audit::{self, AuditorCommand},
     failure::Failure,
     key_options::KeyOptions,
     ledger, nodes,
@@ -232,6 +233,9 @@ not read.")]
         #[command(flatten)]
         keys: KeyOptions,
     },
+    /// Who reads every act in the log of acts.
+    #[command(subcommand)]
+    Auditor(AuditorCommand),
     /// Show the roster.
     Show {
         /// The authority's folder.
@@ -343,6 +347,7 @@ pub(crate) async fn run(command: DomainCommand) -> Result<(), Failure> {
             let change = LedgerChange { with, without, quorum, max_age, proofs };
             ledger::change(Authority::open(AuthorityDir(dir), &keys, ca.as_deref())?, change).await
         }
+        DomainCommand::Auditor(command) => audit::auditor(command).await,
         DomainCommand::Show { dir, keys } => {
             let (ceremony, _) = AuthorityDir(dir).open(&keys)?;
             show(&ceremony);

@@ -1,7 +1,9 @@
 //! `sealdex`: everything a person or a job runs.
 #![allow(clippy::print_stdout)] // this is the program whose business is to print
 
+mod access_log;
 mod anchor;
+mod audit;
 mod carers;
 mod consent;
 mod custodian;
@@ -17,6 +19,7 @@ mod key_options;
 mod keyfile;
 mod ledger;
 mod members;
+mod monitor;
 mod nodes;
 mod output;
 mod owners;
@@ -105,8 +108,12 @@ enum Command {
     Member(members::MemberCommand),
     /// Count without reading, for members who may do no more.
     Count(members::CountOptions),
-    /// List who read a patient's records, granted and revoked, as the gate has it.
-    AccessLog(consent::ListOptions),
+    /// List who read a patient's records, granted and revoked: as the gate has it, or the public log.
+    AccessLog(access_log::AccessLogOptions),
+    /// Read everything in the log of acts, as an auditor or the authority.
+    Audit(audit::AuditOptions),
+    /// Watch the logs and the roster for what nobody who may has signed.
+    Monitor(monitor::MonitorOptions),
     /// Seal records and push them to the cloud.
     Push(push::PushOptions),
     /// Ask one encrypted question over all hospitals.
@@ -169,6 +176,7 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode, Failure> {
     let done = |()| ExitCode::SUCCESS;
+    let in_order = |ok: bool| if ok { ExitCode::SUCCESS } else { ExitCode::from(3) };
     match command {
         Command::Demo(o) => demo::run(o).await,
         Command::Dataset(c) => dataset::run(c).map(done),
@@ -186,7 +194,9 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Group(c) => groups::run(c).await.map(done),
         Command::Member(c) => members::run(c).await.map(done),
         Command::Count(o) => members::count(o).await.map(done),
-        Command::AccessLog(o) => consent::access_log(o).await.map(done),
+        Command::AccessLog(o) => access_log::run(o).await.map(in_order),
+        Command::Audit(o) => audit::run(o).await.map(in_order),
+        Command::Monitor(o) => monitor::run(o).await.map(in_order),
         Command::Push(o) => push::run(o).await,
         Command::Query(o) => query::run(o).await.map(done),
         Command::Keygen(o) => owners::keygen(o).map(done),

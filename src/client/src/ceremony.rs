@@ -8,6 +8,7 @@ use sealdex_tlog::note::{NoteError, VerifierKey};
 use sealdex_wire::{
     Signed,
     consent::{Accepted, Bridge, SecretBytes, UpdateRoster},
+    limits,
     roster::{Budget, Ledger, Member, Proofs, PublicKeys, Role, Roster, Server, Status, Witness},
     signed::Document,
     threshold::{Nodes, NodesError, Sharing},
@@ -135,6 +136,9 @@ pub enum CeremonyError {
     /// A domain from before there were logs.
     #[error("this domain was founded without a log: found a new one, and push the records there")]
     NoLog,
+    /// More auditors than rows are made for.
+    #[error("a domain has at most {} auditors beside its authority: leave one out first", limits::AUDITORS)]
+    TooManyAuditors,
     /// Gates that do not make one gate.
     #[error(transparent)]
     Nodes(#[from] NodesError),
@@ -243,6 +247,7 @@ impl Ceremony {
             quorum: 0,
             max_age: MAX_AGE,
             proofs: Proofs::default(),
+            auditors: Vec::new(),
         };
         let roster = Roster {
             domain: domain.into(),
@@ -370,6 +375,27 @@ impl Ceremony {
         self.roster.budgets.retain(|b| b.member != budget.member);
         self.roster.budgets.push(budget);
         self.roster.version += 1;
+    }
+
+    /// Lets an auditor read every act from now on, or no longer; whether that changes anything.
+    ///
+    /// # Errors
+    /// [`CeremonyError`].
+    pub fn set_auditor(&mut self, auditor: PublicKeys, reads: bool) -> Result<bool, CeremonyError> {
+        let ledger = self.roster.ledger.as_mut().ok_or(CeremonyError::NoLog)?;
+        let before = ledger.auditors.len();
+        ledger.auditors.retain(|a| *a != auditor);
+        let known = ledger.auditors.len() < before;
+        if reads {
+            if ledger.auditors.len() >= limits::AUDITORS {
+                return Err(CeremonyError::TooManyAuditors);
+            }
+            ledger.auditors.push(auditor);
+        }
+        if known != reads {
+            self.roster.version += 1;
+        }
+        Ok(known != reads)
     }
 
     /// Changes who witnesses the domain's logs and which checkpoints are believed. Nothing changes unless the result is a

@@ -11,7 +11,7 @@ use sealdex_net::{Authenticator, Listen, clock::now_ms, guard, peer::Http, tls::
 use sealdex_tlog::log::FileReader;
 use sealdex_wire::roster::BadKeys;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     CloudKeys,
@@ -21,7 +21,7 @@ use crate::{
     ingest::Ingest,
     logs::{self, Entries, Keeper},
     members::{Domain, RosterError},
-    store::{RedbStore, RosterStore, SealedStore, StoreError},
+    store::{ActStore, RedbStore, RosterStore, SealedStore, StoreError},
     tickets::Tickets,
 };
 
@@ -56,7 +56,7 @@ pub enum CloudError {
     Store(#[from] StoreError),
     /// The store is older than what was logged.
     #[error(
-        "the store has {stored} batches and its log {log}: the store was put back to an older state. To go on would tell two histories: restore the newest"
+        "the store has {stored} entries of a log that has {log}: the store was put back to an older state. To go on would tell two histories: restore the newest"
     )]
     Behind {
         /// In the log.
@@ -101,6 +101,10 @@ pub async fn serve(
     if log > stored {
         return Err(CloudError::Behind { log, stored });
     }
+    let (log, stored) = (logs::logged(&data_dir, Which::Acts), store.last_act()?);
+    if log > stored {
+        return Err(CloudError::Behind { log, stored });
+    }
     if let Some(document) = store.roster()? {
         domain.enter(domain.verify_stored(&document)?);
     }
@@ -113,6 +117,15 @@ pub async fn serve(
 
     let batches = Arc::new(Batches { store: sealed.clone(), index: index.clone() });
     let (stop_logs, stopped) = watch::channel(false);
+    let acts_wake = Arc::new(Notify::new());
+    let acts_keeper = Keeper {
+        data: data_dir.clone(),
+        domain: domain.clone(),
+        seed: keys.seed.clone(),
+        http: Http::new(None)?,
+        source: Arc::new(Acts(store.clone())),
+        wake: acts_wake.clone(),
+    };
     let keeper = Keeper {
         data: data_dir.clone(),
         domain: domain.clone(),
@@ -121,10 +134,14 @@ pub async fn serve(
         source: batches,
         wake: wake.log.clone(),
     };
+    let keeping_acts = tokio::spawn(acts_keeper.run(stopped.clone()));
     let keeping = tokio::spawn(keeper.run(stopped));
     let api = Api {
         log_wake: wake.log.clone(),
         log_reader: FileReader::new(logs::folder(&data_dir, Which::Batches)),
+        acts: store.clone(),
+        acts_wake,
+        acts_reader: FileReader::new(logs::folder(&data_dir, Which::Acts)),
         auth: Arc::new(Authenticator::new(keys.domain.clone(), domain.me, domain.clone())),
         tickets: Arc::new(Tickets::new(keys.domain, domain.me, now_ms())),
         domain,
@@ -155,6 +172,7 @@ pub async fn serve(
     };
     let _ = stop_logs.send(true);
     let _ = keeping.await;
+    let _ = keeping_acts.await;
     ingest.stop().await;
     wake.stop();
     let ended = tokio::task::spawn_blocking(move || writing.join().is_ok() & indexing.join().is_ok()).await;
@@ -199,5 +217,26 @@ impl Entries for Batches {
 
     fn servable(&self) -> u64 {
         self.index.indexed()
+    }
+}
+
+/// The log of acts.
+struct Acts(Arc<dyn ActStore>);
+
+impl Entries for Acts {
+    fn which(&self) -> Which {
+        Which::Acts
+    }
+
+    fn last(&self) -> Result<u64, StoreError> {
+        self.0.last_act()
+    }
+
+    fn entries(&self, from: u64, to: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.0.acts(from, to)
+    }
+
+    fn servable(&self) -> u64 {
+        u64::MAX
     }
 }

@@ -205,6 +205,7 @@ fn same_as_memory(seed: u64, path: &Path) {
                     hospital: provider(hospital),
                     body_sha256: [id; 32],
                     records,
+                    stated: None,
                 }
             })
             .collect();

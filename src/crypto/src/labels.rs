@@ -15,6 +15,8 @@ pub const CAPSULE: &str = "sdx1/capsule";
 pub const REKEY: &str = "sdx1/rekey";
 /// A secret wrapped for the holder of a key.
 pub const WRAP: &str = "sdx1/wrap";
+/// Rows of a public log for one reader.
+pub const ROW: &str = "sdx1/row";
 /// Section 5: challenge of the proof that the gate used the granted scalar.
 pub const DLEQ: &str = "sdx1/dleq";
 /// Threshold gate: weights of the points that one proof is about.

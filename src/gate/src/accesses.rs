@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use sealdex_crypto::PrincipalId;
 use sealdex_wire::{
-    consent::{Access, AccessKind, AccessList, ListAccesses, Place},
+    consent::{Access, AccessList, ListAccesses},
     limits,
 };
 
 use crate::{
     error::GateError,
     gate::{Gate, blocking},
-    store::{AccessRow, AuditKind, ConsentStore, ReadConsents as _},
+    store::{ConsentStore, ReadConsents as _},
 };
 
 impl<S: ConsentStore> Gate<S> {
@@ -29,25 +29,10 @@ impl<S: ConsentStore> Gate<S> {
         blocking(move || {
             let rows = gate.store.read(|s| s.accesses_of(caller, request.after, limit + 1))?;
             let more = rows.len() > limit;
-            let accesses: Vec<Access> = rows.into_iter().take(limit).map(access).collect();
+            let accesses: Vec<Access> = rows.into_iter().take(limit).map(|(place, row)| row.access(place)).collect();
             let next = accesses.last().map(|a| a.place).filter(|_| more);
             Ok::<_, GateError>(AccessList { accesses, next })
         })
         .await
     }
-}
-
-fn access((place, row): (Place, AccessRow)) -> Access {
-    let kind = match row.kind {
-        AuditKind::Search | AuditKind::Count | AuditKind::Turn => AccessKind::Search,
-        AuditKind::Bridge => AccessKind::Push,
-        AuditKind::Revocations => AccessKind::Revocation,
-        AuditKind::Emergency | AuditKind::Alarm => AccessKind::Emergency,
-        AuditKind::Request => AccessKind::Request,
-        AuditKind::Mandate => AccessKind::Mandate,
-        AuditKind::Grants | AuditKind::Owners | AuditKind::Roster | AuditKind::Family => AccessKind::Grant,
-        AuditKind::Bridges | AuditKind::Group | AuditKind::Rotation => AccessKind::Grant,
-    };
-    let AccessRow { at, caller, purpose, section, reader, count, emergency, search, .. } = row;
-    Access { place, at, kind, caller, purpose, section, reader, count, emergency, search, node: None }
 }

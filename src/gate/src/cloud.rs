@@ -7,6 +7,7 @@ use sealdex_crypto::Identity;
 use sealdex_lognet::{DomainLog, domain::DomainLogError};
 use sealdex_net::{CallError, Peer, Retry, peer::Http, reply};
 use sealdex_wire::{
+    acts::{ActsTaken, PostActs},
     codec,
     roster::{Ledger, Server},
     search::{CloudMatches, CloudSearch, WithdrawTickets},
@@ -41,6 +42,10 @@ pub trait Cloud: Send + Sync + 'static {
     fn search<'a>(&'a self, cloud: &'a Server, request: &'a CloudSearch) -> CloudAnswer<'a, CloudMatches>;
     /// Makes tickets useless before they expire.
     fn withdraw<'a>(&'a self, cloud: &'a Server, request: &'a WithdrawTickets) -> CloudAnswer<'a, ()>;
+    /// Hands in the next entries of the log of acts; the last one of this gate that it has.
+    fn log_acts<'a>(&'a self, _cloud: &'a Server, _entries: &'a PostActs) -> CloudAnswer<'a, ActsTaken> {
+        Box::pin(async { Err(CloudError::None) })
+    }
     /// The log of batches that it keeps; `None` where logs cannot be followed.
     fn log(&self, _cloud: &Server, _ledger: &Ledger) -> Option<Result<DomainLog, DomainLogError>> {
         None
@@ -75,6 +80,10 @@ impl Cloud for HttpCloud {
 
     fn log(&self, cloud: &Server, ledger: &Ledger) -> Option<Result<DomainLog, DomainLogError>> {
         Some(DomainLog::open(&self.http, &self.domain, ledger, &cloud.url, self.log.as_deref()))
+    }
+
+    fn log_acts<'a>(&'a self, cloud: &'a Server, entries: &'a PostActs) -> CloudAnswer<'a, ActsTaken> {
+        Box::pin(async move { Ok(self.peer(cloud, Retry::NONE)?.post_cbor("/v1/acts", entries).await?) })
     }
 
     fn withdraw<'a>(&'a self, cloud: &'a Server, request: &'a WithdrawTickets) -> CloudAnswer<'a, ()> {

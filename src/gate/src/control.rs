@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, PublicIdentity, Scalar};
 use sealdex_wire::{
     Signed,
+    acts::{LogRow, SignedBy, Word},
     consent::{
         Accepted, ChangeConsent, GrantList, GrantSubmission, GrantTerms, ListGrants, LookupOwners, OwnerProfile,
         OwnersFound, PublishOwners, SubmitGrants,
@@ -31,7 +32,7 @@ use crate::{
     },
     store::{
         AccessRow, AuditEntry, AuditKind, ConsentStore, GrantKey, ReadConsents as _, Spent, StoreError, Table,
-        TicketRow, Transaction, WriteConsents as _,
+        TicketRow, Transaction, WriteConsents as _, consents::told,
     },
 };
 
@@ -85,7 +86,8 @@ impl<S: ConsentStore> Gate<S> {
             let verified = gate.verify_profiles(caller, &members, request.profiles)?;
             gate.store.write(|txn| {
                 let count = put_profiles(&verified, txn)?;
-                txn.append_audit(&gate.entry(AuditKind::Owners, caller, count, verified.iter().map(|v| v.owner)))?;
+                let entry = gate.entry(AuditKind::Owners, caller, count, verified.iter().map(|v| v.owner));
+                txn.append_told(&entry, gate.published(caller, &verified), Vec::new())?;
                 Ok::<_, GateError>(Accepted { count })
             })
         })
@@ -147,7 +149,7 @@ impl<S: ConsentStore> Gate<S> {
             gate.store.write(|txn| {
                 let (count, accesses) = gate.put_grants(caller, &verified, txn)?;
                 let entry = gate.entry(AuditKind::Grants, caller, count, verified.iter().map(|v| v.key.owner));
-                txn.append_act(&entry, &accesses)?;
+                txn.append_told(&entry, accesses, Vec::new())?;
                 Ok::<_, GateError>(Accepted { count })
             })
         })
@@ -197,7 +199,7 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         verified: &[grants::Verified],
         txn: &mut dyn Transaction,
-    ) -> Result<(u64, Vec<(PrincipalId, AccessRow)>), GateError> {
+    ) -> Result<(u64, Vec<LogRow>), GateError> {
         let at = self.now();
         let mut accesses = Vec::new();
         for new in verified {
@@ -224,9 +226,30 @@ impl<S: ConsentStore> Gate<S> {
                 emergency: row.emergency,
                 search: None,
             };
-            accesses.push((new.key.owner, access));
+            let by = if new.signed.signer == new.key.owner { SignedBy::Owner } else { SignedBy::Carer };
+            accesses.push(told(new.key.owner, access, Some(Word::of(&new.signed, by))));
         }
         Ok((accesses.len() as u64, accesses))
+    }
+
+    /// Profiles, for the log of acts: their owners find them nowhere else.
+    fn published(&self, caller: PrincipalId, profiles: &[owners::Verified]) -> Vec<LogRow> {
+        let at = self.now();
+        let row = |v: &owners::Verified| {
+            let access = AccessRow {
+                at,
+                kind: AuditKind::Owners,
+                caller,
+                purpose: None,
+                section: None,
+                reader: None,
+                count: v.profile.sections.len() as u64,
+                emergency: false,
+                search: None,
+            };
+            LogRow { owner: v.owner, part: None, access, word: Some(Word::of(&v.signed, SignedBy::Owner)) }
+        };
+        profiles.iter().map(row).collect()
     }
 
     /// Profiles, revocations and grants that take effect together or not at all. From the owner, or an active member
@@ -274,10 +297,12 @@ impl<S: ConsentStore> Gate<S> {
             let published = put_profiles(&profiles, txn)?;
             let (revoked, mut accesses) = self.apply_revocations(caller.id(), &revocations, txn)?;
             mark(txn, &ended)?;
-            let (granted, told) = self.put_grants(caller.id(), &grants, txn)?;
-            accesses.extend(told);
+            let (granted, given) = self.put_grants(caller.id(), &grants, txn)?;
+            accesses.extend(given);
+            accesses.extend(self.published(caller.id(), &profiles));
             let count = published + revoked + granted;
-            txn.append_act(&self.entry(AuditKind::Grants, caller.id(), count, owners.iter().copied()), &accesses)?;
+            let entry = self.entry(AuditKind::Grants, caller.id(), count, owners.iter().copied());
+            txn.append_told(&entry, accesses, Vec::new())?;
             Ok::<_, GateError>(count)
         })?;
         self.permissions_changed();

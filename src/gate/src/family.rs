@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use sealdex_crypto::{BridgeScalar, PrincipalId, Scalar};
 use sealdex_wire::{
     ProblemType,
+    acts::PublicWord,
     auth::sha256,
     consent::Accepted,
     family::{FamilyError, RotateBridge, UpdateFamily},
@@ -139,7 +140,10 @@ impl<S: ConsentStore> Gate<S> {
             }
             dismissals.iter().try_for_each(|(member, d)| txn.put_dismissal(*member, d))?;
             mark(txn, &ended)?;
-            txn.append_audit(&self.entry(AuditKind::Family, caller, count, std::iter::empty()))?;
+            let entry = self.entry(AuditKind::Family, caller, count, std::iter::empty());
+            let enrolled = new.iter().map(|((enrolment, _), _)| PublicWord::of(enrolment));
+            let documents = enrolled.chain(dismissals.iter().map(|(_, d)| PublicWord::of(d))).collect();
+            txn.append_told(&entry, Vec::new(), documents)?;
             Ok::<_, GateError>(())
         })?;
         self.set_members(members);

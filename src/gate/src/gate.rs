@@ -11,6 +11,7 @@ use sealdex_net::Directory;
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use crate::{
+    acts::Logging,
     bridge::{self, Bridging},
     budget::Meter,
     cloud::Cloud,
@@ -59,6 +60,7 @@ pub struct Gate<S: ConsentStore> {
     pub(crate) followed: Arc<Followed>,
     pub(crate) replicas: Replicas,
     pub(crate) resharings: Resharings,
+    pub(crate) logging: Logging,
     slots: Arc<Semaphore>,
     clock: Clock,
 }
@@ -110,6 +112,7 @@ impl<S: ConsentStore> Gate<S> {
             followed: Arc::default(),
             replicas,
             resharings,
+            logging: Logging::default(),
             slots: Arc::new(Semaphore::new(heavy)),
             clock,
         }))

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use sealdex_crypto::{Point, PrincipalId, RekeyScalar, Scalar};
 use sealdex_wire::{
     RawPoint, Signed,
+    acts::LogRow,
     consent::Accepted,
     group::{GroupCharter, GroupList, ListGroups, ListStale, RotateGrants, Sealed, StaleGrant, StaleList, SubmitGroup},
     limits,
@@ -20,7 +21,10 @@ use crate::{
     members::Members,
     revoke::{finish, mark},
     rules::groups::{self, GroupRefusal},
-    store::{AuditKind, ConsentStore, GrantKey, ReadConsents as _, StoreError, Table, TicketRow, WriteConsents as _},
+    store::{
+        AccessRow, AuditKind, ConsentStore, GrantKey, ReadConsents as _, StoreError, Table, TicketRow,
+        WriteConsents as _,
+    },
 };
 
 /// One group, prepared.
@@ -247,6 +251,7 @@ impl<S: ConsentStore> Gate<S> {
                 request.rotations.par_iter().map(parse).collect::<Result<_, GroupRefusal>>()?;
             gate.store.write(|txn| {
                 let mut count = 0;
+                let mut moved_on = Vec::new();
                 for (key, factor, (from, leads_to), x) in &parsed {
                     // Late: the reader's key has changed again since.
                     if *leads_to != generation {
@@ -278,13 +283,10 @@ impl<S: ConsentStore> Gate<S> {
                         txn.put_grant_commitments(&moved, &commitments)?;
                     }
                     count += 1;
+                    moved_on.push(rotated_row(caller, gate.now(), key, to));
                 }
-                txn.append_audit(&gate.entry(
-                    AuditKind::Rotation,
-                    caller,
-                    count,
-                    parsed.iter().map(|(k, ..)| k.owner),
-                ))?;
+                let entry = gate.entry(AuditKind::Rotation, caller, count, parsed.iter().map(|(k, ..)| k.owner));
+                txn.append_told(&entry, moved_on, Vec::new())?;
                 Ok::<_, GateError>(Accepted { count })
             })
         })
@@ -292,6 +294,22 @@ impl<S: ConsentStore> Gate<S> {
         drop(held);
         done
     }
+}
+
+/// A grant that was rotated, for the log of acts: its owner finds it nowhere else.
+fn rotated_row(caller: PrincipalId, at: u64, key: &GrantKey, reader: PrincipalId) -> LogRow {
+    let access = AccessRow {
+        at,
+        kind: AuditKind::Rotation,
+        caller,
+        purpose: None,
+        section: Some(key.section.clone()),
+        reader: Some(reader),
+        count: 1,
+        emergency: false,
+        search: None,
+    };
+    LogRow { owner: key.owner, part: None, access, word: None }
 }
 
 /// Whether these bytes are a point.

@@ -124,6 +124,7 @@ pub async fn serve(
     gate.finish_noted().await?;
     let in_touch = gate.keep_in_touch(Arc::new(link));
     gate.go_on_resharing();
+    let logging = gate.keep_logging();
     let router = guard(router(gate.clone()), "gate", config.bounds);
     tracing::info!(%addr, gate = %gate.secrets().identity().id(), domain = gate.secrets().domain(), "serving");
     // Nobody may be waiting for the address.
@@ -131,6 +132,7 @@ pub async fn serve(
     sealdex_net::serve(listener, config.listen.tls.clone(), router, shutdown).await;
     drop(backups);
     in_touch.end().await;
+    logging.end().await;
     let asked = Instant::now();
     while Arc::strong_count(&gate) > 1 && asked.elapsed() < LAST_WORK {
         tokio::time::sleep(Duration::from_millis(2)).await;

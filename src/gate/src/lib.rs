@@ -9,6 +9,7 @@
 //! | consent: what is accepted | [`rules`] |
 //! | consent: what is kept | [`store`] |
 //! | ending permissions | [`revoke`] |
+//! | the log of acts | [`acts`] |
 //! | groups | [`groups`] |
 //! | emergencies, requests, carers | [`care`] |
 //! | who is enrolled below whom | [`family`] |
@@ -23,6 +24,7 @@
 //! the gate keeps trying until the tickets expire, [`sealdex_wire::limits::TICKET_MS`] at the latest.
 
 mod accesses;
+pub mod acts;
 pub mod backup;
 pub mod bridge;
 pub mod budget;

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_wire::{
     Signed,
+    acts::{LogRow, PublicWord, SignedBy, Word},
     consent::{Accepted, Revocation, SubmitRevocations, UpdateRoster},
     limits,
     search::WithdrawTickets,
@@ -31,6 +32,7 @@ use crate::{
     },
     store::{
         AccessRow, AuditKind, ConsentStore, ReadConsents as _, StoreError, TicketRow, Transaction, WriteConsents as _,
+        consents::told,
     },
 };
 
@@ -94,7 +96,8 @@ impl<S: ConsentStore> Gate<S> {
             let switched = switching.as_ref().map(|_| self.switch(txn)).transpose()?;
             bridges.iter().try_for_each(|bridge| put_bridge(txn, bridge))?;
             mark(txn, &ended)?;
-            txn.append_audit(&self.entry(AuditKind::Roster, caller, members.roster().version, std::iter::empty()))?;
+            let entry = self.entry(AuditKind::Roster, caller, members.roster().version, std::iter::empty());
+            txn.append_told(&entry, Vec::new(), vec![PublicWord::of(members.signed())])?;
             Ok::<_, GateError>(Some(switched))
         })?;
         let Some(switched) = done else { return Ok(Vec::new()) };
@@ -171,7 +174,7 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         verified: &[revocations::Verified],
         txn: &mut dyn Transaction,
-    ) -> Result<(u64, Vec<(PrincipalId, AccessRow)>), GateError> {
+    ) -> Result<(u64, Vec<LogRow>), GateError> {
         let at = self.now();
         let (mut count, mut accesses) = (0, Vec::new());
         for v in verified {
@@ -187,7 +190,8 @@ impl<S: ConsentStore> Gate<S> {
                 emergency: false,
                 search: None,
             };
-            accesses.push((v.revocation.owner, row));
+            let by = if v.signed.signer == v.revocation.owner { SignedBy::Owner } else { SignedBy::Carer };
+            accesses.push(told(v.revocation.owner, row, Some(Word::of(&v.signed, by))));
         }
         Ok((count, accesses))
     }
@@ -202,7 +206,7 @@ impl<S: ConsentStore> Gate<S> {
             let (count, accesses) = self.apply_revocations(caller, verified, txn)?;
             mark(txn, &ended)?;
             let entry = self.entry(AuditKind::Revocations, caller, count, verified.iter().map(|v| v.revocation.owner));
-            txn.append_act(&entry, &accesses)?;
+            txn.append_told(&entry, accesses, Vec::new())?;
             Ok::<_, GateError>(count)
         })?;
         self.permissions_changed();

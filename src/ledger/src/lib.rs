@@ -4,11 +4,14 @@
 //! a [`SignedBatch`], which is an entry of the domain's log. Who has read the log has a [`LedgerView`]: against it a
 //! page of matches is checked whole ([`answer::verify`]) and a sealed record unaltered ([`answer::verify_fetched`]).
 //!
+//! What a gate does is an entry of another log, sealed for those whom it concerns ([`act`]).
+//!
 //! Pure: no files, no network, no clock.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod act;
 pub mod answer;
 mod batch;
 pub mod clause;
@@ -20,6 +23,7 @@ pub mod tree;
 pub mod versions;
 mod view;
 
+pub use act::{ActEntry, ActError, ActReader, ActsView, BadAct, Gates, SignedAct};
 pub use answer::{AnswerProof, RecordsProof, Tampered, Verdict};
 pub use batch::BatchTrees;
 pub use prove::{LedgerReader, prove};

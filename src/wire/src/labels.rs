@@ -20,5 +20,9 @@ pub const TURN: &str = "sdx1/turn";
 pub const STATEMENT: &str = "sdx1/statement";
 /// The records that a batch ends.
 pub const ENDED: &str = "sdx1/ended";
+/// An entry of a gate in the log of acts.
+pub const ACT: &str = "sdx1/act";
+/// The keys of an entry's rows: owners', and auditors'.
+pub const ACT_ROWS: &str = "sdx1/act/rows";
 /// The keys that a cloud signs its logs with.
 pub const LOG_KEY: &str = "sdx1/log-key";

@@ -8,6 +8,7 @@
 //! Nothing here does I/O, and no type here can hold a secret except [`consent::SecretBytes`], which
 //! carries a grant's or a bridge's scalar to the gate and wipes itself.
 
+pub mod acts;
 pub mod auth;
 pub mod care;
 pub mod codec;

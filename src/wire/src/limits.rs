@@ -61,3 +61,9 @@ pub const FAMILY: usize = 65_536;
 pub const KEPT_REQUESTS: usize = 256;
 /// Emergencies of one owner and reader that wait for a second person.
 pub const OPEN_WAKES: usize = 64;
+/// Longest entry of the log of acts, bytes; longer acts are split.
+pub const ACT_ENTRY: usize = 60_000;
+/// Most entries of the log of acts in one request, and most bytes of them.
+pub const ACT_ENTRIES: [usize; 2] = [256, 8 << 20];
+/// Auditors of a domain beside the authority.
+pub const AUDITORS: usize = 8;

@@ -144,6 +144,9 @@ pub struct Ledger {
     /// Who checks that an answer is whole.
     #[serde(default)]
     pub proofs: Proofs,
+    /// Who reads every act in the log of acts; the authority does, listed or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub auditors: Vec<PublicKeys>,
 }
 
 /// A witness of the domain's logs.

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use sealdex_crypto::{Identity, PrincipalId, PublicIdentity, Signature};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{codec, labels};
+use crate::{B32, codec, labels};
 
 /// A document of type `T` with its signature. Reading it goes through [`Signed::verify`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,11 @@ impl<T: Document> Signed<T> {
         by.verify(&digest(T::KIND, &self.payload), &self.signature)
             .map_err(|_| SignedError::BadSignature(self.signer))?;
         Ok(codec::from_json(self.payload.as_bytes())?)
+    }
+
+    /// What was signed: names the document, its kind included.
+    pub fn digest(&self) -> B32 {
+        B32(digest(T::KIND, &self.payload))
     }
 
     /// The document as claimed, *not verified*: for documents that carry their signer's keys, which

@@ -65,7 +65,7 @@ async fn on_record(gate: &Peer) -> Result<Vec<Access>, CallError> {
 /// What several nodes have on record, once each. A search is on record where it was led and where a part was released,
 /// under one hash; a push where it was led; everything else everywhere. Rows that look alike are as many as the node has
 /// that has most of them.
-fn merge(told: BTreeMap<u16, Vec<Access>>) -> Vec<Access> {
+pub(super) fn merge(told: BTreeMap<u16, Vec<Access>>) -> Vec<Access> {
     let mut all: Vec<Access> = Vec::new();
     let mut alike: HashMap<Vec<u8>, Vec<Access>> = HashMap::new();
     for (node, rows) in told {
@@ -90,7 +90,7 @@ fn merge(told: BTreeMap<u16, Vec<Access>>) -> Vec<Access> {
 }
 
 /// All that is the same in what nodes have on record of one act.
-fn likeness(access: &Access) -> Vec<u8> {
+pub(super) fn likeness(access: &Access) -> Vec<u8> {
     let nowhere = sealdex_wire::consent::Place { act: 0, part: 0 };
     sealdex_wire::codec::to_cbor(&Access { place: nowhere, at: 0, node: None, ..access.clone() })
 }

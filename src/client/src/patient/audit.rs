@@ -15,6 +15,17 @@ fn access_id(access: &Access) -> String {
     format!("{node}{}-{}", access.place.act, access.place.part)
 }
 
+/// An access in FHIR for an auditor, who knows owners by their id only.
+pub fn write_for_auditor(access: &Access, owner: PrincipalId, roster: &Roster) -> Json {
+    let mut event = write(access, "", owner, roster);
+    let who = json!({ "identifier": { "system": PRINCIPALS, "value": owner.to_string() } });
+    event["entity"][0]["what"] = who.clone();
+    if access.caller == owner {
+        event["agent"][0]["who"] = who;
+    }
+    event
+}
+
 /// An access in FHIR. Its id is its place in the gate's trail, so it stays the same.
 pub fn write(access: &Access, patient: &str, owner: PrincipalId, roster: &Roster) -> Json {
     let (interaction, action, about) = match access.kind {

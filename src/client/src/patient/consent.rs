@@ -152,7 +152,8 @@ pub fn standing(grants: &[GrantTerms]) -> Option<Vec<Standing>> {
 }
 
 /// Name of a member, or its id.
-pub(crate) fn name_of(roster: &Roster, id: PrincipalId) -> String {
+/// Name of a member, or its id.
+pub fn name_of(roster: &Roster, id: PrincipalId) -> String {
     roster.member(id).and_then(|m| m.name.clone()).unwrap_or_else(|| id.to_string())
 }
 

@@ -7,6 +7,7 @@ mod around;
 pub mod audit;
 pub mod consent;
 mod epochs;
+mod logged;
 mod offers;
 
 pub use around::{ConsentExport, Overview};
@@ -27,6 +28,7 @@ use sealdex_wire::{
 use crate::group::Group;
 use crate::owner::{GrantRequest, Owner, OwnerEntry, grant_all, revoke_all};
 pub use accesses::Accesses;
+pub use logged::Differences;
 
 /// Why the gate was of no use.
 #[derive(Debug, thiserror::Error)]

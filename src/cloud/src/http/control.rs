@@ -54,6 +54,7 @@ async fn keep(api: &Api, members: Members) -> Result<(), Refusal> {
     tracing::info!(version = members.version, "who belongs to the domain has changed");
     api.domain.enter(members);
     api.log_wake.notify_one();
+    api.acts_wake.notify_one();
     Ok(())
 }
 

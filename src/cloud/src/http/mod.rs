@@ -1,5 +1,6 @@
 //! The cloud's requests. Whatever reads or writes more than memory runs off the event loop.
 
+mod acts;
 mod control;
 mod data;
 
@@ -24,7 +25,7 @@ use crate::{
     ingest::Ingest,
     ledger::Ledger,
     members::Domain,
-    store::{RosterStore, SealedStore},
+    store::{ActStore, RosterStore, SealedStore},
     tickets::Tickets,
 };
 
@@ -43,6 +44,10 @@ pub(crate) struct Api {
     /// Told when a roster may have changed the log's policy.
     pub(crate) log_wake: Arc<Notify>,
     pub(crate) log_reader: FileReader,
+    pub(crate) acts: Arc<dyn ActStore>,
+    /// Told when acts were stored, or a roster may have changed.
+    pub(crate) acts_wake: Arc<Notify>,
+    pub(crate) acts_reader: FileReader,
     pub(crate) ingest: Ingest,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) caught_up: Arc<AtomicBool>,
@@ -93,12 +98,13 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, Refusal> + Se
 
 /// The routes, without the outermost layer.
 pub(crate) fn router(api: Api) -> Router {
-    let log = log_router(api.log_reader.clone());
+    let (log, acts) = (log_router(api.log_reader.clone()), log_router(api.acts_reader.clone()));
     Router::new()
         .route("/log/batches/ended/{seq}", get(data::ended))
         .route("/v1/roster", put(control::put_roster))
         .route("/v1/members", post(control::post_members))
         .route("/v1/batches", post(data::batches))
+        .route("/v1/acts", post(acts::post))
         .route("/v1/versions", post(data::versions))
         .route("/v1/search", post(data::search))
         .route("/v1/records", post(data::records))
@@ -109,4 +115,5 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/readyz", get(|State(api): State<Api>| async move { api.ready().map(|()| "ready\n") }))
         .with_state(api)
         .nest("/log/batches", log)
+        .nest("/log/acts", acts)
 }

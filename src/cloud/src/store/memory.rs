@@ -11,7 +11,7 @@ use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
 
 use super::{
     Change, NewBatch, Refused, RosterStore, SealedStore, Snapshot, StatedBatch, StoreError, StoredRecord, Totals,
-    TreeKind, row,
+    TreeKind, acts::MemoryActs, row,
 };
 
 /// A store that lives as long as the process. For tests.
@@ -19,6 +19,7 @@ use super::{
 pub struct MemoryStore {
     state: Mutex<State>,
     roster: Mutex<Option<Vec<u8>>>,
+    acts: Mutex<MemoryActs>,
 }
 
 #[derive(Clone, Default)]
@@ -131,6 +132,10 @@ impl State {
 impl MemoryStore {
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn with_acts<T>(&self, f: impl FnOnce(&mut MemoryActs) -> T) -> T {
+        f(&mut self.acts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

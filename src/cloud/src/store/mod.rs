@@ -6,6 +6,7 @@
 //! Each accepted batch has a place `seq` (1, 2, …) in the order of acceptance, and the store keeps
 //! for each place which records came and which went, so that an index knows what it has not seen.
 
+mod acts;
 mod memory;
 mod redb;
 mod row;
@@ -20,7 +21,11 @@ use sealdex_wire::{
 };
 
 pub(crate) use self::row::ids as packed_ids;
-pub use self::{memory::MemoryStore, redb::RedbStore};
+pub use self::{
+    acts::{ActStore, ActsRefused},
+    memory::MemoryStore,
+    redb::RedbStore,
+};
 
 /// A batch whose signatures, limits and caller have been checked.
 #[derive(Clone, Debug)]

@@ -13,6 +13,8 @@
 //! | `proofs` | place, part, chunk | pairs of the run (part 0), nodes of its tree (1) and of the records' tree (2) |
 //! | `providers` | provider id | live records |
 //! | `counters` | name | count |
+//! | `acts` | place in the log of acts | entry |
+//! | `act_places` | gate id, number | place |
 //! | `settings` | name | bytes: `roster`, `store-id` |
 //!
 //! Record ids are time-ordered (UUIDv7) and sorted before they are inserted, so inserts are nearly
@@ -32,7 +34,9 @@ use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
 
 use super::{
     Change, NewBatch, Refused, RosterStore, SealedStore, Snapshot, StatedBatch, StoreError, StoredRecord, Totals,
-    TreeKind, row,
+    TreeKind,
+    acts::{ACT_PLACES, ACTS},
+    row,
 };
 
 type Id = &'static [u8; 16];
@@ -68,13 +72,13 @@ const SEALED_BYTES: &str = "sealed-bytes";
 /// Pages redb keeps in memory, bytes. Its default of 1 GiB would be the process's largest part.
 const CACHE: usize = 64 << 20;
 
-fn failed(e: impl Into<redb::Error>) -> StoreError {
+pub(super) fn failed(e: impl Into<redb::Error>) -> StoreError {
     StoreError::Backend(Box::new(e.into()))
 }
 
 /// The store in one file.
 pub struct RedbStore {
-    db: Database,
+    pub(super) db: Database,
     path: std::path::PathBuf,
 }
 
@@ -97,6 +101,8 @@ impl RedbStore {
             tx.open_table(PROOFS).map_err(failed)?;
             tx.open_table(PROVIDERS).map_err(failed)?;
             tx.open_table(COUNTERS).map_err(failed)?;
+            tx.open_table(ACTS).map_err(failed)?;
+            tx.open_table(ACT_PLACES).map_err(failed)?;
             let mut settings = tx.open_table(SETTINGS).map_err(failed)?;
             if settings.get(STORE_ID).map_err(failed)?.is_none() {
                 let mut id = [0; 16];
@@ -108,7 +114,7 @@ impl RedbStore {
         Ok(store)
     }
 
-    fn write(&self) -> Result<WriteTransaction, StoreError> {
+    pub(super) fn write(&self) -> Result<WriteTransaction, StoreError> {
         let mut tx = self.db.begin_write().map_err(failed)?;
         tx.set_durability(Durability::Immediate).map_err(failed)?;
         tx.set_quick_repair(true);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sealdex_crypto::PrincipalId;
 use sealdex_wire::{
     B32, Signed,
+    acts::{SignedBy, Word},
     auth::sha256,
     care::{CloseWake, Emergency, ListWakes, SubmitWake, Wake, WakeList, WakeState},
     codec,
@@ -21,7 +22,7 @@ use crate::{
     rules::is_future,
     store::{
         AccessRow, AuditKind, ConsentStore, ReadConsents as _, Snapshot, StoreError, Table, TicketRow, WakeRow,
-        WriteConsents as _,
+        WriteConsents as _, consents::told,
     },
 };
 
@@ -81,7 +82,8 @@ impl<S: ConsentStore> Gate<S> {
                     row.woken_at = Some(now);
                 }
                 txn.put_wake(wake.owner, wake.asked_at, &row)?;
-                gate.tell(txn, caller, &wake, row.signed.len() as u64)?;
+                let word = Word::of(&request.wake, SignedBy::Member);
+                gate.tell(txn, caller, &wake, row.signed.len() as u64, Some(word))?;
                 state(row)
             })
         })
@@ -98,6 +100,7 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         wake: &Wake,
         count: u64,
+        word: Option<Word>,
     ) -> Result<(), StoreError> {
         let row = AccessRow {
             at: self.now(),
@@ -111,7 +114,7 @@ impl<S: ConsentStore> Gate<S> {
             search: None,
         };
         let entry = self.entry(AuditKind::Emergency, caller, count, std::iter::once(wake.owner));
-        txn.append_act(&entry, &[(wake.owner, row)]).map(|_| ())
+        txn.append_told(&entry, vec![told(wake.owner, row, word)], Vec::new()).map(|_| ())
     }
 
     /// Emergencies of the caller's own records, and those it signed or may sign. Newest first.
@@ -178,7 +181,7 @@ impl<S: ConsentStore> Gate<S> {
             let signed: Signed<Wake> = document(&row)?;
             let wake = signed.peek().map_err(CareRefusal::Signed)?;
             txn.put_wake(owner, wake.asked_at, &row)?;
-            self.tell(txn, caller, &wake, 0)?;
+            self.tell(txn, caller, &wake, 0, None)?;
             Ok::<_, GateError>(ended)
         })?;
         self.permissions_changed();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_wire::{
+    acts::{SignedBy, Word},
     care::{Mandate, MandateList, SubmitMandate},
     consent::Accepted,
 };
@@ -15,7 +16,10 @@ use crate::{
     gate::{Gate, blocking},
     revoke::{finish, mark},
     rules::mandates::{self, MandateRefusal},
-    store::{AccessRow, AuditKind, ConsentStore, ReadConsents as _, StoreError, Table, TicketRow, WriteConsents as _},
+    store::{
+        AccessRow, AuditKind, ConsentStore, ReadConsents as _, StoreError, Table, TicketRow, WriteConsents as _,
+        consents::told,
+    },
 };
 
 impl<S: ConsentStore> Gate<S> {
@@ -88,7 +92,8 @@ impl<S: ConsentStore> Gate<S> {
                 search: None,
             };
             let entry = self.entry(AuditKind::Mandate, owner, count, std::iter::once(owner));
-            txn.append_act(&entry, &[(owner, access)])?;
+            let word = Word::of(&request.mandate, SignedBy::Owner);
+            txn.append_told(&entry, vec![told(owner, access, Some(word))], Vec::new())?;
             Ok::<_, GateError>(count)
         })?;
         self.permissions_changed();

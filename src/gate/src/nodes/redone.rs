@@ -10,6 +10,8 @@ pub(crate) struct Redone {
     pub(crate) at: u64,
     /// Whether what cannot be done of it is left out, because nothing that could still come would help.
     pub(crate) last: bool,
+    /// Whether it was this node itself that took it, and was stopped over it.
+    pub(crate) own: bool,
 }
 
 tokio::task_local! { static TASK: Redone; }

@@ -466,7 +466,8 @@ impl<S: ConsentStore> Gate<S> {
         let level = self.replicas.others(|o| o.get(&entry.origin).map_or(0, |o| o.level_at));
         let at = header.ts.max(level.saturating_sub(limits::CLOCK_SKEW_MS)).min(self.now());
         let work = writes::perform(self, &entry.method, &entry.path, &call);
-        redoing(Redone { at, last }, work).await.map(drop)
+        let own = entry.origin == self.replicas.own;
+        redoing(Redone { at, last, own }, work).await.map(drop)
     }
 }
 

@@ -266,6 +266,8 @@ impl<'s> Checker<'s> {
                 if place == key { Ok(Fact::Nothing) } else { Err("it is the row of another request".to_owned()) }
             }
             Table::Known if key.len() == 16 && value.len() == 8 => Ok(Fact::Nothing),
+            Table::ActLog if super::act_log::is_row(key, value) => Ok(Fact::Nothing),
+            Table::ActLog => Err("it does not parse".to_owned()),
             Table::Staged => {
                 let (sealed, commitments) = value.split_first_chunk().ok_or("it does not parse")?;
                 let share = self.secrets.store_key.open_scalar(table, key, &SealedScalar(*sealed));

@@ -24,10 +24,12 @@
 //! | `entries` | node(16) ‖ u64 number | CBOR `Entry` |
 //! | `known` | node(16) | u64 number |
 //! | `staged` | as `commitments` | sealed share(48) ‖ commitments |
+//! | `act_log` | of [`super::act_log`] | |
 
 use sealdex_crypto::{PrincipalId, sharing::Commitments};
 use sealdex_wire::{
     B32, Signed,
+    acts::{Act, LogRow, PublicWord, Word},
     care::Mandate,
     codec,
     consent::{GrantTerms, OwnerProfile, Place, Revocation},
@@ -40,6 +42,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Snapshot, StoreError, Table, Transaction,
+    act_log::WriteActLog as _,
     rows::{AccessRow, AuditEntry, GrantKey, GrantRow, RequestRow, TicketRow, WakeRow, reader_prefix, section_prefix},
 };
 use crate::secrets::SealedScalar;
@@ -331,6 +334,8 @@ impl<S: Snapshot + ?Sized> ReadConsents for S {}
 pub trait WriteConsents: Transaction {
     /// Replaces the roster.
     fn put_roster(&mut self, roster: &Signed<Roster>) -> Result<(), StoreError> {
+        let has_log = roster.peek().is_ok_and(|r| r.ledger.is_some());
+        self.set_logging(has_log)?;
         self.put(Table::Roster, NEWEST, &codec::to_cbor(roster))
     }
 
@@ -426,15 +431,34 @@ pub trait WriteConsents: Transaction {
 
     /// Appends to the audit trail, and to what each owner can see of it; its place in it.
     fn append_act(&mut self, entry: &AuditEntry, accesses: &[(PrincipalId, AccessRow)]) -> Result<u64, StoreError> {
-        let seq = self.append_audit(entry)?;
-        for ((owner, row), part) in accesses.iter().zip(0_u32..) {
-            self.put(Table::Accesses, &access_key(*owner, Place { act: seq, part }), &codec::to_cbor(row))?;
-        }
-        Ok(seq)
+        let listed = |(owner, row): &(PrincipalId, AccessRow)| told(*owner, row.clone(), None);
+        self.append_told(entry, accesses.iter().map(listed).collect(), Vec::new())
     }
 
     /// Appends to the audit trail; its place in it.
     fn append_audit(&mut self, entry: &AuditEntry) -> Result<u64, StoreError> {
+        self.append_told(entry, Vec::new(), Vec::new())
+    }
+
+    /// Appends to the audit trail, to what each owner can see of it (rows that have a part, which is counted here), and
+    /// to what waits for the log of acts; its place in the trail.
+    fn append_told(
+        &mut self,
+        entry: &AuditEntry,
+        mut rows: Vec<LogRow>,
+        documents: Vec<PublicWord>,
+    ) -> Result<u64, StoreError> {
+        let act = self.append_entry(entry)?;
+        for (row, part) in rows.iter_mut().filter(|r| r.part.is_some()).zip(0..) {
+            row.part = Some(part);
+            self.put(Table::Accesses, &access_key(row.owner, Place { act, part }), &codec::to_cbor(&row.access))?;
+        }
+        self.await_logging(Act { act, entry: entry.clone(), documents, rows })?;
+        Ok(act)
+    }
+
+    /// Appends to the audit trail alone.
+    fn append_entry(&mut self, entry: &AuditEntry) -> Result<u64, StoreError> {
         let damaged = || StoreError::Row(Table::Audit.name());
         let seq = match self.last_key(Table::Audit)? {
             None => 0,
@@ -458,6 +482,11 @@ pub trait WriteConsents: Transaction {
 }
 
 impl<T: Transaction + ?Sized> WriteConsents for T {}
+
+/// A row that its owner finds among its accesses too.
+pub(crate) fn told(owner: PrincipalId, access: AccessRow, word: Option<Word>) -> LogRow {
+    LogRow { owner, part: Some(0), access, word }
+}
 
 #[cfg(test)]
 mod tests {

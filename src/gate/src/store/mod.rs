@@ -6,6 +6,7 @@
 //! it does it. What the rows mean is laid out once, above the backends, in [`consents`]. Scalars are
 //! sealed before they reach this layer ([`crate::secrets::StoreKey`]).
 
+pub mod act_log;
 pub mod check;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -15,6 +16,7 @@ pub mod redb;
 pub mod rows;
 pub mod upgrade;
 
+pub use act_log::{ReadActLog, WriteActLog};
 pub use consents::{ReadConsents, WriteConsents};
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
@@ -69,11 +71,13 @@ pub enum Table {
     Known,
     /// Grant or member → share and commitments of a sharing that is not in force yet.
     Staged,
+    /// Acts that wait for the log of acts, entries made for it, and the last one made.
+    ActLog,
 }
 
 impl Table {
     /// All tables, in the order of their discriminants.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Meta,
         Self::Roster,
         Self::Commitments,
@@ -96,6 +100,7 @@ impl Table {
         Self::Entries,
         Self::Known,
         Self::Staged,
+        Self::ActLog,
     ];
 
     /// Name on disk, and first associated-data string of what is sealed in it.
@@ -123,6 +128,7 @@ impl Table {
             Self::Entries => "entries",
             Self::Known => "known",
             Self::Staged => "staged",
+            Self::ActLog => "act_log",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Rows of the consent store and their bytes; the layout is in [`super::consents`].
 
 use sealdex_crypto::PrincipalId;
+pub use sealdex_wire::acts::{AccessRow, AuditEntry, AuditKind, Spent};
 use sealdex_wire::{
     B32, RawPoint,
     auth::sha256,
@@ -175,119 +176,6 @@ impl GrantRow {
             purpose: String::from_utf8(purpose.to_vec()).ok()?,
         })
     }
-}
-
-/// Kinds of audited acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuditKind {
-    /// A newer roster; `count` is its version.
-    Roster,
-    /// Members enrolled or dismissed by providers.
-    Family,
-    /// A member changed its token key.
-    Bridges,
-    /// Owner profiles published.
-    Owners,
-    /// Grants accepted.
-    Grants,
-    /// Revocations; `count` is how many grants they ended.
-    Revocations,
-    /// A charter; `count` is how many members it has.
-    Group,
-    /// Grants rotated to a reader's newer key.
-    Rotation,
-    /// An emergency asked for, woken or closed.
-    Emergency,
-    /// A request for access, or its answer.
-    Request,
-    /// A mandate given or ended.
-    Mandate,
-    /// A batch bridged; `count` is its records.
-    Bridge,
-    /// A search; `count` is its permitted matches.
-    Search,
-    /// A count; `count` is what was told.
-    Count,
-    /// A member charged for what another node led.
-    Turn,
-    /// A member came near its budget, or was refused by it.
-    Alarm,
-}
-
-/// One act. Never a value, a token or a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditEntry {
-    /// Unix milliseconds.
-    pub at: u64,
-    /// What.
-    pub kind: AuditKind,
-    /// Who.
-    pub caller: PrincipalId,
-    /// Whose data, when it is one owner's.
-    pub owner: Option<PrincipalId>,
-    /// Declared purpose of a search.
-    pub purpose: Option<String>,
-    /// How many; see [`AuditKind`].
-    pub count: u64,
-    /// How many owners were concerned.
-    pub owners: u64,
-    /// What it took of the caller's budget.
-    #[serde(default, skip_serializing_if = "Spent::is_nothing")]
-    pub spent: Spent,
-}
-
-/// What is counted against budgets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spent {
-    /// Tokens searched for.
-    pub tokens: u64,
-    /// Ranges searched for.
-    pub ranges: u64,
-    /// Index entries bridged.
-    pub entries: u64,
-}
-
-impl Spent {
-    /// Both together.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens.saturating_add(other.tokens),
-            ranges: self.ranges.saturating_add(other.ranges),
-            entries: self.entries.saturating_add(other.entries),
-        }
-    }
-
-    /// Whether it is nothing at all.
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What one act did with one owner's records or consent, in one section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccessRow {
-    /// Unix milliseconds.
-    pub at: u64,
-    /// What.
-    pub kind: AuditKind,
-    /// Who.
-    pub caller: PrincipalId,
-    /// Declared purpose of a search; purpose of a grant; reason of an emergency.
-    pub purpose: Option<String>,
-    /// Section; none when all are meant.
-    pub section: Option<String>,
-    /// Of a grant or revocation: whose reading it is about.
-    pub reader: Option<PrincipalId>,
-    /// Records.
-    pub count: u64,
-    /// Under an emergency grant that was awake.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub emergency: bool,
-    /// Of a gate of several nodes: the search, by the hash of what was asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub search: Option<B32>,
 }
 
 /// One grant a ticket rests on.

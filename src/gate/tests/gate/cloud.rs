@@ -11,7 +11,9 @@ use std::{
 
 use sealdex_crypto::{PrincipalId, RecordId};
 use sealdex_gate::cloud::{Cloud, CloudAnswer, CloudError};
+use sealdex_ledger::SignedAct;
 use sealdex_wire::{
+    acts::{ActsTaken, PostActs},
     ingest::{BridgeRequest, BridgeResponse, BridgedRecord},
     roster::Server,
     search::{CloudClause, CloudCursor, CloudMatch, CloudMatches, CloudSearch, WithdrawTickets},
@@ -26,6 +28,10 @@ pub struct FakeCloud {
     pub withdrawn: Mutex<HashSet<[u8; 16]>>,
     pub down: AtomicBool,
     pub withdrawals: AtomicUsize,
+    /// The log of acts.
+    pub acts: Mutex<Vec<Vec<u8>>>,
+    /// How many entries it takes of the next request before it does not answer any more.
+    pub breaks_after: Mutex<Option<usize>>,
     /// Called after a search was evaluated, before it is answered.
     pub after_search: Mutex<Option<Hook>>,
 }
@@ -103,6 +109,28 @@ impl Cloud for FakeCloud {
                 hook();
             }
             Ok(answer)
+        })
+    }
+
+    fn log_acts<'a>(&'a self, _: &'a Server, posted: &'a PostActs) -> CloudAnswer<'a, ActsTaken> {
+        Box::pin(async move {
+            if self.down.load(Ordering::SeqCst) {
+                return Err(CloudError::Protocol("down"));
+            }
+            let breaks = self.breaks_after.lock().unwrap().take();
+            let mut acts = self.acts.lock().unwrap();
+            for entry in posted.entries.iter().take(breaks.unwrap_or(usize::MAX)) {
+                let number = SignedAct::from_entry(entry).unwrap().entry.number as usize;
+                assert!(number <= acts.len() + 1, "a gap before {number}");
+                match acts.get(number - 1) {
+                    Some(known) => assert_eq!(known, entry.as_slice(), "entry {number} is another than it was"),
+                    None => acts.push(entry.to_vec()),
+                }
+            }
+            match breaks {
+                Some(_) => Err(CloudError::Protocol("broken")),
+                None => Ok(ActsTaken { last: acts.last().map(|e| e.clone().into()) }),
+            }
         })
     }
 

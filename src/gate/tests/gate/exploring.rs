@@ -14,7 +14,7 @@ use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
 use sealdex_crypto::{PrincipalId, Scalar};
 use sealdex_gate::{
     Gate, GateSecrets,
-    store::{ConsentStore, MemoryStore, Snapshot, StoreError, Transaction},
+    store::{ConsentStore, MemoryStore, Snapshot, StoreError, Table, Transaction},
 };
 use sealdex_wire::{
     B32, Signed,
@@ -30,6 +30,19 @@ use crate::groups::TestGroup;
 /// A store that outlives its gate, as a disk does.
 #[derive(Clone, Default)]
 pub struct Disk(Arc<MemoryStore>);
+
+impl Disk {
+    /// What is on it now.
+    pub fn copy(&self) -> Self {
+        let copy = Self::default();
+        let rows = |table| self.0.read(|s| s.range(table, &[], None, usize::MAX)).unwrap();
+        for table in Table::ALL {
+            let put = |t: &mut dyn Transaction| rows(table).iter().try_for_each(|(k, v)| t.put(table, k, v));
+            copy.0.write::<_, StoreError>(put).unwrap();
+        }
+        copy
+    }
+}
 
 impl ConsentStore for Disk {
     fn read<T, E: From<StoreError>>(&self, f: impl FnOnce(&dyn Snapshot) -> Result<T, E>) -> Result<T, E> {

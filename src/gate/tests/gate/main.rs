@@ -11,6 +11,7 @@ mod exploring;
 mod groups;
 mod http;
 mod ingest;
+mod logging;
 mod matrix;
 mod nodes;
 mod reading;

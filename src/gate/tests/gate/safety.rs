@@ -41,7 +41,8 @@ fn back_up(d: &Domain<RedbStore>, dir: &Path) -> Taken {
 
 /// A domain over a file, with something in every table.
 async fn populated(store: &Path) -> (Domain<RedbStore>, Owner) {
-    let d = Domain::over(RedbStore::open(store).unwrap());
+    let mut d = Domain::over(RedbStore::open(store).unwrap());
+    d.ledger = Some(crate::logging::ledger());
     d.send_roster().await.unwrap();
     let owner = Owner::new(50);
     d.admit(&owner, NORTH).await;
@@ -313,7 +314,7 @@ async fn a_backup_given_up_or_without_room_leaves_the_old_ones_and_nothing_half(
         fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names.len(), 4, "{names:?}");
-    assert!(names[0].ends_with("-20231114T221620.018Z.backup"), "{names:?}");
+    assert!(names[0].ends_with("-20231114T221620.019Z.backup"), "{names:?}");
     // A clock that went back does not make the newest one the first to go.
     d.clock.store(START - 1_000_000, Ordering::SeqCst);
     let taken = d.gate.back_up(&plan(&folder, 1), &|| true).unwrap();
@@ -383,7 +384,9 @@ async fn a_check_names_what_is_damaged() {
         // A document, a scalar, a number bent in its middle; a message without its end; a row without value gone.
         let damaged = match (table, value.len()) {
             (_, 0) => None,
-            (Table::Audit | Table::Accesses | Table::Tickets | Table::Requests, n) => Some(value[..n - 1].to_vec()),
+            (Table::Audit | Table::Accesses | Table::Tickets | Table::Requests | Table::ActLog, n) => {
+                Some(value[..n - 1].to_vec())
+            }
             (_, n) => Some([&value[..n / 2], &[value[n / 2] ^ 1], &value[n / 2 + 1..]].concat()),
         };
         let set = |value: Option<&[u8]>| {
