@@ -5,6 +5,7 @@
 pub mod proxy;
 pub mod servers;
 pub mod tampering;
+pub mod witnesses;
 pub mod world;
 
 pub use proxy::Proxy;

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use sealdex_client::{Ceremony, GrantRequest, OwnerEntry, Session, owner};
+use sealdex_client::{Ceremony, GrantRequest, OwnerEntry, Session, ceremony::CloudSecretsFile, owner};
 use sealdex_fhir::{Corpus, Record, Source, SourceItem};
 use sealdex_lognet::DomainLog;
 use sealdex_member::{DomainPack, GateLink, MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
@@ -77,7 +77,28 @@ impl World {
     ) -> Self {
         let named = roster_ports.unwrap_or(ports);
         let url = |p: u16| format!("http://127.0.0.1:{p}");
-        let (ceremony, cloud) = Ceremony::found(DOMAIN, &url(named[0]), &url(named[1])).unwrap();
+        let founded = Ceremony::found(DOMAIN, &url(named[0]), &url(named[1])).unwrap();
+        Self::of(home, data, readers, place, ports, founded).await
+    }
+
+    /// A domain without logs over generated records.
+    pub async fn unlogged(home: &Path, patients: u32, providers: u32, readers: &[&str], place: Place) -> Self {
+        let data = generate(home, patients, providers);
+        let ports = [free_port(), free_port()];
+        let [gate, cloud] = ports.map(|p| format!("http://127.0.0.1:{p}"));
+        let (mut ceremony, keys) = Ceremony::found(DOMAIN, &gate, &cloud).unwrap();
+        ceremony.roster.ledger = None;
+        Self::of(home, &data, readers, place, ports, (ceremony, keys)).await
+    }
+
+    async fn of(
+        home: &Path,
+        data: &Path,
+        readers: &[&str],
+        place: Place,
+        ports: [u16; 2],
+        (ceremony, cloud): (Ceremony, CloudSecretsFile),
+    ) -> Self {
         let servers = Servers::start(place, home, (ports[0], ports[1]), &ceremony.keys.gate, &cloud).await;
         Self::enrolled(home, data, readers, ceremony, servers).await
     }

@@ -7,26 +7,21 @@ use std::{
     time::Duration,
 };
 
-use sealdex_client::{AskError, CheckedBy, Session, ceremony::LedgerChange};
+use sealdex_client::{AskError, CheckedBy, Session};
 use sealdex_crypto::RecordId;
 use sealdex_fhir::{QueryDoc, Suite};
 use sealdex_ledger::{AnswerProof, RecordsProof, versions::Versions};
 use sealdex_lognet::{
     DomainLog,
     domain::{Which, log_key},
-    witness::{WitnessConfig, serve},
 };
-use sealdex_net::{Listen, guard::Bounds};
 use sealdex_provider::{PushError, PushReport};
 use sealdex_tests::{
     World,
     servers::{Place, free_port},
     tampering::LyingCloud,
 };
-use sealdex_tlog::{
-    checkpoint::Checkpoint,
-    note::{CosignerKey, KeyName, Note, VerifierKey},
-};
+use sealdex_tlog::{checkpoint::Checkpoint, note::Note};
 use sealdex_wire::{
     codec,
     roster::Proofs,
@@ -39,23 +34,6 @@ struct Watched {
     world: World,
     liar: LyingCloud,
     _home: tempfile::TempDir,
-}
-
-/// A witness in this process; its verifier key and address.
-async fn witness(dir: &Path, logs: Vec<VerifierKey>, n: u8) -> (String, String) {
-    let key = CosignerKey::from_seed(KeyName::new(format!("test/w{n}")).unwrap(), &[n; 32]);
-    let verifier = key.verifier().to_string();
-    let logs = logs.into_iter().map(|k| (k.name().as_str().to_owned(), vec![k])).collect();
-    let config = WitnessConfig {
-        dir: dir.join(format!("w{n}")),
-        listen: Listen::loopback(0),
-        key,
-        logs,
-        bounds: Bounds::default(),
-    };
-    let (ready, bound) = tokio::sync::oneshot::channel();
-    tokio::spawn(serve(config, move |addr| ready.send(addr).unwrap(), std::future::pending()));
-    (verifier, format!("http://{}", bound.await.unwrap()))
 }
 
 fn write(dir: &Path, hospital: &str, from: u32, to: u32, value: u32) {
@@ -85,16 +63,7 @@ async fn watched(quorum: u32, proofs: Proofs) -> Watched {
     let liar = LyingCloud::start(cloud).await;
     let ports = Some([gate, liar.port]);
     let mut world = World::found(home.path(), &data, &["ana"], Place::Process, [gate, cloud], ports).await;
-    let ledger = world.ceremony.roster.ledger.clone().unwrap();
-    let logs = [&ledger.batches, &ledger.acts].map(|k| VerifierKey::parse(k).unwrap()).to_vec();
-    let mut with = Vec::new();
-    for n in 1..=2 {
-        with.push(witness(home.path(), logs.clone(), n).await);
-    }
-    let change = LedgerChange { with, quorum: Some(quorum), proofs: Some(proofs), ..LedgerChange::default() };
-    world.ceremony.set_ledger(change).unwrap();
-    world.pack = world.ceremony.pack(sealdex_schema::FHIR_R4);
-    world.announce(Vec::new()).await;
+    world.watch(2, quorum, proofs).await;
     world.enrol_patients().await;
     world.grant_everything("ana").await;
     Watched { world, liar, _home: home }
