@@ -282,6 +282,10 @@ async fn tampering_on_the_way_is_an_error() {
     };
     w.cloud.tamper(Some(Arc::new(flip)));
     let refused = session.ask(&question).await.unwrap_err().to_string();
+    assert!(refused.contains("the sealed bytes of record"), "{refused}");
+    // Whoever does not look into the log notices it by the seal.
+    let blind = w.world.session(READER).unverified();
+    let refused = blind.ask(&question).await.unwrap_err().to_string();
     assert!(refused.contains("does not open"), "{refused}");
     // null in place of a sealed record: dropped.
     let drop_record = move |bytes: &mut Vec<u8>| {

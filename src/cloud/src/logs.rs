@@ -98,7 +98,12 @@ impl Keeper {
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut open: Option<Open> = None;
         loop {
-            let pause = match self.round(&mut open).await {
+            // Whatever a round is at can be done again.
+            let round = tokio::select! {
+                round = self.round(&mut open) => round,
+                _ = stop.wait_for(|stopped| *stopped) => return,
+            };
+            let pause = match round {
                 Ok(pause) => pause,
                 Err(error) => {
                     metrics::counter!("sealdex_cloud_log_failures_total", "log" => self.source.which().name())
