@@ -6,7 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sealdex_lognet::{
@@ -30,6 +30,14 @@ const STEP: u64 = 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause after a failure, or too few cosignatures.
 const RETRY: Duration = Duration::from_secs(1);
+/// Shortest time between two checkpoints of a log. One at rest takes an entry at once; under load the entries of this
+/// long share a checkpoint, its syncs and its cosignatures. Batches are waited for, acts are not.
+fn pace(which: Which) -> Duration {
+    Duration::from_millis(match which {
+        Which::Batches => 50,
+        Which::Acts => 500,
+    })
+}
 /// Pause between two looks at whether what is logged can be searched.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -98,6 +106,7 @@ impl Keeper {
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut open: Option<Open> = None;
         loop {
+            let started = Instant::now();
             // Whatever a round is at can be done again.
             let round = tokio::select! {
                 round = self.round(&mut open) => round,
@@ -118,6 +127,10 @@ impl Keeper {
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(pause) => {}
+                _ = stop.wait_for(|stopped| *stopped) => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pace(self.source.which()).saturating_sub(started.elapsed())) => {}
                 _ = stop.wait_for(|stopped| *stopped) => return,
             }
         }

@@ -7,7 +7,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -36,6 +39,8 @@ use crate::{
 
 /// Pause between two looks at what waits.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Pause after a round that found something: what comes meanwhile shares the next one's transactions.
+const PACE: Duration = Duration::from_millis(400);
 /// Longest pause while the cloud does not answer.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Acts sealed in one transaction.
@@ -82,6 +87,8 @@ pub(crate) struct Logging {
     level: Mutex<Option<PrincipalId>>,
     /// One round at a time.
     round: tokio::sync::Mutex<()>,
+    /// Acts and entries that waited when the last round began.
+    waiting: AtomicU64,
 }
 
 /// The task that logs acts; it ends when it is dropped.
@@ -111,9 +118,9 @@ impl<S: ConsentStore> Gate<S> {
         loop {
             let Some(strong) = gate.upgrade() else { return };
             let done = strong.log_acts().await;
-            drop(strong);
             pause = match done {
-                Ok(true) => continue,
+                Ok(true) if strong.logging.waiting.load(Ordering::Relaxed) >= ACTS as u64 => continue,
+                Ok(true) => PACE,
                 Ok(false) => PAUSE,
                 Err(error) => {
                     metrics::counter!("sealdex_gate_log_failures_total").increment(1);
@@ -124,6 +131,7 @@ impl<S: ConsentStore> Gate<S> {
                     (pause * 2).min(LONGEST)
                 }
             };
+            drop(strong);
             tokio::time::sleep(pause).await;
         }
     }
@@ -167,6 +175,7 @@ impl<S: ConsentStore> Gate<S> {
         })
         .await?;
         let late = oldest.map_or(0, |at| self.now().saturating_sub(at));
+        self.logging.waiting.store(acts + entries, Ordering::Relaxed);
         metrics::gauge!("sealdex_gate_acts_waiting").set((acts + entries) as f64);
         metrics::gauge!("sealdex_gate_acts_late_seconds").set(late as f64 / 1000.0);
         Ok(())
