@@ -116,6 +116,9 @@ fn top() -> QueryDoc {
         "topk":{"field":"value","k":3}}"#)
 }
 
+/// Answers by path, as the cloud gave them.
+type Kept = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// What a session answers is refused, with a message that says so.
 async fn refused(session: &Session, doc: &QueryDoc, says: &str) {
     let error = session.ask(doc).await.map(|a| a.hits.len()).expect_err("it was tampered with").to_string();
@@ -244,7 +247,7 @@ async fn what_is_hidden_or_replayed_is_found() {
         let w = watched(1, proofs).await;
         w.push_all().await;
         // What the cloud answers now, it will answer again later.
-        let kept: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+        let kept = Kept::default();
         let keep = kept.clone();
         w.liar.says(move |path, _, answer| {
             keep.lock().unwrap().push((path.to_owned(), answer.to_vec()));
@@ -291,7 +294,7 @@ async fn what_is_hidden_or_replayed_is_found() {
 async fn an_older_version_is_not_passed_off_as_the_newest() {
     let w = watched(0, Proofs::Gate).await;
     w.push_all().await;
-    let kept: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+    let kept = Kept::default();
     let keep = kept.clone();
     w.liar.says(move |path, _, answer| {
         keep.lock().unwrap().push((path.to_owned(), answer.to_vec()));
