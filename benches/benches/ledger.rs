@@ -63,7 +63,7 @@ async fn domains(patients: u32) {
         with / without
     );
     println!(
-        "a checkpoint with 2 of 3 cosignatures for the last batch, after its acknowledgement: {:.0} ms (median of {ROUNDS})",
+        "a checkpoint with 2 of 3 cosignatures for the last batch, after it was searchable: {:.0} ms (median of {ROUNDS})",
         median(checkpoints)
     );
 }
