@@ -1,6 +1,6 @@
 //! The ledger through the program: a witness that is killed and comes back, an anchor on an EVM chain, and a store that is
 //! checked against its log.
-#![allow(clippy::unwrap_used)] // a test stops where it cannot go on
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test stops where it cannot go on
 
 #[path = "../../anchor/tests/anchor/chain.rs"]
 #[allow(dead_code)]
