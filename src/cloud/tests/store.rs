@@ -7,8 +7,15 @@ use std::{path::Path, sync::Arc};
 
 use proptest::prelude::*;
 use rand::RngExt;
-use sealdex_cloud::store::{Change, MemoryStore, NewBatch, RedbStore, Refused, RosterStore, SealedStore, StoreError};
-use sealdex_crypto::BatchId;
+use sealdex_cloud::store::{
+    Change, MemoryStore, NewBatch, RedbStore, Refused, RosterStore, SealedStore, StatedBatch, StoreError, TreeKind,
+};
+use sealdex_crypto::{BatchId, Signature, Term};
+use sealdex_ledger::{
+    BatchStatement, BatchTrees, SignedBatch, ended_hash,
+    run::{PAGE_PAIRS, pages},
+};
+use sealdex_wire::ingest::UploadRecord;
 use support::*;
 
 /// All a backend must do. `open` gives an empty store at each new path.
@@ -22,6 +29,8 @@ fn conformance<S: SealedStore + RosterStore>(open: impl Fn(&str) -> S) {
     a_group_sees_its_earlier_batches(&open("group"));
     sealed_bytes_are_bounded(&open("bounded"));
     a_roster_is_kept(&open("roster"));
+    statements_are_kept_with_their_batches(&open("stated"));
+    batches_with_and_without_statements_do_not_mix(&open("mixed"));
 }
 
 fn an_accepted_batch_reads_back(store: &impl SealedStore) {
@@ -135,6 +144,79 @@ fn sealed_bytes_are_bounded(store: &impl SealedStore) {
     let s = store.snapshot().unwrap();
     assert!(s.sealed(&[record_id(1), record_id(2)], 34).is_ok());
     assert!(matches!(s.sealed(&[record_id(1), record_id(2)], 33), Err(StoreError::TooLarge(33))));
+}
+
+/// A batch with a statement: its number, the one before it, and what it ends. Signatures are checked before the store.
+fn stated(id: u8, records: Vec<UploadRecord>, last: Option<&SignedBatch>, ended: &[u64]) -> NewBatch {
+    let trees = BatchTrees::new(&records);
+    let ended: Vec<u8> = ended.iter().flat_map(|id| record_id(*id).0).collect();
+    let statement = BatchStatement {
+        provider: provider(1),
+        batch: BatchId([id; 16]),
+        number: last.map_or(1, |l| l.statement.number + 1),
+        previous: last.map_or([0; 32], SignedBatch::digest),
+        records: records.len() as u32,
+        records_root: trees.records_root(),
+        pairs: trees.pairs.len() as u64,
+        run_root: trees.run_root(),
+        ended: (ended.len() / 16) as u32,
+        ended_hash: ended_hash(&ended),
+    };
+    let signed = SignedBatch { statement, signature: Signature([id; 64]) };
+    NewBatch { stated: Some(Arc::new(StatedBatch { signed, ended, trees })), ..batch(id, records) }
+}
+
+fn signed(batch: &NewBatch) -> SignedBatch {
+    batch.stated.as_ref().unwrap().signed.clone()
+}
+
+fn statements_are_kept_with_their_batches(store: &impl SealedStore) {
+    let refused = |b: NewBatch| store.accept(&[b]).unwrap().remove(0).unwrap_err();
+    let terms: Vec<[u8; 16]> = (0..40).map(term).collect();
+    // Of two records with one origin the first ends in the batch itself.
+    let records = vec![record(1, 10, &terms), record(2, 20, &terms[..3]), record(3, 10, &terms[5..9])];
+    let none = stated(1, records.clone(), None, &[]);
+    assert_eq!(refused(none), Refused::Ended(0));
+    let first = stated(1, records, None, &[1]);
+    push(store, first.clone());
+    // The next must follow it, and end what it replaces, no more and no less.
+    let next = vec![record(4, 20, &terms[..1])];
+    let chain = Refused::Chain { provider: provider(1), last: 1, found: 1 };
+    assert_eq!(refused(stated(2, next.clone(), None, &[2])), chain);
+    assert_eq!(refused(stated(2, next.clone(), Some(&signed(&first)), &[])), Refused::Ended(1));
+    assert_eq!(refused(stated(2, next.clone(), Some(&signed(&first)), &[2, 3])), Refused::Ended(1));
+    let second = stated(2, next, Some(&signed(&first)), &[2]);
+    push(store, second.clone());
+    let s = store.snapshot().unwrap();
+    assert_eq!(s.entry(1).unwrap(), Some(signed(&first).to_entry()));
+    assert_eq!(s.entry(3).unwrap(), None);
+    assert_eq!(s.last_stated(provider(1)).unwrap(), Some(signed(&second).to_entry()));
+    assert_eq!(s.last_stated(provider(2)).unwrap(), None);
+    assert_eq!((s.ended(1).unwrap(), s.ended(2).unwrap()), (record_id(1).0.to_vec(), record_id(2).0.to_vec()));
+    // What proofs are made from: every page, every node, every record's place and hash.
+    let trees = &first.stated.as_ref().unwrap().trees;
+    for (page, pairs) in (0..).zip(trees.pairs.chunks(PAGE_PAIRS)) {
+        assert_eq!(s.page(1, page).unwrap(), pairs.as_flattened());
+    }
+    assert!(s.page(1, pages(trees.pairs.len() as u64)).is_err());
+    for (kind, tree) in [(TreeKind::Run, &trees.run), (TreeKind::Records, &trees.records)] {
+        for (place, node) in (0..).zip(tree.nodes()) {
+            assert_eq!(s.node(1, kind, place).unwrap(), *node);
+        }
+        assert!(s.node(1, kind, tree.nodes().len() as u64).is_err());
+    }
+    let third = s.record(record_id(3)).unwrap().unwrap();
+    assert_eq!((third.place, third.sealed_hash), (2, trees.leaves[2].sealed));
+    let versions = store.versions(provider(1), &[Term(term(10)), Term(term(20)), Term(term(30))]).unwrap();
+    assert_eq!(versions, [Some(record_id(3)), Some(record_id(4)), None]);
+    assert_eq!(store.versions(provider(2), &[Term(term(10))]).unwrap(), [None], "another hospital's");
+}
+
+fn batches_with_and_without_statements_do_not_mix(store: &impl SealedStore) {
+    push(store, batch(1, vec![record(1, 1, &[])]));
+    let refused = |b: NewBatch| store.accept(&[b]).unwrap().remove(0).unwrap_err();
+    assert!(matches!(refused(stated(2, vec![record(2, 2, &[])], None, &[])), Refused::Statement(_)));
+    push(store, batch(3, vec![record(3, 3, &[])]));
 }
 
 fn a_roster_is_kept(store: &impl RosterStore) {
