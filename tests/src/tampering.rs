@@ -19,6 +19,9 @@ use serde::{Serialize, de::DeserializeOwned};
 /// What it does with the answer to a path, given the request's body; `None` leaves it as it is.
 pub type Lie = Arc<dyn Fn(&str, &[u8], &[u8]) -> Option<Vec<u8>> + Send + Sync>;
 
+/// Answers by path, as a cloud gave them.
+pub type Kept = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// The proxy.
 pub struct LyingCloud {
     /// Where it listens.
@@ -64,6 +67,17 @@ impl LyingCloud {
             change(&mut message);
             Some(codec::to_cbor(&message))
         });
+    }
+
+    /// Honest, and keeps every answer from now on.
+    pub fn keeps(&self) -> Kept {
+        let kept = Kept::default();
+        let keep = kept.clone();
+        self.says(move |path, _, answer| {
+            keep.lock().unwrap().push((path.to_owned(), answer.to_vec()));
+            None
+        });
+        kept
     }
 
     /// The truth again.

@@ -1,13 +1,10 @@
 //! A malicious cloud: whatever it alters, drops, invents, hides or replays is detected, and the message says what.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test stops where it cannot go on
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use sealdex_client::{AskError, CheckedBy, Session};
+use sealdex_cloud::{CloudConfig, CloudKeys};
 use sealdex_crypto::RecordId;
 use sealdex_fhir::{QueryDoc, Suite};
 use sealdex_ledger::{AnswerProof, RecordsProof, versions::Versions};
@@ -15,6 +12,7 @@ use sealdex_lognet::{
     DomainLog,
     domain::{Which, log_key},
 };
+use sealdex_net::{Listen, guard::Bounds};
 use sealdex_provider::{PushError, PushReport};
 use sealdex_tests::{
     World,
@@ -24,6 +22,7 @@ use sealdex_tests::{
 use sealdex_tlog::{checkpoint::Checkpoint, note::Note};
 use sealdex_wire::{
     codec,
+    consent::SecretBytes,
     roster::Proofs,
     search::{CloudMatches, Fetched},
 };
@@ -115,9 +114,6 @@ fn top() -> QueryDoc {
     doc(r#"{"resource":"Observation","filters":[{"field":"token","op":"eq","value":"http://loinc.org|8867-4"}],
         "topk":{"field":"value","k":3}}"#)
 }
-
-/// Answers by path, as the cloud gave them.
-type Kept = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// What a session answers is refused, with a message that says so.
 async fn refused(session: &Session, doc: &QueryDoc, says: &str) {
@@ -247,12 +243,7 @@ async fn what_is_hidden_or_replayed_is_found() {
         let w = watched(1, proofs).await;
         w.push_all().await;
         // What the cloud answers now, it will answer again later.
-        let kept = Kept::default();
-        let keep = kept.clone();
-        w.liar.says(move |path, _, answer| {
-            keep.lock().unwrap().push((path.to_owned(), answer.to_vec()));
-            None
-        });
+        let kept = w.liar.keeps();
         let folder = tempfile::tempdir().unwrap();
         let session = w.session().remembering(&w.world.http, folder.path()).unwrap();
         assert_eq!(session.ask(&range()).await.unwrap().hits.len(), 20);
@@ -294,12 +285,7 @@ async fn what_is_hidden_or_replayed_is_found() {
 async fn an_older_version_is_not_passed_off_as_the_newest() {
     let w = watched(0, Proofs::Gate).await;
     w.push_all().await;
-    let kept = Kept::default();
-    let keep = kept.clone();
-    w.liar.says(move |path, _, answer| {
-        keep.lock().unwrap().push((path.to_owned(), answer.to_vec()));
-        None
-    });
+    let kept = w.liar.keeps();
     w.session().ask(&range()).await.unwrap();
     w.liar.is_honest();
     write(&w.world.home.join("data"), "north", 0, 30, 160);
@@ -414,4 +400,23 @@ async fn a_log_is_made_anew_from_the_store_and_never_the_other_way_round() {
     let mut log = w.log(None);
     log.reach(2, &w.world.trusted(), Duration::from_secs(20)).await.unwrap();
     assert_eq!(session.ask(&range()).await.unwrap().hits.len(), 20);
+
+    // An older store under the log: what it would log next is another history.
+    w.world.servers.stop_cloud().await;
+    let dir = w.world.servers.cloud_dir();
+    let older = std::fs::read(dir.join("store.redb")).unwrap();
+    w.world.servers.start_cloud().await;
+    write(&w.world.home.join("data"), "north", 0, 30, 160);
+    w.push(0).await.unwrap();
+    w.world.servers.stop_cloud().await;
+    std::fs::write(dir.join("store.redb"), older).unwrap();
+    let keys = CloudKeys {
+        domain: "test".into(),
+        authority: w.world.ceremony.roster.authority,
+        seed: SecretBytes(w.world.servers.cloud_seed()),
+    };
+    let config = CloudConfig { data_dir: dir, listen: Listen::loopback(0), keys, bounds: Bounds::default() };
+    let never = |_| unreachable!("it does not start");
+    let error = sealdex_cloud::serve(config, never, std::future::pending()).await.unwrap_err().to_string();
+    assert!(error.contains("the store has 2 entries of a log that has 3"), "{error}");
 }

@@ -9,11 +9,10 @@ use sealdex_lognet::{
     LogClient,
     domain::{Which, policy},
 };
-use sealdex_member::DomainPack;
 use sealdex_net::peer::Http;
 use sealdex_tlog::policy::VerifiedCheckpoint;
 
-use crate::{failure::Failure, key_options::KeyOptions, output::table};
+use crate::{failure::Failure, key_options::KeyOptions, output::table, places::roster_of};
 
 /// Kind of a poster's key file.
 const KIND: &str = "poster";
@@ -133,10 +132,7 @@ struct Served {
 
 impl Served {
     async fn read(o: &LogOptions, ca: Option<&std::path::Path>) -> Result<Self, Failure> {
-        let signed = DomainPack::read(&o.domain)?.roster;
-        let authority = signed.peek().map_err(|e| Failure::new(e.to_string()))?.authority;
-        let authority = authority.identity().map_err(|e| Failure::new(e.to_string()))?;
-        let roster = signed.verify(&authority).map_err(|e| Failure::new(e.to_string()))?;
+        let roster = roster_of(&o.domain)?;
         let (Some(ledger), Some(cloud)) = (&roster.ledger, roster.clouds.first()) else {
             return Err(Failure::new("this domain has no log to anchor"));
         };

@@ -7,6 +7,7 @@ use sealdex_lognet::DomainLog;
 use sealdex_member::{DomainPack, GateLink, MemberKeys, Trusted, keys::read_secrets};
 use sealdex_net::peer::Http;
 use sealdex_schema::{DIABETES130, FHIR_R4};
+use sealdex_wire::roster::Roster;
 
 use crate::{failure::Failure, key_options::KeyOptions};
 
@@ -84,6 +85,16 @@ impl Member {
     pub(crate) async fn open_dir(dir: &Path, options: &KeyOptions, ca: Option<&Path>) -> Result<Self, Failure> {
         Self::open(&dir.join("member.key"), &dir.join("domain.json"), options, ca).await
     }
+}
+
+/// The roster of a domain's pack, signed by the authority that it names itself: whoever gives the file says whose word
+/// counts. For those who hold no key of the domain.
+pub(crate) fn roster_of(pack: &Path) -> Result<Roster, Failure> {
+    let signed = DomainPack::read(pack)?.roster;
+    let refused = |e: String| Failure::new(format!("{}: {e}", pack.display()));
+    let claimed = signed.peek().map_err(|e| refused(e.to_string()))?.authority;
+    let authority = claimed.identity().map_err(|e| refused(e.to_string()))?;
+    signed.verify(&authority).map_err(|e| refused(e.to_string()))
 }
 
 /// The text of a schema: a file, or one that ships with the program.

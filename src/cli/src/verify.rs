@@ -5,9 +5,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sealdex_cloud::verify::{Verified, verify};
-use sealdex_member::DomainPack;
 
-use crate::{failure::Failure, output::table};
+use crate::{failure::Failure, output::table, places::roster_of};
 
 /// Exit code when something differs.
 const DIFFERS: u8 = 2;
@@ -31,15 +30,12 @@ pub(crate) fn run(o: &VerifyOptions) -> Result<ExitCode, Failure> {
     if !o.dir.join("store.redb").exists() {
         return Err(Failure::new(format!("{} is no cloud's data folder: it has no store.redb", o.dir.display())));
     }
-    let signed = DomainPack::read(&o.domain)?.roster;
-    let authority = signed.peek().map_err(|e| Failure::new(e.to_string()))?.authority;
-    let keys = authority.identity().map_err(|e| Failure::new(e.to_string()))?;
-    let roster = signed.verify(&keys).map_err(|e| Failure::new(e.to_string()))?;
+    let roster = roster_of(&o.domain)?;
     let cloud = roster.clouds.first().ok_or_else(|| Failure::new("the roster lists no cloud"))?.id;
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} batches");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let found = verify(&o.dir, &roster.domain, cloud, &authority, &mut |done, all| {
+    let found = verify(&o.dir, &roster.domain, cloud, &roster.authority, &mut |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     });

@@ -7,12 +7,11 @@ use sealdex_lognet::{
     domain::Which,
     witness::{WitnessConfig, serve},
 };
-use sealdex_member::DomainPack;
 use sealdex_net::guard::Bounds;
 use sealdex_tlog::note::{CosignerKey, KeyName, VerifierKey};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{failure::Failure, key_options::KeyOptions, serve::NetOptions};
+use crate::{failure::Failure, key_options::KeyOptions, places::roster_of, serve::NetOptions};
 
 /// Kind of a witness's key file.
 const KIND: &str = "witness";
@@ -95,12 +94,7 @@ async fn run_server(o: ServeOptions) -> Result<(), Failure> {
         Ok(())
     };
     for path in &o.domain {
-        // The pack names the authority itself: whoever runs the witness says with the file whose logs it watches.
-        let signed = DomainPack::read(path)?.roster;
-        let authority = signed.peek().map_err(|e| Failure::new(e.to_string()))?.authority;
-        let authority = authority.identity().map_err(|e| Failure::new(e.to_string()))?;
-        let roster = signed.verify(&authority).map_err(|e| Failure::new(e.to_string()))?;
-        let ledger = roster
+        let ledger = roster_of(path)?
             .ledger
             .ok_or_else(|| Failure::new(format!("the domain of {} has no log to watch", path.display())))?;
         watch(Which::Batches.key(&ledger))?;

@@ -538,8 +538,8 @@ pub fn page_range(tag: [u8; 8], descending: bool, after: Option<CloudCursor>, ne
     }
 }
 
-/// Checks sealed records that were fetched: each is in the log, as its provider signed it. Returns for each id the
-/// provider that pushed it and the place of its batch.
+/// Checks sealed records that were fetched: each is in the log, pushed and signed by the provider that is named. Whether a
+/// later batch replaced it is another question: [`LedgerView::has_ended`].
 ///
 /// # Errors
 /// [`Tampered`].

@@ -52,6 +52,20 @@ fn figures() {
     let (one, range) = (CloudClause::Terms(term(None, 0).to_vec()), CloudClause::Range { tag, lo: 1, hi: 100 });
     let sort = Some(CloudSort { tag, descending: false });
     let half = CloudClause::Not(Box::new(CloudClause::Terms(term(None, 0).to_vec())));
+    let dice = &mut Dice(2);
+    let mut random = || UploadRecord {
+        id: RecordId(dice.bytes16()),
+        index: BridgedRecord {
+            origin: Term(dice.bytes16()),
+            terms: (0..25).flat_map(|_| dice.bytes16()).collect(),
+            tag: [dice.bytes16(); 8].concat(),
+        },
+        sealed: vec![7; 1024],
+    };
+    let records: Vec<_> = (0..4096).map(|_| random()).collect();
+    let from = Instant::now();
+    let trees = sealdex_ledger::BatchTrees::new(&records);
+    println!("both trees of {} records of 1 KiB with 25 terms: {:?}", trees.leaves.len(), from.elapsed());
     let mut world = large();
     for (what, clause, sort) in [
         ("100 hits of a term", one.clone(), None),
