@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use sealdex_crypto::{
-    Capsule, CapsuleKey, Identity, Point, PrincipalId, RecordHeader, RecordId, Reencapsulated, capsule_context,
+    CapsuleKey, Identity, Point, PrincipalId, RecordHeader, RecordId, Reencapsulated, capsule_context,
 };
 use sealdex_ledger::RecordsProof;
 use sealdex_member::GateLink;
 use sealdex_net::{CallError, Peer};
-use sealdex_open::{GrantSecret, ReaderKey, open_record};
+use sealdex_open::{GrantSecret, ReaderKey, ToOpen, open_many, open_record};
 use sealdex_schema::Schema;
 use sealdex_wire::{
     codec,
@@ -79,8 +79,17 @@ pub struct Opener {
     schema: Arc<Schema>,
     readers: RwLock<HashMap<(PrincipalId, u32), ReaderKey>>,
     /// Grant secret `d` by (A, X, generation): one multiplication saved per owner and section.
-    cached: Mutex<HashMap<GrantKey, Arc<GrantSecret>>>,
+    cached: Mutex<HashMap<GrantKey, Arc<Known>>>,
 }
+
+/// A grant this reader has worked out.
+struct Known {
+    secret: GrantSecret,
+    a_pub: Point,
+}
+
+/// Capsules opened at once: they share an inversion.
+const TOGETHER: usize = 32;
 
 /// Where to find the key of a record.
 struct Place {
@@ -101,7 +110,7 @@ impl Opener {
         readers.extend(keys.into_iter().map(|(generation, key)| ((group, generation), key)));
     }
 
-    fn grant_secret(&self, g: &MatchGroup, a: &Point) -> Result<Arc<GrantSecret>, OpeningError> {
+    fn grant(&self, g: &MatchGroup) -> Result<Arc<Known>, OpeningError> {
         let key = (g.a.0, g.x.0, g.generation);
         if let Some(d) = self.cached.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(d.clone());
@@ -109,7 +118,8 @@ impl Opener {
         let known = self.readers.read().unwrap_or_else(PoisonError::into_inner).get(&(g.reader, g.generation)).cloned();
         let reader = known.ok_or(OpeningError::Reader(g.reader, g.generation))?;
         let x = Point::from_bytes(&g.x.0).map_err(|_| OpeningError::Gate("X is no point"))?;
-        let d = Arc::new(reader.rekey_secret(&x, a));
+        let a_pub = Point::from_bytes(&g.a.0).map_err(|_| OpeningError::Gate("A is no point"))?;
+        let d = Arc::new(Known { secret: reader.rekey_secret(&x, &a_pub), a_pub });
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.len() < CACHED {
             cached.insert(key, d.clone());
@@ -117,13 +127,16 @@ impl Opener {
         Ok(d)
     }
 
-    fn capsule_key(&self, g: &MatchGroup) -> Result<CapsuleKey, OpeningError> {
-        let a = Point::from_bytes(&g.a.0).map_err(|_| OpeningError::Gate("A is no point"))?;
-        let capsule = Capsule::from_bytes(&g.capsule.0).map_err(|_| OpeningError::Gate("E is no point"))?;
-        let for_me =
-            Reencapsulated::from_bytes(&g.reencapsulated.0).map_err(|_| OpeningError::Gate("E' is no point"))?;
-        let d = self.grant_secret(g, &a)?;
-        Ok(d.open(&capsule, &for_me, &a, &capsule_context(&self.domain, &g.section, g.epoch)))
+    fn capsule_keys(&self, groups: &[MatchGroup]) -> Result<Vec<CapsuleKey>, OpeningError> {
+        let known = groups.iter().map(|g| self.grant(g)).collect::<Result<Vec<_>, _>>()?;
+        let to_open = groups.iter().zip(&known).map(|(g, known)| {
+            let reencapsulated =
+                Reencapsulated::from_bytes(&g.reencapsulated.0).map_err(|_| OpeningError::Gate("E' is no point"))?;
+            let context = capsule_context(&self.domain, &g.section, g.epoch);
+            let (secret, a_pub) = (&known.secret, known.a_pub);
+            Ok(ToOpen { secret, capsule: g.capsule.0, reencapsulated, a_pub, context })
+        });
+        Ok(open_many(&to_open.collect::<Result<Vec<_>, OpeningError>>()?))
     }
 
     fn open_one(&self, g: &MatchGroup, key: &CapsuleKey, id: RecordId, sealed: &[u8]) -> Result<Opened, OpeningError> {
@@ -160,9 +173,9 @@ impl Opener {
         }
         let opener = self.clone();
         let keys = tokio::task::spawn_blocking(move || {
-            let keys: Result<Vec<CapsuleKey>, OpeningError> =
-                groups.par_iter().map(|g| opener.capsule_key(g)).collect();
-            keys.map(|keys| (groups, keys))
+            let keys: Result<Vec<Vec<CapsuleKey>>, OpeningError> =
+                groups.par_chunks(TOGETHER).map(|g| opener.capsule_keys(g)).collect();
+            keys.map(|keys| (groups, keys.into_iter().flatten().collect::<Vec<_>>()))
         });
         let mut sealed: Vec<Option<Fetched>> = tickets.iter().map(|_| None).collect();
         while let Some(done) = fetches.join_next().await {

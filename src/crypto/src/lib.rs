@@ -70,7 +70,8 @@ mod wrap;
 
 pub use bridge::{BridgeScalar, DomainMaster, MemberKey, token_point};
 pub use capsule::{
-    CAPSULE_LEN, Capsule, CapsuleKey, capsule_context, capsule_key_from_shared, encapsulate, encapsulate_with,
+    CAPSULE_LEN, Capsule, CapsuleKey, capsule_context, capsule_key_from_encoded, capsule_key_from_shared, encapsulate,
+    encapsulate_many, encapsulate_with,
 };
 pub use dleq::{DleqError, DleqProof};
 pub use encoding::{MAX_PART, TooLong};

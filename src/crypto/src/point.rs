@@ -114,7 +114,16 @@ pub(crate) fn encode_projective(points: &[ProjectivePoint]) -> Vec<[u8; POINT_LE
     affine.iter().map(encode_affine).collect()
 }
 
-/// Normalises two points at once: capsules need exactly two.
+/// Normalises points of which none is the identity, with one inversion for all.
+pub(crate) fn normalize_many(points: &[ProjectivePoint]) -> Vec<Point> {
+    if points.is_empty() {
+        return Vec::new();
+    }
+    let affine = <ProjectivePoint as BatchNormalize<[ProjectivePoint]>>::batch_normalize(points);
+    affine.into_iter().map(Point).collect()
+}
+
+/// Normalises two points at once: a capsule alone needs exactly two.
 pub(crate) fn normalize_pair(points: [ProjectivePoint; 2]) -> [Point; 2] {
     <ProjectivePoint as BatchNormalize<[_; 2]>>::batch_normalize(&points).map(Point)
 }

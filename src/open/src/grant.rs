@@ -2,8 +2,8 @@
 //! resulting scalar, the reader opens what the gate turned.
 
 use sealdex_crypto::{
-    Capsule, CapsuleKey, Identity, Point, Reencapsulated, RekeyScalar, Scalar, capsule_key_from_shared, hash_to_scalar,
-    labels,
+    CAPSULE_LEN, Capsule, CapsuleKey, Identity, Point, Reencapsulated, RekeyScalar, Scalar, capsule_key_from_encoded,
+    capsule_key_from_shared, hash_to_scalar, labels, mul_pairs,
 };
 use zeroize::Zeroizing;
 
@@ -92,6 +92,33 @@ impl GrantSecret {
         let shared = reencapsulated.point().mul(&self.0);
         capsule_key_from_shared(&shared, capsule, a_pub, context)
     }
+}
+
+/// A capsule to be opened with a grant.
+pub struct ToOpen<'o> {
+    /// Of the grant.
+    pub secret: &'o GrantSecret,
+    /// The capsule as it came: bytes that are no point give a key that opens nothing.
+    pub capsule: [u8; CAPSULE_LEN],
+    /// As the gate turned it.
+    pub reencapsulated: Reencapsulated,
+    /// The owner's section key.
+    pub a_pub: Point,
+    /// Where it belongs.
+    pub context: Vec<u8>,
+}
+
+/// [`GrantSecret::open`] for many: one multiplication each (37 µs), one inversion for all.
+///
+/// # Panics
+/// If a context exceeds 65,535 bytes.
+#[must_use]
+pub fn open_many(all: &[ToOpen<'_>]) -> Vec<CapsuleKey> {
+    let pairs: Vec<(Point, &Scalar)> = all.iter().map(|o| (o.reencapsulated.point(), &o.secret.0)).collect();
+    let shared = Zeroizing::new(mul_pairs(&pairs));
+    let key =
+        |(o, shared): (&ToOpen<'_>, &[u8; 33])| capsule_key_from_encoded(shared, &o.capsule, &o.a_pub, &o.context);
+    all.iter().zip(shared.iter()).map(key).collect()
 }
 
 /// The factor `d·d'⁻¹` with which the gate turns a grant to a group's old key into one to its

@@ -30,7 +30,7 @@ mod record;
 mod section;
 pub mod selftest;
 
-pub use grant::{GrantKeys, GrantSecret, ReaderKey, make_grant, rotation_factor};
+pub use grant::{GrantKeys, GrantSecret, ReaderKey, ToOpen, make_grant, open_many, rotation_factor};
 pub use passing_on::{PassedOn, pass_on};
 pub use record::{OpenError, open_record};
 pub use section::SectionSecret;

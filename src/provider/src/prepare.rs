@@ -9,7 +9,7 @@ use std::{
 use rayon::prelude::*;
 use sealdex_crypto::{
     BatchId, CapsuleKey, ENCODING_PLAIN, ENCODING_ZSTD, Point, PrincipalId, RecordHeader, RecordId, capsule_context,
-    encapsulate, seal_record,
+    encapsulate_many, seal_record,
 };
 use sealdex_fhir::{RawRecord, Record};
 use sealdex_member::{IndexError, IndexKeys};
@@ -31,6 +31,8 @@ use crate::{
 const ZSTD_LEVEL: i32 = 1;
 /// Records shorter than this are sealed as they are.
 const COMPRESS_FROM: usize = 128;
+/// Capsules made at once: they share an inversion.
+const TOGETHER: usize = 32;
 
 /// What preparing needs, the same for every batch.
 pub(crate) struct Preparer {
@@ -132,7 +134,8 @@ impl Preparer {
         }
         let own = |slot: &usize| slots[*slot].owner == self.path[0] && !self.is_directory(&slots[*slot].section);
         let without_patient = kept.iter().filter(|(slot, ..)| own(slot)).count() as u64;
-        let sealing: Vec<(BridgeCapsule, CapsuleKey)> = slots.par_iter().map(|s| self.encapsulate(s)).collect();
+        let sealing = slots.par_chunks(TOGETHER).map(|some| self.encapsulate(some)).collect::<Vec<_>>();
+        let sealing: Vec<(BridgeCapsule, CapsuleKey)> = sealing.into_iter().flatten().collect();
         let sealed: Vec<_> =
             kept.into_par_iter().map(|(slot, c, p)| (self.seal(slot, &c, &p, &sealing[slot]), p)).collect();
         let capsules = sealing.into_iter().map(|(c, _)| c).collect();
@@ -183,16 +186,20 @@ impl Preparer {
         Ok(Checked { owner, section: sealed_to, content_type: &section.content_type, epoch, key, entries })
     }
 
-    fn encapsulate(&self, slot: &Slot) -> (BridgeCapsule, CapsuleKey) {
-        let context = capsule_context(&self.domain, &slot.section, slot.epoch);
-        let (capsule, key) = encapsulate(&slot.key, &context, &mut rand::rng());
-        let wire = BridgeCapsule {
-            owner: slot.owner,
-            section: slot.section.clone(),
-            epoch: slot.epoch,
-            capsule: RawPoint(capsule.to_bytes()),
-        };
-        (wire, key)
+    fn encapsulate(&self, slots: &[Slot]) -> Vec<(BridgeCapsule, CapsuleKey)> {
+        let to: Vec<(Point, Vec<u8>)> =
+            slots.iter().map(|s| (s.key, capsule_context(&self.domain, &s.section, s.epoch))).collect();
+        let made = encapsulate_many(&to, &mut rand::rng()).into_iter().zip(slots);
+        made.map(|((capsule, key), slot)| {
+            let wire = BridgeCapsule {
+                owner: slot.owner,
+                section: slot.section.clone(),
+                epoch: slot.epoch,
+                capsule: RawPoint(capsule.to_bytes()),
+            };
+            (wire, key)
+        })
+        .collect()
     }
 
     fn seal(
