@@ -42,6 +42,10 @@ use clap::{Parser, Subcommand};
 
 use failure::Failure;
 
+/// Half of what the system's allocator takes for many small objects made and dropped by many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Many hospitals, one index, nobody reads it.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]

@@ -8,6 +8,10 @@ use sealdex_keyfile::options::UnlockOptions;
 use sealdex_net::{Listen, guard::Bounds, tls};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Half of what the system's allocator takes for many small objects made and dropped by many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Keeps sealed records and the merged index of a Sealdex domain, without being able to read either.
 #[derive(Parser)]
 #[command(version)]

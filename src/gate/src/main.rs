@@ -11,6 +11,10 @@ use tokio::{
     sync::oneshot,
 };
 
+/// Half of what the system's allocator takes for many small objects made and dropped by many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Serve the gate of a Sealdex domain.
 #[derive(Parser)]
 #[command(version)]
