@@ -14,10 +14,10 @@ use super::query::{self, Fields, order_term};
 const FEW: u64 = 4096;
 /// Terms whose frequencies are looked up to find out how rare a conjunct is.
 const LOOKED_UP: usize = 64;
-/// A range is wide when it has more terms than this for every record that would be read instead:
-/// reading one costs about 2 µs, gathering a term 0.6 µs.
-const TERMS_PER_RECORD: u64 = 3;
-/// A range of so few terms is never wide.
+/// A range is wide when it has more pairs than this for every record that would be read instead:
+/// reading one costs about 2 µs, gathering a pair 0.6 µs.
+const PAIRS_PER_RECORD: u64 = 3;
+/// A range of so few pairs is never wide.
 const NARROW: u64 = 1024;
 
 /// How a clause is evaluated.
@@ -28,11 +28,15 @@ pub(super) struct Plan {
     pub(super) rest: Vec<CloudClause>,
 }
 
-/// Plans a clause. Cost: a look-up per lone term, and at most about a millisecond of walking ranges.
+/// Plans a clause. A clause of one part is looked up as it is; of several, the rarest is found out: a look-up a lone term, and
+/// walking ranges for at most about a millisecond.
 pub(super) fn plan(searcher: &Searcher, clause: &CloudClause, fields: Fields) -> tantivy::Result<Plan> {
     let mut conjuncts = Vec::new();
     flatten(clause, &mut conjuncts);
-    let mut fewest = u64::MAX;
+    if conjuncts.len() < 2 {
+        return Ok(Plan { query: query::compile(clause, fields), rest: Vec::new() });
+    }
+    let mut fewest = FEW + 1;
     for conjunct in &conjuncts {
         if let CloudClause::Terms(packed) = conjunct
             && packed.len() / 16 <= LOOKED_UP
@@ -40,13 +44,23 @@ pub(super) fn plan(searcher: &Searcher, clause: &CloudClause, fields: Fields) ->
             fewest = fewest.min(frequency(searcher, packed, fields)?);
         }
     }
+    // How much each part with ranges in it would gather; `None` for more than is worth gathering.
+    let mut gathered = Vec::with_capacity(conjuncts.len());
+    for conjunct in &conjuncts {
+        let room = NARROW + PAIRS_PER_RECORD * fewest;
+        let mut left = room;
+        let fits = fits(searcher, conjunct, fields, &mut left)?;
+        if fits && only_ranges(conjunct) {
+            fewest = fewest.min(room - left);
+        }
+        gathered.push(fits.then_some(room - left));
+    }
     if fewest > FEW {
         return Ok(Plan { query: query::compile(clause, fields), rest: Vec::new() });
     }
     let (mut kept, mut rest) = (Vec::new(), Vec::new());
-    for conjunct in conjuncts {
-        let mut room = NARROW + TERMS_PER_RECORD * fewest;
-        let wide = !fits(searcher, conjunct, fields, &mut room)?;
+    for (conjunct, pairs) in conjuncts.into_iter().zip(gathered) {
+        let wide = pairs.is_none_or(|pairs| pairs > NARROW + PAIRS_PER_RECORD * fewest);
         if wide { &mut rest } else { &mut kept }.push(conjunct.clone());
     }
     Ok(Plan { query: query::compile(&CloudClause::And(kept), fields), rest })
@@ -59,12 +73,21 @@ fn flatten<'a>(clause: &'a CloudClause, out: &mut Vec<&'a CloudClause>) {
     }
 }
 
+/// Whether whatever matches is in one of the clause's ranges, so that their pairs bound the matches.
+fn only_ranges(clause: &CloudClause) -> bool {
+    match clause {
+        CloudClause::Range { .. } => true,
+        CloudClause::Or(any) => any.iter().all(only_ranges),
+        _ => false,
+    }
+}
+
 /// Documents of all these terms together, deleted ones included.
 fn frequency(searcher: &Searcher, packed: &[u8], fields: Fields) -> tantivy::Result<u64> {
     packed.chunks_exact(16).map(|t| searcher.doc_freq(&Term::from_field_bytes(fields.terms, t))).sum()
 }
 
-/// Whether all ranges in a conjunct together have no more than `room` terms.
+/// Whether all ranges in a conjunct together have no more than `room` pairs, which is lowered by as many.
 fn fits(searcher: &Searcher, clause: &CloudClause, fields: Fields, room: &mut u64) -> tantivy::Result<bool> {
     match clause {
         CloudClause::Range { tag, lo, hi } => {
@@ -73,7 +96,7 @@ fn fits(searcher: &Searcher, clause: &CloudClause, fields: Fields, room: &mut u6
                 let range = index.terms().range().without_keys().ge(order_term(tag, *lo)).le(order_term(tag, *hi));
                 let mut run = range.into_stream()?;
                 while run.advance() {
-                    match room.checked_sub(1) {
+                    match room.checked_sub(u64::from(run.value().doc_freq)) {
                         Some(left) => *room = left,
                         None => return Ok(false),
                     }
