@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::ValueEnum;
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
-use sealdex_client::{Answer, CheckedBy, Proved};
+use sealdex_client::{Answer, CheckedBy, Proved, explain::explain, session::Cost};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
@@ -60,6 +60,40 @@ pub(crate) fn figures(answer: &Answer) -> serde_json::Map<String, Json> {
 
 /// Most rows a table shows.
 const ROWS: usize = 40;
+/// Most parts of a question that are explained.
+const PARTS: usize = 24;
+
+/// What the index was asked for an answer, what each part told gate and cloud, and what it took.
+pub(crate) fn explained(answer: &Answer, hospitals: usize, out: &mut impl Write) -> Result<(), Failure> {
+    for (n, step) in (1..).zip(&answer.steps) {
+        let parts = explain(&step.clause, hospitals);
+        let mut t = table(&["asked", "sent", "the gate learns", "the cloud learns"]);
+        for p in parts.iter().take(PARTS) {
+            t.add_row([&format!("{}{}", "  ".repeat(p.depth), p.asked), &p.sent, &p.gate, &p.cloud]);
+        }
+        writeln!(out, "\nStep {n} of {}\n{t}", answer.steps.len())?;
+        if parts.len() > PARTS {
+            writeln!(out, "… and {} parts more", parts.len() - PARTS)?;
+        }
+        if let Some(field) = &step.sorted_by {
+            writeln!(out, "The largest by {field} first: the cloud learns by which field's order it sorts.")?;
+        }
+        let Cost { searches, opened, capsules, elapsed } = step.cost;
+        writeln!(
+            out,
+            "{searches} searches: the gate gave keys for {opened} records, {capsules} capsules re-encapsulated; {:.1} ms. The cloud \
+             learns how many match and which; the gate also whose they are.",
+            elapsed.as_secs_f64() * 1e3
+        )?;
+    }
+    let (opened, hits) = (answer.cost.opened, answer.hits.len());
+    writeln!(
+        out,
+        "\nHere, unseen by both: {opened} records were opened and decided exactly; {hits} answer the question. {:.1} ms in all.",
+        answer.cost.elapsed.as_secs_f64() * 1e3
+    )?;
+    Ok(())
+}
 
 /// Prints an answer.
 pub(crate) fn print(answer: &Answer, format: Format, out: &mut impl Write) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use sealdex_fhir::Suite;
 use crate::{
     failure::Failure,
     key_options::KeyOptions,
-    output::{Format, print},
+    output::{Format, explained, print},
     places::Member,
 };
 
@@ -21,6 +21,7 @@ use crate::{
       {\"field\":\"token\",\"op\":\"eq\",\"value\":\"http://loinc.org|4548-4\"},
       {\"field\":\"value\",\"op\":\"between\",\"value\":[\"6.5\",\"7.5\"]}]}'
   sealdex query --member users/ana --file queries/demo.json --format json
+  sealdex query --member users/ana --explain 'Patient?birthdate=ge1950&_has:Condition:patient:code=44054006'
 Operators: eq ne lt le gt ge between in window word words_all prefix; has, not_has; topk, count_by, distinct, agg.
 FHIR searches have the parameters and modifiers of the specification; all matches are listed, whatever _count says.")]
 pub(crate) struct QueryOptions {
@@ -39,6 +40,9 @@ pub(crate) struct QueryOptions {
     /// Believe the cloud: do not check answers against the domain's log.
     #[arg(long)]
     unverified: bool,
+    /// Say what the index was asked, what it took, and what gate and cloud learn of each part.
+    #[arg(long)]
+    explain: bool,
     /// Certificates to trust gate and cloud by, PEM.
     #[arg(long)]
     ca: Option<PathBuf>,
@@ -73,13 +77,22 @@ pub(crate) async fn run(o: QueryOptions) -> Result<(), Failure> {
         true => session.unverified(),
         false => session.remembering(&member.http, &o.member.join("ledger"))?,
     };
+    let session = if o.explain { session.explaining() } else { session };
+    let hospitals = member.trusted.roster.hospitals().count();
     let mut out = std::io::stdout().lock();
     for doc in &suite.queries {
         if suite.queries.len() > 1 && o.format == Format::Table {
             let name = doc.title.as_deref().or(doc.id.as_deref()).unwrap_or("question");
             writeln!(out, "\n{name}")?;
         }
-        print(&session.ask(doc).await?, o.format, &mut out)?;
+        let answer = session.ask(doc).await?;
+        print(&answer, o.format, &mut out)?;
+        // Where the answer is for a program, its explanation is not in it.
+        match (o.explain, o.format) {
+            (false, _) => {}
+            (true, Format::Table) => explained(&answer, hospitals, &mut out)?,
+            (true, _) => explained(&answer, hospitals, &mut std::io::stderr().lock())?,
+        }
     }
     Ok(())
 }

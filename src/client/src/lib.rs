@@ -16,6 +16,7 @@ pub mod ceremony;
 pub mod compile;
 pub mod delegate;
 pub mod emergency;
+pub mod explain;
 pub mod group;
 pub mod opening;
 pub mod owner;
@@ -34,6 +35,6 @@ pub use owner::{GrantLimits, GrantRequest, Newcomers, Owner, OwnerEntry, WALLET_
 pub use patient::{Accesses, Differences, Patient, PatientError};
 pub use policy::{NewcomersRule, Policy};
 pub use search::Found;
-pub use session::{Answer, AskError, Session};
+pub use session::{Answer, AskError, Session, Step};
 pub use stream::{Stretch, Walk};
 pub use verified::{CheckedBy, Proved, VerifyError};

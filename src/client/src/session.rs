@@ -93,6 +93,19 @@ pub struct Answer {
     pub cost: Cost,
     /// What was proved by the log; `None` where it was not asked.
     pub proved: Option<Proved>,
+    /// What the index was asked, in order, if the session explains itself.
+    pub steps: Vec<Step>,
+}
+
+/// One question to the index, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What was asked.
+    pub clause: IndexClause,
+    /// Field by which the cloud sorted, largest first.
+    pub sorted_by: Option<Arc<str>>,
+    /// Work done.
+    pub cost: Cost,
 }
 
 /// Work done for an answer.
@@ -120,6 +133,7 @@ pub struct Session {
     names: HashMap<PrincipalId, String>,
     pub(crate) purpose: String,
     pub(crate) most: u64,
+    explaining: bool,
 }
 
 /// One question under way.
@@ -131,12 +145,14 @@ pub(crate) struct Asking {
     pub(crate) proved: Proved,
     /// Most records it may open.
     most: u64,
+    steps: Vec<Step>,
 }
 
 impl Asking {
     pub(crate) fn new(purpose: &str, most: u64) -> Self {
         let (covered, notes) = (BTreeSet::new(), Vec::new());
-        Self { purpose: purpose.into(), covered, notes, cost: Cost::default(), proved: Proved::default(), most }
+        let (cost, proved, steps) = (Cost::default(), Proved::default(), Vec::new());
+        Self { purpose: purpose.into(), covered, notes, cost, proved, most, steps }
     }
 }
 
@@ -158,6 +174,7 @@ impl Session {
             trusted,
             purpose: DEFAULT_PURPOSE.into(),
             most: MOST_OPENED,
+            explaining: false,
         })
     }
 
@@ -183,6 +200,13 @@ impl Session {
     #[must_use]
     pub fn unverified(mut self) -> Self {
         self.verifier = None;
+        self
+    }
+
+    /// Keeps what the index is asked, for [`Answer::steps`].
+    #[must_use]
+    pub fn explaining(mut self) -> Self {
+        self.explaining = true;
         self
     }
 
@@ -217,7 +241,8 @@ impl Session {
         asking.cost.elapsed = started.elapsed();
         asking.notes.dedup();
         let proved = self.verifies().then_some(asking.proved);
-        Ok(Answer { hits, figures, covered: asking.covered, notes: asking.notes, cost: asking.cost, proved })
+        let Asking { covered, notes, cost, steps, .. } = asking;
+        Ok(Answer { hits, figures, covered, notes, cost, proved, steps })
     }
 
     /// All records that satisfy a question, for top-k at least the largest.
@@ -274,6 +299,7 @@ impl Session {
         hits: &mut Hits<'_>,
         asking: &mut Asking,
     ) -> Result<(), AskError> {
+        let (asked, started, before) = (clause, Instant::now(), asking.cost);
         let clause = self.compile(clause)?;
         let mut cursor = None;
         loop {
@@ -287,8 +313,30 @@ impl Session {
             };
             cursor = self.page(&request, hits, asking).await?;
             if cursor.is_none() {
+                self.step(asked, None, started, before, asking);
                 return Ok(());
             }
+        }
+    }
+
+    /// Keeps what was asked, if this session explains itself.
+    fn step(
+        &self,
+        clause: &IndexClause,
+        sorted_by: Option<Arc<str>>,
+        started: Instant,
+        before: Cost,
+        asking: &mut Asking,
+    ) {
+        if self.explaining {
+            let now = asking.cost;
+            let cost = Cost {
+                searches: now.searches - before.searches,
+                opened: now.opened - before.opened,
+                capsules: now.capsules - before.capsules,
+                elapsed: started.elapsed(),
+            };
+            asking.steps.push(Step { clause: clause.clone(), sorted_by, cost });
         }
     }
 
@@ -301,6 +349,7 @@ impl Session {
         hits: &mut Hits<'_>,
         asking: &mut Asking,
     ) -> Result<(), AskError> {
+        let (started, before) = (Instant::now(), asking.cost);
         let k = q.topk.as_ref().map_or(0, |(_, k)| *k);
         let compiled = self.compile(clause)?;
         let blinded = self
@@ -322,9 +371,11 @@ impl Session {
             };
             cursor = self.page(&request, hits, asking).await?;
             if cursor.is_none() {
+                self.step(clause, Some(sort.field.clone()), started, before, asking);
                 return Ok(());
             }
             if let Some(last) = hits.rank_of(q, k) {
+                self.step(clause, Some(sort.field.clone()), started, before, asking);
                 let place = last.bound(&sort.quantiser);
                 let tied = IndexClause::Order {
                     field: sort.field.clone(),
