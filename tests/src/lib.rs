@@ -10,4 +10,4 @@ pub mod world;
 
 pub use proxy::Proxy;
 pub use servers::Servers;
-pub use world::{Hospital, World};
+pub use world::{Hospital, Kind, World};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use sealdex_client::{Ceremony, GrantRequest, OwnerEntry, Session, ceremony::CloudSecretsFile, owner};
-use sealdex_fhir::{Corpus, Record, Source, SourceItem};
+use sealdex_fhir::{Corpus, Mapping, Record, Source, SourceItem};
 use sealdex_lognet::DomainLog;
 use sealdex_member::{DomainPack, GateLink, MEMBER_KIND, MemberKeys, Trusted, keys::write_secrets};
 use sealdex_net::{Peer, peer::Http};
@@ -55,6 +55,24 @@ pub struct World {
     pub owners: BTreeMap<String, OwnerEntry>,
     /// Schema.
     pub schema: Schema,
+    /// How tables are read.
+    pub mapping: Option<Mapping>,
+}
+
+/// What records there are.
+#[derive(Clone)]
+pub struct Kind {
+    /// The schema's text.
+    pub schema: String,
+    /// How tables are read, where records are rows.
+    pub mapping: Option<Mapping>,
+}
+
+impl Kind {
+    /// FHIR R4.
+    pub fn fhir() -> Self {
+        Self { schema: FHIR_R4.to_owned(), mapping: None }
+    }
 }
 
 fn generate(home: &Path, patients: u32, providers: u32) -> PathBuf {
@@ -78,17 +96,24 @@ impl World {
         let named = roster_ports.unwrap_or(ports);
         let url = |p: u16| format!("http://127.0.0.1:{p}");
         let founded = Ceremony::found(DOMAIN, &url(named[0]), &url(named[1])).unwrap();
-        Self::of(home, data, readers, place, ports, founded).await
+        Self::of(home, data, readers, place, ports, founded, Kind::fhir()).await
+    }
+
+    /// As [`World::found`] for records of another kind, with or without logs.
+    pub async fn of_kind(home: &Path, data: &Path, readers: &[&str], place: Place, kind: Kind, logged: bool) -> Self {
+        let ports = [free_port(), free_port()];
+        let [gate, cloud] = ports.map(|p| format!("http://127.0.0.1:{p}"));
+        let (mut ceremony, keys) = Ceremony::found(DOMAIN, &gate, &cloud).unwrap();
+        if !logged {
+            ceremony.roster.ledger = None;
+        }
+        Self::of(home, data, readers, place, ports, (ceremony, keys), kind).await
     }
 
     /// A domain without logs over generated records.
     pub async fn unlogged(home: &Path, patients: u32, providers: u32, readers: &[&str], place: Place) -> Self {
         let data = generate(home, patients, providers);
-        let ports = [free_port(), free_port()];
-        let [gate, cloud] = ports.map(|p| format!("http://127.0.0.1:{p}"));
-        let (mut ceremony, keys) = Ceremony::found(DOMAIN, &gate, &cloud).unwrap();
-        ceremony.roster.ledger = None;
-        Self::of(home, &data, readers, place, ports, (ceremony, keys)).await
+        Self::of_kind(home, &data, readers, place, Kind::fhir(), false).await
     }
 
     async fn of(
@@ -98,9 +123,10 @@ impl World {
         place: Place,
         ports: [u16; 2],
         (ceremony, cloud): (Ceremony, CloudSecretsFile),
+        kind: Kind,
     ) -> Self {
         let servers = Servers::start(place, home, (ports[0], ports[1]), &ceremony.keys.gate, &cloud).await;
-        Self::enrolled(home, data, readers, ceremony, servers).await
+        Self::enrolled(home, data, readers, ceremony, servers, kind).await
     }
 
     /// A domain whose gate has `nodes` nodes, `threshold` of which must agree, over generated records.
@@ -121,10 +147,17 @@ impl World {
         for (file, port) in files.iter().zip(&ports).skip(1) {
             servers.add_node(file, *port).await;
         }
-        Self::enrolled(home, &data, readers, ceremony, servers).await
+        Self::enrolled(home, &data, readers, ceremony, servers, Kind::fhir()).await
     }
 
-    async fn enrolled(home: &Path, data: &Path, readers: &[&str], mut ceremony: Ceremony, servers: Servers) -> Self {
+    async fn enrolled(
+        home: &Path,
+        data: &Path,
+        readers: &[&str],
+        mut ceremony: Ceremony,
+        servers: Servers,
+        kind: Kind,
+    ) -> Self {
         let mut names: Vec<String> = std::fs::read_dir(data)
             .unwrap()
             .map(|e| e.unwrap())
@@ -140,7 +173,7 @@ impl World {
         };
         let providers: Vec<_> = names.iter().map(|n| enrol(n, Role::Provider)).collect();
         let users: Vec<_> = readers.iter().map(|n| enrol(n, Role::User)).collect();
-        let pack = ceremony.pack(FHIR_R4);
+        let pack = ceremony.pack(&kind.schema);
         let hospitals = names.iter().zip(providers).map(|(name, secrets)| {
             let dir = home.join("providers").join(name);
             write_secrets(&dir.join("member.key"), MEMBER_KIND, &secrets, None).unwrap();
@@ -158,7 +191,8 @@ impl World {
             hospitals,
             readers,
             owners: BTreeMap::new(),
-            schema: Schema::fhir_r4(),
+            schema: Schema::parse(&kind.schema).unwrap(),
+            mapping: kind.mapping,
             ceremony,
         };
         world.announce(bridges).await;
@@ -212,8 +246,10 @@ impl World {
             let (own, gate) = (owner::Owner::from_seed(&h.keys.secrets.seed), self.gate(&h.keys));
             let sections: Vec<(String, u32)> = self.schema.provider_sections().map(|s| (s.name.clone(), 0)).collect();
             owner::publish(&gate, vec![own.profile(DOMAIN, 1, &sections, &[own.id()])]).await.unwrap();
-            let request = self.request(self.trusted().everyone, "directory", "any");
-            owner::grant_all(&gate, &[(&own, request)]).await.unwrap();
+            for section in self.schema.directory_sections() {
+                let request = self.request(self.trusted().everyone, &section.name, "any");
+                owner::grant_all(&gate, &[(&own, request)]).await.unwrap();
+            }
         }
     }
 
@@ -242,7 +278,7 @@ impl World {
             SourceItem::Record(raw) => Some(Record::parse(raw).unwrap()),
             _ => None,
         };
-        Source::open(&hospital.records, None).unwrap().filter_map(record).collect()
+        Source::open(&hospital.records, self.mapping.as_ref()).unwrap().filter_map(record).collect()
     }
 
     /// Every patient gets keys and admits the hospitals that know them; owner maps are written.
@@ -311,7 +347,7 @@ impl World {
             log,
             journal: Journal::open(&hospital.dir.join("push.state/journal.redb"))?,
             sources: vec![hospital.records.clone().into()],
-            mapping: None,
+            mapping: self.mapping.clone(),
             settings: PushSettings { rejects: Some(hospital.dir.join("rejects.ndjson")), ..PushSettings::default() },
             progress: Arc::new(Progress::default()),
         };
