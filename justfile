@@ -23,6 +23,10 @@ demo *args:
 bench *args:
     cargo bench -p sealdex-benches {{ args }}
 
+# Beside other software; benches/peers/README.md says with what, and why it is not in the workspace.
+peers *args:
+    cargo run --release --manifest-path benches/peers/Cargo.toml -- {{ args }}
+
 # That the servers cannot link code that opens records.
 boundary:
     .ci/boundary

@@ -1,0 +1,42 @@
+//! recrypt, timing itself. One request a line, `OPERATION COUNT`; the answer is the nanoseconds that `COUNT` of it took.
+
+use std::hint::black_box;
+use std::io::{BufRead, Write};
+use std::time::{Duration, Instant};
+
+use recrypt::prelude::*;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let api = Recrypt::new();
+    let signing = api.generate_ed25519_key_pair();
+    let (owner, owner_public) = api.generate_key_pair()?;
+    let (reader, reader_public) = api.generate_key_pair()?;
+    let plaintext = api.gen_plaintext();
+    let encrypted = api.encrypt(&plaintext, &owner_public, &signing)?;
+    let key = api.generate_transform_key(&owner, &reader_public, &signing)?;
+    let turned = api.transform(encrypted.clone(), key.clone(), &signing)?;
+    if api.decrypt(turned.clone(), &reader)? != plaintext {
+        return Err("what was transformed did not decrypt to what was encrypted".into());
+    }
+    let timed = |operation: &str, count: u64| -> Result<Duration, Box<dyn std::error::Error>> {
+        let started = Instant::now();
+        for _ in 0..count {
+            match operation {
+                "encapsulate" => drop(black_box(api.encrypt(&api.gen_plaintext(), &owner_public, &signing)?)),
+                "grant" => drop(black_box(api.generate_transform_key(&owner, &reader_public, &signing)?)),
+                "reencapsulate" => drop(black_box(api.transform(encrypted.clone(), key.clone(), &signing)?)),
+                "open" => drop(black_box(api.decrypt(turned.clone(), &reader)?)),
+                other => return Err(format!("no operation {other}").into()),
+            }
+        }
+        Ok(started.elapsed())
+    };
+    println!("ready");
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let (operation, count) = line.split_once(' ').ok_or("a request is an operation and a count")?;
+        println!("{}", timed(operation, count.parse()?)?.as_nanos());
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! Turning a key that was made for one person into one for another: section 5 of the suite beside Umbral and recrypt.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use k256::ProjectivePoint;
+use rand::{SeedableRng, rngs::StdRng};
+use sealdex_crypto::*;
+use sealdex_open::{GrantSecret, ReaderKey, SectionSecret, make_grant};
+use umbral_pre::{self as umbral, SecretKey, Signer};
+
+use crate::Failure;
+use crate::measure::{Contender, micros};
+use crate::outside;
+use crate::report::{Better, Group, OURS, Peer, Target};
+use crate::settings::Settings;
+
+const NOT_COMPARABLE: &str = "\
+Umbral and recrypt encrypt a message (Umbral: ChaCha20-Poly1305; recrypt: a random element of F_p¹² that a key is derived \
+from), ours makes a key only. Umbral's re-encryption always makes a proof of correctness, ours on request: the row with the \
+proof is the like-for-like one. Umbral's fragments are signed by the owner for the proxy to check and may be shared over \
+several proxies; ours are signed by the layer above, and shared by another method. recrypt works on a pairing-friendly curve \
+of 254 bits (about 100 bits of security), signs every transformation with Ed25519, and may be applied several times in a row; \
+ours and Umbral's may not.";
+
+const ENCAPSULATE: &str = "encapsulate or encrypt";
+const GRANT: &str = "grant: make the proxy's key";
+const TURN: &str = "re-encapsulate";
+const TURN_PROVED: &str = "re-encapsulate, with proof";
+const CHECK: &str = "check the proof";
+const OPEN: &str = "open, first of a grant";
+const BYTES: &str = "re-encapsulate, bytes to bytes";
+const LIMIT: &str = "one multiplication of a point";
+
+pub fn compare(settings: &Settings) -> Result<Vec<Group>, Failure> {
+    let mut group = Group::new("re-encryption", "µs", Better::Lower, NOT_COMPARABLE);
+    let mut contenders = ours();
+    let umbral = Peer::linked("umbral-pre", "", "GPL-3.0-only");
+    contenders.extend(umbrals(&umbral)?);
+    match outside::recrypt() {
+        Ok(process) => contenders.extend(recrypts(process)),
+        Err(why) => group.skip("recrypt", why),
+    }
+    let raw = Peer::linked("k256", "0.14", "Apache-2.0 OR MIT");
+    contenders.push(raw_multiplication(&raw));
+    group.rows = micros(settings, contenders)?;
+    group.rows.sort_by_key(|r| {
+        [ENCAPSULATE, GRANT, TURN, TURN_PROVED, CHECK, OPEN, BYTES].iter().position(|what| *what == r.what).unwrap_or(9)
+    });
+    group.compare();
+    let (turn, proved) = (group.median(TURN, OURS), group.median(TURN_PROVED, OURS));
+    let theirs = group.median(TURN, &umbral.name);
+    let limit = group.median(LIMIT, &raw.name);
+    let many = group.median("re-encapsulate, 64 at once, bytes to bytes", OURS);
+    group.targets = vec![
+        Target::at_least("umbral-pre's re-encryption over our re-encapsulation", 5.0, theirs / turn),
+        Target::at_least("one raw multiplication over our re-encapsulation", 0.85, limit / turn),
+        Target::at_least("the same, 64 at once and with decoding and encoding", 0.85, limit / many),
+        Target::at_least("umbral-pre's re-encryption over ours with its proof", 1.0, theirs / proved),
+    ];
+    Ok(vec![group])
+}
+
+fn ours() -> Vec<Contender<'static>> {
+    let peer = &Peer::ours();
+    let mut rng = StdRng::seed_from_u64(1);
+    let owner = SectionSecret::from_scalar(Scalar::random(&mut rng));
+    let reader = ReaderKey::from_scalar(Scalar::random(&mut rng));
+    let context = capsule_context("north", "labs", 0);
+    let (capsule, made) = encapsulate(&owner.public(), &context, &mut rng);
+    let grant = make_grant(&owner, &reader.public(), &Scalar::random(&mut rng));
+    let turned = reencapsulate(&grant.rk, &capsule);
+    let proof = dleq::prove(&grant.rk, &capsule, &turned, &mut rng);
+    let secret = reader.rekey_secret(&grant.x_pub, &owner.public());
+    let owner_public = owner.public();
+    let opened = secret.open(&capsule, &turned, &owner_public, &context);
+    assert_eq!(opened.expose(), made.expose(), "the granted reader's key is the writer's");
+
+    let (rk, x_pub, r_pub) = (grant.rk.clone(), grant.x_pub, grant.r_pub);
+    let encoded = capsule.to_bytes();
+    let sixty_four = {
+        let rk = rk.clone();
+        Contender::timing_itself(
+            "re-encapsulate, 64 at once, bytes to bytes",
+            peer,
+            Box::new(move |count| {
+                let started = std::time::Instant::now();
+                let rounds = count.div_ceil(64);
+                for _ in 0..rounds {
+                    let pairs: Result<Vec<_>, _> =
+                        (0..64).map(|_| Ok::<_, PointError>((&rk, Capsule::from_bytes(&encoded)?))).collect();
+                    std::hint::black_box(reencapsulate_many(&pairs?));
+                }
+                Ok(started.elapsed().mul_f64(count as f64 / (rounds * 64) as f64))
+            }),
+        )
+        .note("each")
+    };
+    let granted = reader.public();
+    let opens = |secret: GrantSecret, context: Vec<u8>| {
+        Contender::new("open, further of a grant", peer, move || {
+            secret.open(&capsule, &turned, &owner_public, &context)
+        })
+        .note("a reader keeps what opens a grant's capsules")
+    };
+    vec![
+        Contender::new(TURN, peer, {
+            let rk = rk.clone();
+            move || reencapsulate(&rk, std::hint::black_box(&capsule))
+        }),
+        Contender::new(TURN_PROVED, peer, {
+            let (rk, mut rng) = (rk.clone(), StdRng::seed_from_u64(2));
+            move || {
+                let turned = reencapsulate(&rk, std::hint::black_box(&capsule));
+                (turned, dleq::prove(&rk, &capsule, &turned, &mut rng))
+            }
+        }),
+        Contender::new(BYTES, peer, {
+            let rk = rk.clone();
+            move || Capsule::from_bytes(&encoded).map(|capsule| reencapsulate(&rk, &capsule).to_bytes())
+        }),
+        sixty_four,
+        Contender::new(ENCAPSULATE, peer, {
+            let (context, mut rng) = (context.clone(), StdRng::seed_from_u64(3));
+            move || encapsulate(&owner_public, &context, &mut rng)
+        }),
+        Contender::new(GRANT, peer, {
+            let mut rng = StdRng::seed_from_u64(4);
+            move || make_grant(&owner, &granted, &Scalar::random(&mut rng))
+        }),
+        Contender::new(CHECK, peer, move || dleq::verify(&r_pub, &capsule, &turned, &proof)),
+        Contender::new(OPEN, peer, {
+            let context = context.clone();
+            move || reader.rekey_secret(&x_pub, &owner_public).open(&capsule, &turned, &owner_public, &context)
+        }),
+        opens(secret, context),
+    ]
+}
+
+/// As in its documentation, with one fragment of one.
+fn umbrals(peer: &Peer) -> Result<Vec<Contender<'static>>, Failure> {
+    let (owner, reader) = (SecretKey::random(), SecretKey::random());
+    let (owner_public, reader_public) = (owner.public_key(), reader.public_key());
+    let signer = Signer::new(SecretKey::random());
+    let verifying = signer.verifying_key();
+    let plaintext = [7; 32];
+    let (capsule, ciphertext) = umbral::encrypt(&owner_public, &plaintext).map_err(|e| e.to_string())?;
+    let fragments = umbral::generate_kfrags(&owner, &reader_public, &signer, 1, 1, true, true);
+    let fragment = fragments.first().ok_or("umbral made no fragment")?.clone();
+    let turned = umbral::reencrypt(&capsule, fragment.clone());
+    let opened = umbral::decrypt_reencrypted(&reader, &owner_public, &capsule, [turned.clone()], &ciphertext);
+    assert_eq!(opened.ok().as_deref(), Some(plaintext.as_slice()), "Umbral opens what it re-encrypted");
+
+    let turn = |what: &'static str| {
+        let (capsule, fragment) = (capsule.clone(), fragment.clone());
+        Contender::new(what, peer, move || umbral::reencrypt(&capsule, fragment.clone())).note("makes its proof always")
+    };
+    Ok(vec![
+        turn(TURN),
+        turn(TURN_PROVED),
+        Contender::new(ENCAPSULATE, peer, move || umbral::encrypt(&owner_public, &plaintext))
+            .note("and encrypts 32 bytes"),
+        Contender::new(GRANT, peer, {
+            let owner = owner.clone();
+            move || umbral::generate_kfrags(&owner, &reader_public, &signer, 1, 1, true, true)
+        })
+        .note("one fragment of one, signed for both keys"),
+        Contender::new("proxy checks the grant, once", peer, {
+            let sent = fragment.clone().unverify();
+            move || sent.clone().verify(&verifying, Some(&owner_public), Some(&reader_public)).is_ok()
+        }),
+        Contender::new(CHECK, peer, {
+            let (capsule, sent) = (capsule.clone(), turned.clone().unverify());
+            move || sent.clone().verify(&capsule, &verifying, &owner_public, &reader_public).is_ok()
+        })
+        .note("its documentation: the reader must"),
+        Contender::new(OPEN, peer, move || {
+            umbral::decrypt_reencrypted(&reader, &owner_public, &capsule, [turned.clone()], &ciphertext)
+        })
+        .note("every time, and decrypts 32 bytes"),
+    ])
+}
+
+fn recrypts(process: outside::Outside) -> Vec<Contender<'static>> {
+    let peer = Peer { name: "recrypt".into(), version: process.version.clone(), licence: "AGPL-3.0-only" };
+    let process = Rc::new(RefCell::new(process));
+    [
+        (ENCAPSULATE, "encapsulate", "makes a plaintext, encrypts and signs it"),
+        (GRANT, "grant", "signed"),
+        (TURN, "reencapsulate", "checks and makes a signature"),
+        (OPEN, "open", "checks the signature; every time"),
+    ]
+    .into_iter()
+    .map(|(what, operation, note)| {
+        let process = process.clone();
+        Contender::timing_itself(what, &peer, Box::new(move |count| process.borrow_mut().time(operation, count)))
+            .note(note)
+    })
+    .collect()
+}
+
+/// The least a re-encapsulation can be made of.
+fn raw_multiplication(peer: &Peer) -> Contender<'static> {
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut scalar = || {
+        // A scalar of the suite is never zero, so its bytes are one of the curve's.
+        let bytes = Scalar::random(&mut rng).to_bytes();
+        let parsed: Option<k256::Scalar> = k256::elliptic_curve::PrimeField::from_repr((*bytes).into()).into();
+        parsed.unwrap_or(k256::Scalar::ONE)
+    };
+    let (point, scalar) = (ProjectivePoint::mul_by_generator(&scalar()), scalar());
+    Contender::new(LIMIT, peer, move || std::hint::black_box(point) * std::hint::black_box(scalar))
+        .note("variable base, constant time, result not normalised")
+}

@@ -1,0 +1,216 @@
+//! Results: as JSON for charts, as tables for people.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::Failure;
+use crate::machine::Machine;
+
+/// What is measured: ours or somebody else's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub name: String,
+    pub version: String,
+    pub licence: &'static str,
+}
+
+/// The name under which our own rows stand.
+pub const OURS: &str = "sealdex";
+
+impl Peer {
+    pub fn ours() -> Self {
+        let licence = "Apache-2.0 OR MIT";
+        Self { name: OURS.into(), version: locked("sealdex-crypto", ""), licence }
+    }
+
+    /// A crate this program links, with the version in the lock file that begins with `prefix`.
+    pub fn linked(name: &str, prefix: &str, licence: &'static str) -> Self {
+        Self { name: name.into(), version: locked(name, prefix), licence }
+    }
+
+    /// The same peer in another configuration.
+    pub fn configured(&self, how: &str) -> Self {
+        Self { name: format!("{} ({how})", self.name), ..self.clone() }
+    }
+}
+
+fn locked(name: &str, prefix: &str) -> String {
+    version_in(include_str!("../Cargo.lock"), name, prefix)
+}
+
+/// A package's version in a lock file.
+pub fn version_in(lock: &str, name: &str, prefix: &str) -> String {
+    let head = format!("name = \"{name}\"\nversion = \"{prefix}");
+    let rest = lock.split_once(&head).map_or("", |(_, rest)| rest);
+    format!("{prefix}{}", rest.split('"').next().unwrap_or_default())
+}
+
+/// Whether more or less of a group's unit is better.
+#[derive(Clone, Copy, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    Lower,
+    Higher,
+}
+
+#[derive(Serialize)]
+pub struct Row {
+    /// What was done. Rows of a group with the same `what` are comparable.
+    pub what: String,
+    pub peer: String,
+    pub version: String,
+    pub licence: &'static str,
+    /// Median over rounds, or over single lookups where there is a `p99`.
+    pub median: f64,
+    /// The spread: a tenth of what was measured is below this …
+    pub p10: f64,
+    /// … and a tenth above this.
+    pub p90: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99: Option<f64>,
+    /// The peer's median over ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_to_ours: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What we want of a comparison, and what came out.
+#[derive(Serialize)]
+pub struct Target {
+    pub what: String,
+    /// `at least` or `at most`.
+    pub bound: &'static str,
+    pub target: f64,
+    pub measured: f64,
+    pub met: bool,
+}
+
+impl Target {
+    pub fn at_least(what: impl Into<String>, target: f64, measured: f64) -> Self {
+        Self { what: what.into(), bound: "at least", target, measured, met: measured >= target }
+    }
+
+    pub fn at_most(what: impl Into<String>, target: f64, measured: f64) -> Self {
+        Self { what: what.into(), bound: "at most", target, measured, met: measured <= target }
+    }
+}
+
+/// A peer that was not measured.
+#[derive(Serialize)]
+pub struct Skipped {
+    pub peer: String,
+    pub why: String,
+}
+
+#[derive(Serialize)]
+pub struct Group {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub better: Better,
+    pub rows: Vec<Row>,
+    pub targets: Vec<Target>,
+    pub skipped: Vec<Skipped>,
+    pub not_comparable: &'static str,
+}
+
+impl Group {
+    pub fn new(name: &'static str, unit: &'static str, better: Better, not_comparable: &'static str) -> Self {
+        Self { name, unit, better, rows: Vec::new(), targets: Vec::new(), skipped: Vec::new(), not_comparable }
+    }
+
+    pub fn skip(&mut self, peer: &str, why: impl fmt::Display) {
+        self.skipped.push(Skipped { peer: peer.into(), why: why.to_string() });
+    }
+
+    /// The median of one row, NaN when it was not measured.
+    pub fn median(&self, what: &str, peer: &str) -> f64 {
+        self.rows.iter().find(|r| r.what == what && r.peer == peer).map_or(f64::NAN, |r| r.median)
+    }
+
+    /// Fills in how each row compares with ours of the same `what`.
+    pub fn compare(&mut self) {
+        let ours: Vec<(String, f64)> =
+            self.rows.iter().filter(|r| r.peer == OURS).map(|r| (r.what.clone(), r.median)).collect();
+        for row in self.rows.iter_mut().filter(|r| r.peer != OURS) {
+            row.ratio_to_ours = ours.iter().find(|(what, _)| *what == row.what).map(|(_, m)| row.median / m);
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct Report {
+    pub machine: Machine,
+    /// RFC 3339.
+    pub when: String,
+    pub groups: Vec<Group>,
+}
+
+impl Report {
+    pub fn start() -> Self {
+        let now = time::OffsetDateTime::now_utc();
+        let when = now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+        Self { machine: Machine::here(), when, groups: Vec::new() }
+    }
+
+    pub fn write(&self, path: &Path) -> Result<(), Failure> {
+        std::fs::write(path, serde_json::to_vec_pretty(self)?)
+            .map_err(|e| format!("{} could not be written: {e}", path.display()).into())
+    }
+}
+
+/// About four digits.
+fn digits(value: f64) -> String {
+    match value.abs() {
+        v if v >= 10_000.0 => {
+            let whole = format!("{value:.0}");
+            let split = whole.len() % 3;
+            let mut grouped = whole[..split].to_owned();
+            for chunk in whole.as_bytes()[split..].chunks(3) {
+                if !grouped.is_empty() {
+                    grouped.push(',');
+                }
+                grouped.push_str(&String::from_utf8_lossy(chunk));
+            }
+            grouped
+        }
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let better = if self.better == Better::Lower { "less is better" } else { "more is better" };
+        writeln!(out, "{} — {}, {better}", self.name, self.unit)?;
+        let wide = self.rows.iter().map(|r| r.what.chars().count()).max().unwrap_or(0);
+        let peer = |r: &Row| format!("{} {}", r.peer, r.version);
+        let named = self.rows.iter().map(|r| peer(r).chars().count()).max().unwrap_or(0);
+        for row in &self.rows {
+            write!(out, "  {:wide$}  {:named$}  {:>12}", row.what, peer(row), digits(row.median))?;
+            write!(out, "  [{} … {}]", digits(row.p10), digits(row.p90))?;
+            if let Some(p99) = row.p99 {
+                write!(out, "  p99 {}", digits(p99))?;
+            }
+            if let Some(ratio) = row.ratio_to_ours {
+                write!(out, "  × {} of ours", digits(ratio))?;
+            }
+            match &row.note {
+                Some(note) => writeln!(out, "  ({note})")?,
+                None => writeln!(out)?,
+            }
+        }
+        for t in &self.targets {
+            let met = if t.met { "met" } else { "NOT met" };
+            let (target, measured) = (digits(t.target), digits(t.measured));
+            writeln!(out, "  target: {}, {} {target}: {measured}, {met}", t.what, t.bound)?;
+        }
+        for s in &self.skipped {
+            writeln!(out, "  not measured: {}: {}", s.peer, s.why)?;
+        }
+        write!(out, "  not comparable: {}", self.not_comparable)
+    }
+}
