@@ -13,14 +13,15 @@ use crate::report::{Better, Group, OURS, Peer, Target};
 use crate::settings::Settings;
 
 const NOT_COMPARABLE: &str = "\
-ope and pyope are order-preserving encryption after Boldyreva and others (2009): deterministic, one key, so whoever stores \
-the codes sees which values are equal and how often, and whoever holds the key computes any code and decrypts it. \
-ope-simplified has their shape, but draws its coins from the value and not from its key, so it is no encryption at all; it is here \
-because it is on crates.io. Our codes are one-to-many (equal values have different codes), made under two keys of which no \
-party holds both, and do not decrypt: the value is in the sealed record. In exchange they are 64 bits where ope's are 32. \
-All of them show whoever stores the codes the order of the values. Order-revealing encryption (ore-rs) shows it only to \
-whoever compares with its function, cannot stand in an ordinary sorted index, and is not measured for its licence. \
-The peers take values of 15 or 16 bits unless a row says otherwise; compare them with our 16 bits.";
+ope and pyope are order-preserving encryption after Boldyreva and others (2009): deterministic, one key, so whoever \
+stores the codes sees which values are equal and how often, and whoever holds the key computes any code and decrypts \
+it. ope-simplified has their shape, but draws its coins from the value and not from its key, so it is no encryption \
+at all; it is here because it is on crates.io. Our codes are one-to-many (equal values have different codes), made \
+under two keys of which no party holds both, and do not decrypt: the value is in the sealed record. In exchange they \
+are 64 bits where ope's are 32. All of them show whoever stores the codes the order of the values. Order-revealing \
+encryption (ore-rs) shows it only to whoever compares with its function, cannot stand in an ordinary sorted index, \
+and is not measured for its licence. The peers take values of 15 or 16 bits unless a row says otherwise; compare \
+them with our 16 bits.";
 
 /// The licence, and its sentences for which these are left out.
 const LICENCES: [(&str, &str); 3] = [
@@ -139,13 +140,13 @@ fn without_key(what: &str, peer: &Peer) -> Result<Contender<'static>, Failure> {
 
 fn pyopes(process: outside::Outside, peer: &Peer) -> Vec<Contender<'static>> {
     let process = Rc::new(RefCell::new(process));
-    // A thousand values at least, whatever a turn should take.
+    // A hundred values a turn at least, however long they take: more than a thousand in all.
     [(both(Bits::FIELD[2]), "order15", "15 bits to 31"), (both(Bits::FIELD[6]), "order32", "32 bits to 48")]
         .into_iter()
         .map(|(what, operation, note)| {
             let process = process.clone();
             let ask = move |count: u64| {
-                let asked = count.max(1000);
+                let asked = count.max(100);
                 let took = process.borrow_mut().time(operation, asked)?;
                 Ok(took.mul_f64(count as f64 / asked as f64))
             };

@@ -16,12 +16,12 @@ use crate::report::{Better, Group, OURS, Peer, Target};
 use crate::settings::Settings;
 
 const NOT_COMPARABLE: &str = "\
-Umbral and recrypt encrypt a message (Umbral: ChaCha20-Poly1305; recrypt: a random element of F_p¹² that a key is derived \
-from), ours makes a key only. Umbral's re-encryption always makes a proof of correctness, ours on request: the row with the \
-proof is the like-for-like one. Umbral's fragments are signed by the owner for the proxy to check and may be shared over \
-several proxies; ours are signed by the layer above, and shared by another method. recrypt works on a pairing-friendly curve \
-of 254 bits (about 100 bits of security), signs every transformation with Ed25519, and may be applied several times in a row; \
-ours and Umbral's may not.";
+Umbral and recrypt encrypt a message (Umbral: ChaCha20-Poly1305; recrypt: a random element of F_p¹² that a key is \
+derived from), ours makes a key only. Umbral's re-encryption always makes a proof of correctness, ours on request: \
+the row with the proof is the like-for-like one. Umbral's fragments are signed by the owner for the proxy to check \
+and may be shared over several proxies; ours are signed by the layer above, and shared by another method. recrypt \
+works on a pairing-friendly curve over a field of 256 bits, the smaller of the two it offers, signs every \
+transformation with Ed25519, and may be applied several times in a row; ours and Umbral's may not.";
 
 const ENCAPSULATE: &str = "encapsulate or encrypt";
 const GRANT: &str = "grant: make the proxy's key";

@@ -18,13 +18,15 @@ use crate::report::{Better, Group, Peer, Row};
 use crate::settings::Settings;
 
 const NOT_COMPARABLE: &str = "\
-Findex hides from the server which entries belong to one keyword until it is searched (searchable symmetric encryption), and \
-encrypts the index itself; its owner's key builds it and searches it, and one list holds a keyword's entries of everybody who \
-writes. Our terms and CipherSweet's blind indexes are deterministic: whoever stores them sees how many records share one. \
-CipherSweet is a library in front of a database: only its blind indexes are measured, kept in a map. `in memory` is each of them \
-over a hash map in its own process, once with each record as it comes and once with all records of a term known beforehand; `durable` is our cloud's store and merged index on disk, with a commit every 4,096 records, \
-for which neither peer has a counterpart in its package. Two parties make our terms (member and gate); both parts are counted, the \
-network between them is not. Findex returns 8-byte values, ours 16-byte record ids, and durably whole rows.";
+Findex hides from the server which entries belong to one keyword until it is searched (searchable symmetric \
+encryption), and encrypts the index itself; its owner's key builds it and searches it, and one list holds a \
+keyword's entries of everybody who writes. Our terms and CipherSweet's blind indexes are deterministic: whoever \
+stores them sees how many records share one. CipherSweet is a library in front of a database: only its blind indexes \
+are measured, kept in a map. `in memory` is each of them over a hash map in its own process, once with each record \
+as it comes and once with all records of a term known beforehand; `durable` is our cloud's store and merged index on \
+disk, with a commit every 4,096 records, for which neither peer has a counterpart in its package. Two parties make \
+our terms (member and gate); both parts are counted, the network between them is not. Findex returns 8-byte values, \
+ours 16-byte record ids, and durably whole rows.";
 
 /// Every record is added as it comes.
 const ONE_BY_ONE: &str = "in memory, record by record";
@@ -41,7 +43,7 @@ pub fn compare(settings: &Settings) -> Result<Vec<Group>, Failure> {
     let mut building = Group::new("encrypted search: building", "records/s", Better::Higher, NOT_COMPARABLE);
     let mut looking = Group::new("encrypted search: looking up", "µs", Better::Lower, NOT_COMPARABLE);
     let sizes: &[u64] = if settings.quick { &[10_000] } else { &[10_000, 100_000] };
-    let rounds = if settings.quick { 2 } else { 5 };
+    let rounds = if settings.quick { 3 } else { 7 };
     let mut sweet = match outside::ciphersweet() {
         Ok(process) => Some(process),
         Err(why) => {

@@ -72,11 +72,11 @@ impl Settings {
 
     /// Rounds in which each contender has its turn.
     pub fn rounds(&self) -> usize {
-        if self.quick { 5 } else { 31 }
+        if self.quick { 11 } else { 101 }
     }
 
     /// Milliseconds a turn should take.
     pub fn turn_ms(&self) -> u64 {
-        if self.quick { 2 } else { 20 }
+        if self.quick { 1 } else { 5 }
     }
 }

@@ -22,10 +22,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let started = Instant::now();
         for _ in 0..count {
             match operation {
-                "encapsulate" => drop(black_box(api.encrypt(&api.gen_plaintext(), &owner_public, &signing)?)),
-                "grant" => drop(black_box(api.generate_transform_key(&owner, &reader_public, &signing)?)),
-                "reencapsulate" => drop(black_box(api.transform(encrypted.clone(), key.clone(), &signing)?)),
-                "open" => drop(black_box(api.decrypt(turned.clone(), &reader)?)),
+                "encapsulate" => {
+                    black_box(api.encrypt(&api.gen_plaintext(), &owner_public, &signing)?);
+                }
+                "grant" => {
+                    black_box(api.generate_transform_key(&owner, &reader_public, &signing)?);
+                }
+                "reencapsulate" => {
+                    black_box(api.transform(encrypted.clone(), key.clone(), &signing)?);
+                }
+                "open" => {
+                    black_box(api.decrypt(turned.clone(), &reader)?);
+                }
                 other => return Err(format!("no operation {other}").into()),
             }
         }
