@@ -16,6 +16,8 @@ use crate::settings::Settings;
 
 /// Records a commit, as providers send them.
 const BATCH: u64 = 4096;
+/// How long merging may go on after the last commit.
+const MERGING: Duration = Duration::from_secs(3600);
 
 /// Everything loaded, and what that took.
 pub struct Loaded {
@@ -29,6 +31,8 @@ pub struct Loaded {
     pub rates: Vec<Row>,
     pub peers: Peers,
     index_dir: std::path::PathBuf,
+    /// Of our index, of the terms and of the columns, when all is merged.
+    index_bytes: [u64; 3],
     // Last: it is removed when everything that has files in it is gone.
     _dir: TempDir,
 }
@@ -93,19 +97,14 @@ pub fn load(settings: &Settings) -> Result<Loaded, Failure> {
         rates: Vec::new(),
         peers,
         index_dir: dir.path().join("index"),
+        index_bytes: [0; 3],
         _dir: dir,
     };
     let mut times = AllTimes::default();
-    let last = settings.records - 1;
-    let mut first = 0;
-    while first < last {
-        let upto = last.min(first + BATCH);
-        loaded.batch(first..upto, &mut times)?;
-        first = upto;
+    for first in (0..settings.records).step_by(BATCH as usize) {
+        loaded.batch(first..settings.records.min(first + BATCH), &mut times)?;
     }
-    // The last record comes alone, when merging has ended: its commit removes the files of segments that were merged.
-    loaded.settle()?;
-    loaded.batch(last..settings.records, &mut times)?;
+    loaded.index_bytes = loaded.settle()?;
     let indexed = loaded.postgres.as_mut().map(Postgres::finish).transpose()?;
     loaded.rates = rates(times, indexed, &loaded.peers);
     Ok(loaded)
@@ -154,21 +153,26 @@ impl Loaded {
         Ok(())
     }
 
-    /// Waits until no index changes any more.
-    fn settle(&self) -> Result<(), Failure> {
-        let sizes = || [super::plain::bytes_of(&self.index_dir), self.terms.bytes(), self.columns.bytes()];
-        let (mut before, mut quiet) = (sizes(), 0);
+    /// Waits until nothing is left to merge; the bytes of our index, of the terms and of the columns.
+    fn settle(&self) -> Result<[u64; 3], Failure> {
         let started = Instant::now();
-        while quiet < 10 && started.elapsed() < Duration::from_secs(600) {
-            std::thread::sleep(Duration::from_millis(200));
-            let now = sizes();
-            quiet = if now == before { quiet + 1 } else { 0 };
-            before = now;
+        let mut bytes = [0; 3];
+        for (bytes, dir) in bytes.iter_mut().zip([&*self.index_dir, self.terms.dir(), self.columns.dir()]) {
+            *bytes = loop {
+                match super::plain::settled_bytes(dir)? {
+                    Some(bytes) => break bytes,
+                    None if started.elapsed() > MERGING => {
+                        return Err(format!("{} is still being merged after an hour", dir.display()).into());
+                    }
+                    None => std::thread::sleep(Duration::from_millis(200)),
+                }
+            };
         }
-        // What was merged is taken up, so that nothing holds the files it replaces.
+        // What was merged is taken up.
         self.cloud.index()?;
         self.terms.reload()?;
-        self.columns.reload()
+        self.columns.reload()?;
+        Ok(bytes)
     }
 }
 
@@ -176,15 +180,20 @@ impl Loaded {
 pub fn sizes(loaded: &mut Loaded, group: &mut Group) -> Result<(), Failure> {
     let each = |bytes: u64| vec![bytes as f64 / loaded.records as f64];
     let peers = &loaded.peers;
+    let [ours, terms, columns] = loaded.index_bytes;
     let totals = {
         use sealdex_cloud::store::SealedStore;
         loaded.cloud.store.totals()?
     };
     let mut rows = vec![
-        row_of("index", &peers.ours, each(super::plain::bytes_of(&loaded.index_dir))),
-        row_of("index", &peers.terms, each(loaded.terms.bytes())),
-        row_of("index", &peers.columns, each(loaded.columns.bytes())),
-        row_of("store without sealed bytes", &peers.ours, each(totals.store_bytes.saturating_sub(totals.sealed_bytes))),
+        row_of("index", &peers.ours, each(ours)),
+        row_of("index", &peers.terms, each(terms)),
+        row_of("index", &peers.columns, each(columns)),
+        row_of(
+            "store's file without sealed bytes",
+            &peers.ours,
+            each(totals.store_bytes.saturating_sub(totals.sealed_bytes)),
+        ),
     ];
     if let Some(postgres) = &mut loaded.postgres {
         rows.push(row_of("index", &peers.postgres, each(postgres.index_bytes()?)));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sealdex_crypto::RecordId;
 use tantivy::collector::TopDocs;
 use tantivy::columnar::ColumnValues;
-use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
+use tantivy::indexer::{IndexWriterOptions, LogMergePolicy, MergePolicy};
 use tantivy::query::{BooleanQuery, EnableScoring, InvertedIndexRangeQuery, Occur, Query, RangeQuery, TermQuery};
 use tantivy::schema::{BytesOptions, FAST, Field, IndexRecordOption, NumericOptions, Schema};
 use tantivy::{Index, IndexReader, IndexWriter, Order, ReloadPolicy, SegmentReader, TantivyDocument, Term};
@@ -61,17 +61,14 @@ impl Plain {
         let order = ORDER.map(|name| (ranges == Ranges::Columns).then(|| schema.add_u64_field(name, column())));
         let index = Index::create_in_dir(&dir, schema.build())?;
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        // One thread, its memory, and when segments are merged: as in our cloud.
+        // One thread and its memory: as in our cloud.
         let options = IndexWriterOptions::builder()
             .num_worker_threads(1)
             .num_merge_threads(1)
             .memory_budget_per_thread(64 << 20)
             .build();
         let writer: IndexWriter = index.writer_with_options(options)?;
-        let mut merge = LogMergePolicy::default();
-        merge.set_min_num_segments(6);
-        merge.set_del_docs_ratio_before_merge(0.3);
-        writer.set_merge_policy(Box::new(merge));
+        writer.set_merge_policy(Box::new(merge_policy()));
         Ok(Self { dir, ranges, terms, record, provider, hi, lo, order, reader, writer })
     }
 
@@ -112,8 +109,8 @@ impl Plain {
         Ok(self.reader.reload()?)
     }
 
-    pub fn bytes(&self) -> u64 {
-        bytes_of(&self.dir)
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     fn condition(&self, condition: &Condition) -> Box<dyn Query> {
@@ -187,8 +184,30 @@ impl Ids {
     }
 }
 
-/// Bytes of the files of a directory.
-pub fn bytes_of(dir: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
-    entries.filter_map(|e| e.ok()?.metadata().ok()).map(|m| m.len()).sum()
+/// When segments are merged: as in our cloud.
+fn merge_policy() -> LogMergePolicy {
+    let mut merge = LogMergePolicy::default();
+    merge.set_min_num_segments(6);
+    merge.set_del_docs_ratio_before_merge(0.3);
+    merge
+}
+
+/// Bytes of the segments that an index consists of, ours too; `None` while some of them are still to be merged. Files of
+/// merged ones may lie there for longer and do not count.
+pub fn settled_bytes(dir: &Path) -> Result<Option<u64>, Failure> {
+    let segments = Index::open_in_dir(dir)?.searchable_segment_metas()?;
+    if !merge_policy().compute_merge_candidates(&segments).is_empty() {
+        return Ok(None);
+    }
+    let names: Vec<String> = segments.iter().map(|segment| segment.id().uuid_string()).collect();
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let file = entry.file_name();
+        let file = file.to_string_lossy();
+        if names.iter().any(|name| file.starts_with(name)) {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(Some(bytes))
 }
