@@ -21,7 +21,7 @@ demo *args:
 
 # Benchmarks; docs/DEVELOPMENT.md says what each measures.
 bench *args:
-    cargo bench -p sealdex-benches {{ args }}
+    cargo run --release -p sealdex-benches -- {{ args }}
 
 # Beside other software; benches/peers/README.md says with what, and why it is not in the workspace.
 peers *args:

@@ -5,6 +5,7 @@ pub mod chart;
 pub mod cloud;
 pub mod measure;
 pub mod page;
+pub mod peers;
 pub mod report;
 pub mod stays;
 pub mod studies;

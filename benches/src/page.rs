@@ -13,11 +13,17 @@ pub fn renew(page: &Path, figures: &Path) -> io::Result<()> {
     let mut text = fs::read_to_string(page).map_err(|e| named(&e))?;
     for entry in fs::read_dir(figures)? {
         let path = entry?.path();
-        if path.extension().is_none_or(|e| e != "json") || path.file_name().is_some_and(|n| n == "peers.json") {
+        if path.extension().is_none_or(|e| e != "json") {
             continue;
         }
-        let study = Study::read(&path)?;
-        text = replaced(&text, &study.name, &section(&study)).map_err(|e| named(&e))?;
+        let (name, found) = match path.file_name().is_some_and(|n| n == "peers.json") {
+            true => ("peers".to_owned(), crate::peers::section(&path)?),
+            false => {
+                let study = Study::read(&path)?;
+                (study.name.clone(), section(&study))
+            }
+        };
+        text = replaced(&text, &name, &found).map_err(|e| named(&e))?;
     }
     fs::write(page, text).map_err(|e| named(&e))
 }
