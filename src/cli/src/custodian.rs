@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use futures_util::future::BoxFuture;
 use sealdex_client::Wallet;
 use sealdex_fhir::Record;
-use sealdex_gateway::{Ingest, Sealing, Violation, Written};
+use sealdex_gateway::{Deleted, Ingest, Sealing, Violation, Written};
 use sealdex_provider::{OwnerMap, Writer};
 use serde_json::Value as Json;
 use tokio::sync::Mutex;
@@ -101,5 +101,13 @@ impl Ingest for Custodian {
             }
             self.sealing.write(records).await
         })
+    }
+
+    fn delete(&self, identity: String) -> BoxFuture<'_, Deleted> {
+        self.sealing.delete(identity)
+    }
+
+    fn deleted(&self, identity: String) -> BoxFuture<'_, bool> {
+        self.sealing.deleted(identity)
     }
 }

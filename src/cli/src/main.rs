@@ -8,6 +8,7 @@ mod carers;
 mod consent;
 mod custodian;
 mod dataset;
+mod delete;
 mod demo;
 mod domain;
 mod emergencies;
@@ -120,6 +121,8 @@ enum Command {
     Monitor(monitor::MonitorOptions),
     /// Seal records and push them to the cloud.
     Push(push::PushOptions),
+    /// Delete records that this hospital pushed.
+    Delete(delete::DeleteOptions),
     /// Ask one encrypted question over all hospitals.
     Query(query::QueryOptions),
     /// Make a wallet for owners who keep their own keys.
@@ -202,6 +205,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Audit(o) => audit::run(o).await.map(in_order),
         Command::Monitor(o) => monitor::run(o).await.map(in_order),
         Command::Push(o) => push::run(o).await,
+        Command::Delete(o) => delete::run(o).await,
         Command::Query(o) => query::run(o).await.map(done),
         Command::Keygen(o) => owners::keygen(o).map(done),
         Command::Gate(c) => gate::run(c),

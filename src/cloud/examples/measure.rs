@@ -90,6 +90,7 @@ fn main() {
             gate_signature: Signature([0; 64]),
             stated: None,
             records,
+            deletes: Vec::new(),
         };
         let body = codec::to_cbor(&upload);
         drop(upload);
@@ -97,11 +98,18 @@ fn main() {
         let (started, cpu0) = (Instant::now(), cpu());
         let upload: BatchUpload = codec::from_cbor(&body).unwrap();
         let provider = PrincipalId([2; 16]);
-        let digest = batch_digest("bench", batch, provider, upload.records.iter().map(|r| (r.id, &r.index)));
+        let digest = batch_digest("bench", batch, provider, &[], upload.records.iter().map(|r| (r.id, &r.index)));
         let body_sha256 = sha256(&[&body, &digest]);
         let decoded = started.elapsed();
-        let batch =
-            NewBatch { batch, provider, hospital: provider, body_sha256, records: upload.records, stated: None };
+        let batch = NewBatch {
+            batch,
+            provider,
+            hospital: provider,
+            body_sha256,
+            records: upload.records,
+            deletes: Vec::new(),
+            stated: None,
+        };
         store.accept(&[batch]).unwrap().remove(0).unwrap();
         let accepted = started.elapsed();
         let cpu1 = cpu();
@@ -130,6 +138,7 @@ fn main() {
         hospital: PrincipalId([2; 16]),
         body_sha256: [0; 32],
         records: vec![record(RECORDS, &mut rng)],
+        deletes: Vec::new(),
         stated: None,
     };
     store.accept(&[tiny]).unwrap().remove(0).unwrap();

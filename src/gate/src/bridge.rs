@@ -110,7 +110,7 @@ pub(crate) fn bridge_scalar(
 
 /// Refuses a batch that is too large or contradicts itself, before anything is computed.
 pub(crate) fn check(request: &BridgeRequest) -> Result<(), GateError> {
-    at_most("records", request.records.len(), limits::BATCH_RECORDS)?;
+    at_most("records", request.records.len().saturating_add(request.deletes.len()), limits::BATCH_RECORDS)?;
     at_most("capsules", request.capsules.len(), limits::BATCH_CAPSULES)?;
     let mut seen = HashSet::with_capacity(request.records.len());
     for r in &request.records {
@@ -197,9 +197,11 @@ impl Bridging<'_> {
                 })
             })
             .collect::<Result<_, BridgeRefusal>>()?;
+        // In the hospital's own scope: whatever is named here, only records of this hospital have such an origin.
+        let deletes: Vec<u8> = request.deletes.iter().flat_map(|origin| scopes[0].term(&origin.0).0).collect();
         let pairs = request.records.iter().map(|r| r.id).zip(&records);
-        let digest = batch_digest(self.secrets.domain(), request.batch, self.caller, pairs);
-        Ok(BridgeResponse { signature: self.secrets.identity().sign(&digest, &mut rand::rng()), records })
+        let digest = batch_digest(self.secrets.domain(), request.batch, self.caller, &deletes, pairs);
+        Ok(BridgeResponse { signature: self.secrets.identity().sign(&digest, &mut rand::rng()), deletes, records })
     }
 
     fn tag(&self, id: RecordId, capsule: &BridgeCapsule) -> Vec<u8> {

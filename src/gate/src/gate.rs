@@ -210,8 +210,8 @@ impl<S: ConsentStore> Gate<S> {
         let owners = self.store.read(|stored| bridge::authorise(&request.capsules, caller, member, stored))?;
         let bridging = Bridging { secrets: &self.secrets, keys: &self.keys, caller, hospital: member.root(), bridges };
         let response = bridging.bridge(request)?;
-        let (at, count) = (self.now(), request.records.len() as u64);
-        let kind = AuditKind::Bridge;
+        let (at, count) = (self.now(), (request.records.len() + request.deletes.len()) as u64);
+        let kind = if request.records.is_empty() { AuditKind::Deletion } else { AuditKind::Bridge };
         let mut written: BTreeMap<(PrincipalId, &str), u64> = BTreeMap::new();
         for record in &request.records {
             if let Some(c) = request.capsules.get(record.capsule as usize) {

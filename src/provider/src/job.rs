@@ -151,12 +151,12 @@ pub enum PushError {
 pub(crate) struct Job {
     pub(crate) preparer: Preparer,
     domain: String,
-    gate: GateLink,
-    cloud: Peer,
-    gate_id: PrincipalId,
+    pub(crate) gate: GateLink,
+    pub(crate) cloud: Peer,
+    pub(crate) gate_id: PrincipalId,
     pub(crate) journal: Arc<Journal>,
     /// In a domain with a log.
-    stating: Option<Stating>,
+    pub(crate) stating: Option<Stating>,
     pub(crate) owners: Mutex<Owners>,
     rejects: std::sync::Mutex<RejectLog>,
     progress: Arc<Progress>,
@@ -455,7 +455,7 @@ impl Job {
 
     /// Waits until the log has the last batch, under a checkpoint that is believed, with this provider's last
     /// statement as it was acknowledged. Why not, if it is only late.
-    async fn await_logged(
+    pub(crate) async fn await_logged(
         &self,
         log: Option<DomainLog>,
         trusted: &Trusted,

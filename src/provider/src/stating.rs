@@ -18,8 +18,9 @@ use tokio::sync::Mutex;
 
 use crate::{
     batch::Bridged,
+    delete::chosen,
     job::{PushError, blocking},
-    journal::Journal,
+    journal::{Journal, Version},
 };
 
 /// Why the cloud's word on this provider's own statements is not believed.
@@ -94,7 +95,7 @@ impl Stating {
         cloud: &Peer,
         journal: &Arc<Journal>,
     ) -> Result<(BatchReceipt, u64), PushError> {
-        let Bridged { mut upload, trees, versions, .. } = bridged;
+        let Bridged { upload, trees, versions, .. } = bridged;
         let trees = trees.unwrap_or_else(|| BatchTrees::new(&upload.records));
         let mut head = self.head.lock().await;
         let origins: Vec<Term> = upload.records.iter().map(|r| r.index.origin).collect();
@@ -104,13 +105,53 @@ impl Stating {
             None => Some(self.ask(cloud, &[], journal).await?.0).filter(|last| last.number == 0),
             Some(_) => None,
         };
-        let (mut last, mut ended) = match known {
+        let found = match known {
             Some(first) => (first, Vec::new()),
             None => self.ask(cloud, &origins, journal).await?,
         };
+        let (receipt, new, bytes) = self.send(upload, &trees, &origins, found, cloud, journal).await?;
+        let journal = journal.clone();
+        blocking(move || journal.record_stated(&versions, new)).await??;
+        *head = Some(new);
+        Ok((receipt, bytes))
+    }
+
+    /// States and sends a batch of deletions, and notes both. `None` if there is nothing that it would delete.
+    pub(crate) async fn delete(
+        &self,
+        upload: BatchUpload,
+        cloud: &Peer,
+        journal: &Arc<Journal>,
+        versions: &[Version],
+    ) -> Result<Option<BatchReceipt>, PushError> {
+        let trees = BatchTrees::new(&[]);
+        let mut head = self.head.lock().await;
+        let origins: Vec<Term> = upload.deletes.as_chunks().0.iter().map(|origin| Term(*origin)).collect();
+        let found = self.ask(cloud, &origins, journal).await?;
+        if found.1.is_empty() {
+            return Ok(None);
+        }
+        let (receipt, new, _) = self.send(upload, &trees, &origins, found, cloud, journal).await?;
+        let (journal, gone) = (journal.clone(), chosen(versions, &receipt));
+        blocking(move || journal.record_deleted(&gone, Some(new))).await??;
+        *head = Some(new);
+        Ok(Some(receipt))
+    }
+
+    /// Signs and sends a batch, anew as often as the cloud has another state than it said; the receipt, the statement's
+    /// place in the chain, and the bytes it took.
+    async fn send(
+        &self,
+        mut upload: BatchUpload,
+        trees: &BatchTrees,
+        origins: &[Term],
+        (mut last, mut ended): (Head, Vec<u8>),
+        cloud: &Peer,
+        journal: &Arc<Journal>,
+    ) -> Result<(BatchReceipt, Head, u64), PushError> {
         let mut attempt = 1;
         loop {
-            let signed = self.sign(&upload, &trees, last, &ended);
+            let signed = self.sign(&upload, trees, last, &ended);
             upload.stated = Some(Stated { entry: signed.to_entry(), ended });
             let body: Bytes;
             (upload, body) = blocking(move || {
@@ -122,14 +163,11 @@ impl Stating {
             match cloud.post_cbor_bytes::<BatchReceipt>("/v1/batches", body).await {
                 Ok(receipt) => {
                     let new = Head { number: signed.statement.number, digest: signed.digest() };
-                    let journal = journal.clone();
-                    blocking(move || journal.record_stated(&versions, new)).await??;
-                    *head = Some(new);
-                    return Ok((receipt, bytes));
+                    return Ok((receipt, new, bytes));
                 }
                 Err(e) if e.problem_type() == Some(ProblemType::StateAnew) && attempt < ATTEMPTS => {
                     attempt += 1;
-                    (last, ended) = self.ask(cloud, &origins, journal).await?;
+                    (last, ended) = self.ask(cloud, origins, journal).await?;
                 }
                 Err(e) => return Err(e.into()),
             }

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     batch::Parsed,
+    delete::Removal,
     job::{Job, Progress, PushError, PushSettings, blocking},
     journal::{Journal, State, Version},
     owners::{OwnerMap, OwnerMapError},
@@ -131,6 +132,28 @@ impl Writer {
             self.job.await_searchable().await?;
         }
         Ok(written)
+    }
+
+    /// Deletes one record, `Type/id`, of this hospital. It is gone and not found any more when this returns.
+    ///
+    /// # Errors
+    /// [`WriterError`]; run it again.
+    pub async fn delete(&self, identity: &str) -> Result<Removal, WriterError> {
+        let _one = self.seen.lock().await;
+        let (removals, place) = self.job.delete(&[identity.to_owned()]).await?;
+        if place.is_some() {
+            self.job.await_searchable().await?;
+        }
+        Ok(removals.first().copied().unwrap_or(Removal::Absent))
+    }
+
+    /// Whether this hospital has deleted a record, as far as its journal knows, and not pushed it since.
+    ///
+    /// # Errors
+    /// [`WriterError`].
+    pub async fn deleted(&self, identity: &str) -> Result<bool, WriterError> {
+        let (job, version) = (self.job.clone(), Version::of(identity, &[]));
+        Ok(blocking(move || job.journal.is_deleted(&version)).await?.map_err(PushError::from)?)
     }
 
     /// Pushes what can be pushed; identities that replaced an older version, and what cannot be pushed. An owner may have admitted this hospital since

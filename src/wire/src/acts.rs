@@ -36,8 +36,10 @@ pub enum AuditKind {
     Request,
     /// A mandate given or ended.
     Mandate,
-    /// A batch bridged; `count` is its records.
+    /// A batch bridged; `count` is its records, and those it may delete.
     Bridge,
+    /// A batch bridged that only deletes; `count` is how many records it may delete.
+    Deletion,
     /// A search; `count` is its permitted matches.
     Search,
     /// A count; `count` is what was told.
@@ -129,7 +131,7 @@ impl AccessRow {
     pub fn access(self, place: Place) -> Access {
         let kind = match self.kind {
             AuditKind::Search | AuditKind::Count | AuditKind::Turn => AccessKind::Search,
-            AuditKind::Bridge => AccessKind::Push,
+            AuditKind::Bridge | AuditKind::Deletion => AccessKind::Push,
             AuditKind::Revocations => AccessKind::Revocation,
             AuditKind::Emergency | AuditKind::Alarm => AccessKind::Emergency,
             AuditKind::Request => AccessKind::Request,

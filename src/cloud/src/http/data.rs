@@ -1,6 +1,6 @@
 //! The data plane: batches in, matches and sealed records out. CBOR.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use axum::{
     body::Body,
@@ -64,7 +64,7 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
         let upload: BatchUpload = call.cbor()?;
         check(&upload)?;
         let entries = upload.records.iter().map(|r| (r.id, &r.index));
-        let digest = batch_digest(&domain.name, upload.batch, provider, entries);
+        let digest = batch_digest(&domain.name, upload.batch, provider, &upload.deletes, entries);
         let gate = members
             .gate(upload.gate)
             .ok_or_else(|| refused_gate("the batch names a gate that is not in the roster"))?;
@@ -81,14 +81,16 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
                 return Err(refused_gate("this domain has no log: the batch must not have a statement"));
             }
         };
-        let BatchUpload { batch, records, .. } = upload;
-        Ok(NewBatch { batch, provider, hospital: known.hospital, body_sha256, records, stated })
+        let BatchUpload { batch, records, deletes, .. } = upload;
+        let deletes = deletes.as_chunks().0.iter().map(|origin| Term(*origin)).collect();
+        Ok(NewBatch { batch, provider, hospital: known.hospital, body_sha256, records, deletes, stated })
     })
     .await?;
     let records = batch.records.len();
     let receipt = api.ingest.accept(batch, room).await?;
     if !receipt.duplicate {
         metrics::counter!("sealdex_cloud_records_total").increment(records as u64);
+        metrics::counter!("sealdex_cloud_deleted_total").increment(receipt.deleted.len() as u64);
         metrics::gauge!("sealdex_cloud_accepted_seq").set(receipt.seq as f64);
     }
     Ok(Cbor(receipt))
@@ -165,8 +167,17 @@ pub(super) async fn ended(State(api): State<Api>, Path(seq): Path<u64>) -> Resul
 
 /// The limits of a batch.
 fn check(upload: &BatchUpload) -> Result<(), Refusal> {
-    if upload.records.is_empty() || upload.records.len() > limits::BATCH_RECORDS {
-        return Err(Refusal::malformed(format_args!("a batch has 1 to {} records", limits::BATCH_RECORDS)));
+    let (deletes, odd) = upload.deletes.as_chunks::<16>();
+    let parts = upload.records.len().saturating_add(deletes.len());
+    if parts == 0 || parts > limits::BATCH_RECORDS || !odd.is_empty() {
+        return Err(Refusal::malformed(format_args!(
+            "a batch has 1 to {} records and deletions together, deletions of 16 bytes each",
+            limits::BATCH_RECORDS
+        )));
+    }
+    let mut origins: HashSet<&[u8; 16]> = upload.records.iter().map(|r| &r.index.origin.0).collect();
+    if !deletes.iter().all(|origin| origins.insert(origin)) {
+        return Err(Refusal::malformed("an origin is deleted twice, or deleted and brought in the same batch"));
     }
     upload.records.iter().try_for_each(check_record)
 }

@@ -88,9 +88,9 @@ impl Domain {
     /// A batch as the gate signed it for `provider`.
     pub(crate) fn upload(&self, id: u8, provider: &Identity, records: Vec<UploadRecord>) -> BatchUpload {
         let batch = BatchId([id; 16]);
-        let digest = batch_digest(DOMAIN, batch, provider.id(), records.iter().map(|r| (r.id, &r.index)));
+        let digest = batch_digest(DOMAIN, batch, provider.id(), &[], records.iter().map(|r| (r.id, &r.index)));
         let gate_signature = self.gate.sign(&digest, &mut rng(2));
-        BatchUpload { batch, gate: self.gate.id(), gate_signature, stated: None, records }
+        BatchUpload { batch, gate: self.gate.id(), gate_signature, stated: None, records, deletes: Vec::new() }
     }
 
     pub(crate) fn ticket(&self, ids: Vec<u8>, issued_at: u64, expires_at: u64) -> FetchTicket {
