@@ -67,7 +67,7 @@ impl Custodian {
         let known = if self.owners.exists() { OwnerMap::read(&self.owners)? } else { OwnerMap::default() };
         let is_patient = |p: &String| records.iter().any(|r| r.resource_type == "Patient" && r.identity() == *p);
         let lacks = |p: &String, sections: &BTreeSet<String>| match wallet.owners.get(p) {
-            Some(entry) => sections.iter().any(|s| !entry.sections.contains_key(s)),
+            Some(entry) => sections.iter().any(|s| !entry.sections.contains_key(s) && !entry.erased.contains_key(s)),
             None => false,
         };
         // New patients, and those whose first record of some label this is.
@@ -105,6 +105,10 @@ impl Ingest for Custodian {
 
     fn delete(&self, identity: String) -> BoxFuture<'_, Deleted> {
         self.sealing.delete(identity)
+    }
+
+    fn erase(&self) -> BoxFuture<'_, ()> {
+        self.sealing.erase()
     }
 
     fn deleted(&self, identity: String) -> BoxFuture<'_, bool> {

@@ -12,6 +12,7 @@ mod delete;
 mod demo;
 mod domain;
 mod emergencies;
+mod erase;
 mod failure;
 mod gate;
 mod gateway;
@@ -123,6 +124,8 @@ enum Command {
     Push(push::PushOptions),
     /// Delete records that this hospital pushed.
     Delete(delete::DeleteOptions),
+    /// Erase a patient's records for good, by the patient's own order; look what came of it.
+    Erase(erase::EraseOptions),
     /// Ask one encrypted question over all hospitals.
     Query(query::QueryOptions),
     /// Make a wallet for owners who keep their own keys.
@@ -206,6 +209,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Monitor(o) => monitor::run(o).await.map(in_order),
         Command::Push(o) => push::run(o).await,
         Command::Delete(o) => delete::run(o).await,
+        Command::Erase(o) => erase::run(o).await,
         Command::Query(o) => query::run(o).await.map(done),
         Command::Keygen(o) => owners::keygen(o).map(done),
         Command::Gate(c) => gate::run(c),

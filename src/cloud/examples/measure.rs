@@ -16,7 +16,7 @@ use sealdex_crypto::{BatchId, PrincipalId, RecordId, Signature, Term};
 use sealdex_wire::{
     auth::sha256,
     codec,
-    ingest::{BatchUpload, BridgedRecord, UploadRecord, batch_digest},
+    ingest::{BatchUpload, BridgedRecord, Removed, UploadRecord, batch_digest},
     search::{CloudClause, CloudSort},
 };
 
@@ -91,6 +91,7 @@ fn main() {
             stated: None,
             records,
             deletes: Vec::new(),
+            erases: Vec::new(),
         };
         let body = codec::to_cbor(&upload);
         drop(upload);
@@ -98,7 +99,8 @@ fn main() {
         let (started, cpu0) = (Instant::now(), cpu());
         let upload: BatchUpload = codec::from_cbor(&body).unwrap();
         let provider = PrincipalId([2; 16]);
-        let digest = batch_digest("bench", batch, provider, &[], upload.records.iter().map(|r| (r.id, &r.index)));
+        let digest =
+            batch_digest("bench", batch, provider, Removed::default(), upload.records.iter().map(|r| (r.id, &r.index)));
         let body_sha256 = sha256(&[&body, &digest]);
         let decoded = started.elapsed();
         let batch = NewBatch {
@@ -108,6 +110,7 @@ fn main() {
             body_sha256,
             records: upload.records,
             deletes: Vec::new(),
+            erases: Vec::new(),
             stated: None,
         };
         store.accept(&[batch]).unwrap().remove(0).unwrap();
@@ -139,6 +142,7 @@ fn main() {
         body_sha256: [0; 32],
         records: vec![record(RECORDS, &mut rng)],
         deletes: Vec::new(),
+        erases: Vec::new(),
         stated: None,
     };
     store.accept(&[tiny]).unwrap().remove(0).unwrap();

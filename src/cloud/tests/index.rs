@@ -193,6 +193,7 @@ fn against_brute_force(seed: u64, batch_size: usize) {
                 body_sha256: [b; 32],
                 records,
                 deletes: Vec::new(),
+                erases: Vec::new(),
                 stated: None,
             },
         );

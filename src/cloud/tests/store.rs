@@ -352,6 +352,7 @@ fn same_as_memory(seed: u64, path: &Path) {
                     body_sha256: [id; 32],
                     records,
                     deletes,
+                    erases: Vec::new(),
                     stated: None,
                 }
             })

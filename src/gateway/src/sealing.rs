@@ -46,6 +46,20 @@ impl Ingest for Sealing {
         })
     }
 
+    fn erase(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            match self.0.erase().await {
+                Ok(done) if done.erased > 0 => {
+                    tracing::info!(records = done.erased, "erased by order of their patients")
+                }
+                Ok(_) => {}
+                Err(e) => {
+                    tracing::warn!(error = %e, "what patients have ordered to be erased could not be ended; trying again")
+                }
+            }
+        })
+    }
+
     fn deleted(&self, identity: String) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             self.0.deleted(&identity).await.unwrap_or_else(|e| {

@@ -70,6 +70,9 @@ pub trait Ingest: Send + Sync + 'static {
 
     /// Whether this hospital has deleted a record and not brought it again since.
     fn deleted(&self, identity: String) -> BoxFuture<'_, bool>;
+
+    /// Ends what patients have ordered to be erased. Called now and then.
+    fn erase(&self) -> BoxFuture<'_, ()>;
 }
 
 impl Gateway {

@@ -60,7 +60,7 @@ impl Prepared {
             entries: std::mem::take(&mut r.entries),
         });
         let (capsules, records) = (std::mem::take(&mut self.capsules), records.collect());
-        BridgeRequest { batch: self.batch, capsules, records, deletes: Vec::new() }
+        BridgeRequest { batch: self.batch, capsules, records, deletes: Vec::new(), erases: Vec::new() }
     }
 
     /// The message to the cloud, when the gate's answer fits the batch.
@@ -77,6 +77,7 @@ impl Prepared {
             stated: None,
             records: records.map(|(r, index)| UploadRecord { id: r.id, index, sealed: r.sealed }).collect(),
             deletes: Vec::new(),
+            erases: Vec::new(),
         };
         let trees = stated.then(|| BatchTrees::new(&upload.records));
         Some(Bridged { upload, trees, versions, without_patient: self.without_patient })

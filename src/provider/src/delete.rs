@@ -70,7 +70,7 @@ pub struct DeleteInput<'a> {
 /// # Errors
 /// [`PushError`]; run it again, what was deleted stays so.
 pub async fn delete(input: DeleteInput<'_>) -> Result<DeleteReport, PushError> {
-    let DeleteInput { keys, trusted, gate, cloud, journal, log, records } = input;
+    let DeleteInput { keys, trusted, gate, cloud, journal, mut log, records } = input;
     let (settings, progress) = (PushSettings::default(), Arc::new(Progress::default()));
     let job = Job::new(keys, trusted, gate, cloud, OwnerMap::default(), journal, settings, progress)?;
     let job = Arc::new(job);
@@ -84,7 +84,7 @@ pub async fn delete(input: DeleteInput<'_>) -> Result<DeleteReport, PushError> {
     }
     if let Some(last) = report.places.last() {
         job.await_searchable().await?;
-        report.unlogged = job.await_logged(log, trusted, *last).await?;
+        report.unlogged = job.await_logged(&mut log, trusted, *last).await?;
     }
     Ok(report)
 }
@@ -103,6 +103,7 @@ impl Job {
             capsules: Vec::new(),
             records: Vec::new(),
             deletes: origins.map_err(|_| PushError::Keys)?,
+            erases: Vec::new(),
         };
         let (signer, answer) = self.gate.bridge(self.gate_id, &request).await?;
         if !answer.records.is_empty() || answer.deletes.len() != 16 * records.len() {
@@ -115,6 +116,7 @@ impl Job {
             stated: None,
             records: Vec::new(),
             deletes: answer.deletes,
+            erases: Vec::new(),
         };
         let receipt = match &self.stating {
             Some(stating) => stating.delete(upload, &self.cloud, &self.journal, &versions).await?,

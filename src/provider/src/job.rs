@@ -25,6 +25,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::{
     batch::{Bridged, Parsed, Prepared},
+    erase::EraseReport,
     journal::{Journal, JournalError, Version},
     owners::{OwnerMap, Owners},
     prepare::{Preparer, parse},
@@ -98,6 +99,8 @@ pub struct PushReport {
     pub last_seq: u64,
     /// Why the log was not seen to have the last batch, though nothing suggests that it will not.
     pub unlogged: Option<String>,
+    /// What of patients' orders to erase was done at the end.
+    pub erasure: EraseReport,
 }
 
 /// Why a run stopped. What the cloud acknowledged stays; run it again to go on.
@@ -192,13 +195,17 @@ pub struct PushInput<'a> {
 /// Pushes everything in `sources` that the cloud does not have yet.
 pub async fn push(input: PushInput<'_>) -> Result<PushReport, PushError> {
     let started = Instant::now();
-    let PushInput { keys, trusted, gate, cloud, owners, journal, sources, mapping, log, settings, progress } = input;
+    let PushInput { keys, trusted, gate, cloud, owners, journal, sources, mapping, mut log, settings, progress } =
+        input;
     let job = Arc::new(Job::new(keys, trusted, gate, cloud, owners, journal, settings, progress)?);
     let mut report = job.clone().run(sources, mapping).await?;
     report.elapsed = started.elapsed();
     if report.pushed > 0 {
         job.await_searchable().await?;
-        report.unlogged = job.await_logged(log, trusted, report.last_seq).await?;
+        report.unlogged = job.await_logged(&mut log, trusted, report.last_seq).await?;
+    }
+    if !job.settings.dry_run {
+        report.erasure = job.erase_owed(&mut log, trusted).await?;
     }
     report.searchable_after = started.elapsed();
     let mut log = job.rejects.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -457,11 +464,11 @@ impl Job {
     /// statement as it was acknowledged. Why not, if it is only late.
     pub(crate) async fn await_logged(
         &self,
-        log: Option<DomainLog>,
+        log: &mut Option<DomainLog>,
         trusted: &Trusted,
         seq: u64,
     ) -> Result<Option<String>, PushError> {
-        let (Some(mut log), Some(stating)) = (log, &self.stating) else { return Ok(None) };
+        let (Some(log), Some(stating)) = (log, &self.stating) else { return Ok(None) };
         match log.reach(seq, trusted, LOGGED).await {
             Err(e) if e.is_tampering() => return Err(e.into()),
             Err(e) => return Ok(Some(e.to_string())),

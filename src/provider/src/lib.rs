@@ -11,6 +11,7 @@
 
 mod batch;
 mod delete;
+mod erase;
 mod job;
 mod journal;
 mod manifest;
@@ -21,6 +22,7 @@ mod stating;
 mod writer;
 
 pub use delete::{DeleteInput, DeleteReport, Removal, delete};
+pub use erase::{EraseInput, EraseReport, erase};
 pub use job::{Progress, PushError, PushInput, PushReport, PushSettings, push};
 pub use journal::{Journal, JournalError, State, Version};
 pub use manifest::{Manifest, ManifestError};

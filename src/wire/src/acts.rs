@@ -36,6 +36,8 @@ pub enum AuditKind {
     Request,
     /// A mandate given or ended.
     Mandate,
+    /// An order to erase; `count` is how many grants it ended.
+    Erasure,
     /// A batch bridged; `count` is its records, and those it may delete.
     Bridge,
     /// A batch bridged that only deletes; `count` is how many records it may delete.
@@ -136,6 +138,7 @@ impl AccessRow {
             AuditKind::Emergency | AuditKind::Alarm => AccessKind::Emergency,
             AuditKind::Request => AccessKind::Request,
             AuditKind::Mandate => AccessKind::Mandate,
+            AuditKind::Erasure => AccessKind::Erasure,
             AuditKind::Grants | AuditKind::Owners | AuditKind::Roster | AuditKind::Family => AccessKind::Grant,
             AuditKind::Bridges | AuditKind::Group | AuditKind::Rotation => AccessKind::Grant,
         };

@@ -47,6 +47,9 @@ pub struct BridgeRequest {
     /// Inner tokens of the identities of records that end without a successor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deletes: Vec<B32>,
+    /// Records that the gate has found to be erased, by id: by themselves, without records and deletions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erases: Vec<RecordId>,
 }
 
 impl BridgeRequest {
@@ -135,6 +138,10 @@ pub struct BatchUpload {
     /// has. One that stands for no record changes nothing.
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
     pub deletes: Vec<u8>,
+    /// Records that end by order of their owner, by id, 16 bytes each, none twice: by themselves, without records and
+    /// deletions.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub erases: Vec<u8>,
 }
 
 /// A provider's statement on a batch, with the ids it ends.
@@ -163,7 +170,7 @@ pub struct BatchReceipt {
     pub replaced: u32,
     /// Places in the batch, from 0 and ascending, of the records that replaced one of an earlier batch.
     pub replacing: Vec<u32>,
-    /// Places in [`BatchUpload::deletes`], from 0 and ascending, of those that ended a record.
+    /// Places in [`BatchUpload::deletes`] or `erases`, from 0 and ascending, of those that ended a record.
     pub deleted: Vec<u32>,
     /// Whether it had been accepted before.
     pub duplicate: bool,
@@ -191,13 +198,21 @@ pub struct CloudStats {
     pub providers: Vec<(PrincipalId, u64)>,
 }
 
-/// What the gate signs for a batch: batch, provider, the origins to delete (16 bytes each), and of each record id, origin,
-/// tag and terms.
+/// What a batch ends beside what it replaces, 16 bytes each.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Removed<'a> {
+    /// Origins of records to delete.
+    pub origins: &'a [u8],
+    /// Ids of records to erase.
+    pub ids: &'a [u8],
+}
+
+/// What the gate signs for a batch: batch, provider, what it ends, and of each record id, origin, tag and terms.
 pub fn batch_digest<'a>(
     domain: &str,
     batch: BatchId,
     provider: PrincipalId,
-    deletes: &[u8],
+    removed: Removed<'_>,
     records: impl Iterator<Item = (RecordId, &'a BridgedRecord)>,
 ) -> [u8; 32] {
     use sha2::{Digest, Sha256};
@@ -207,8 +222,10 @@ pub fn batch_digest<'a>(
     h.update(domain);
     h.update(batch.0);
     h.update(provider.0);
-    h.update((deletes.len() as u32).to_be_bytes());
-    h.update(deletes);
+    for ended in [removed.origins, removed.ids] {
+        h.update((ended.len() as u32).to_be_bytes());
+        h.update(ended);
+    }
     for (id, r) in records {
         h.update(id.0);
         h.update(r.origin.0);

@@ -56,8 +56,9 @@ impl State {
         if let Some(r) = by_id.iter().find(|r| self.origins.get(&r.index.origin).is_some_and(foreign)) {
             return Err(Refused::ForeignOrigin(r.id));
         }
-        let deleted: Vec<(u32, RecordId)> =
-            (0..).zip(&batch.deletes).filter_map(|(at, origin)| Some((at, *self.origins.get(origin)?))).collect();
+        let by_origin = (0..).zip(&batch.deletes).filter_map(|(at, origin)| Some((at, *self.origins.get(origin)?)));
+        let erased = (0..).zip(&batch.erases).filter(|(_, id)| self.records.contains_key(id)).map(|(at, id)| (at, *id));
+        let deleted: Vec<(u32, RecordId)> = by_origin.chain(erased).collect();
         if let Some((_, id)) = deleted.iter().find(|(_, id)| foreign(id)) {
             return Err(Refused::ForeignDeletion(*id));
         }
@@ -90,9 +91,10 @@ impl State {
             self.records.insert(r.id, (stored, r.sealed.clone()));
         }
         let replaced = (batch.records.len() - by_id.len() + change.replaced.len()) as u32;
-        for (at, id) in &deleted {
-            self.origins.remove(&batch.deletes[*at as usize]);
-            self.records.remove(id);
+        for (_, id) in &deleted {
+            if let Some((record, _)) = self.records.remove(id) {
+                self.origins.remove(&record.origin);
+            }
             change.replaced.push(*id);
         }
         change.replaced.sort_unstable();

@@ -44,6 +44,8 @@ pub struct NewBatch {
     pub records: Vec<UploadRecord>,
     /// Origins that end without a successor: none twice, and none of a record of the batch.
     pub deletes: Vec<Term>,
+    /// Records that end by order of their owner; then the batch has nothing else.
+    pub erases: Vec<RecordId>,
     /// What its provider stated of it for the log, checked but for its place in the chain and what it ends.
     pub stated: Option<Arc<StatedBatch>>,
 }

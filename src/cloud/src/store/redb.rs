@@ -223,7 +223,7 @@ impl<'t> Tables<'t> {
             Ok(deleted) => deleted,
             Err(refused) => return Ok(Err(refused)),
         };
-        let mut gone: Vec<RecordId> = replaced.iter().copied().chain(deleted.iter().map(|(_, id)| *id)).collect();
+        let mut gone: Vec<RecordId> = replaced.iter().copied().chain(deleted.iter().map(|d| d.id)).collect();
         gone.sort_unstable();
         if let Some(refused) = self.check_statement(batch, &winners, &gone)? {
             return Ok(Err(refused));
@@ -241,12 +241,12 @@ impl<'t> Tables<'t> {
             records: batch.records.len() as u32,
             replaced: (batch.records.len() - winners.len() + replaced.len()) as u32,
             replacing,
-            deleted: deleted.iter().map(|(at, _)| *at).collect(),
+            deleted: deleted.iter().map(|d| d.at).collect(),
             duplicate: false,
         };
         self.remove(&gone)?;
-        for (at, _) in &deleted {
-            self.origins.remove(&batch.deletes[*at as usize].0).map_err(failed)?;
+        for deleted in &deleted {
+            self.origins.remove(&deleted.origin.0).map_err(failed)?;
         }
         self.insert(batch, &receipt, &winners)?;
         if let Some(stated) = &batch.stated {
@@ -307,8 +307,8 @@ impl<'t> Tables<'t> {
         Ok(Ok(replaced))
     }
 
-    /// The records that the batch deletes, each with its origin's place among the batch's deletions.
-    fn check_deletes(&self, batch: &NewBatch) -> Result<Result<Vec<(u32, RecordId)>, Refused>, StoreError> {
+    /// The records that the batch deletes or erases.
+    fn check_deletes(&self, batch: &NewBatch) -> Result<Result<Vec<Deleted>, Refused>, StoreError> {
         let mut deleted = Vec::new();
         for (at, origin) in (0..).zip(&batch.deletes) {
             let Some(id) = self.origins.get(&origin.0).map_err(failed)?.map(|v| *v.value()) else { continue };
@@ -316,7 +316,15 @@ impl<'t> Tables<'t> {
             if row::owners(row.value())?.1 != batch.hospital {
                 return Ok(Err(Refused::ForeignDeletion(RecordId(id))));
             }
-            deleted.push((at, RecordId(id)));
+            deleted.push(Deleted { at, id: RecordId(id), origin: *origin });
+        }
+        for (at, id) in (0..).zip(&batch.erases) {
+            let Some(row) = self.records.get(&id.0).map_err(failed)? else { continue };
+            let record = row::record(row.value())?;
+            if record.hospital != batch.hospital {
+                return Ok(Err(Refused::ForeignDeletion(*id)));
+            }
+            deleted.push(Deleted { at, id: *id, origin: record.origin });
         }
         Ok(Ok(deleted))
     }
@@ -434,6 +442,13 @@ impl<'t> Tables<'t> {
         self.counters.insert(counter, now).map_err(failed)?;
         Ok(now)
     }
+}
+
+/// A record that a batch deletes or erases, with its place among these.
+struct Deleted {
+    at: u32,
+    id: RecordId,
+    origin: Term,
 }
 
 struct RedbSnapshot {

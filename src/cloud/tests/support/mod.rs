@@ -52,6 +52,7 @@ pub(crate) fn batch(id: u8, records: Vec<UploadRecord>) -> NewBatch {
         body_sha256: [id; 32],
         records,
         deletes: Vec::new(),
+        erases: Vec::new(),
         stated: None,
     }
 }

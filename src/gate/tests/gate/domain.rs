@@ -362,6 +362,7 @@ impl<S: ConsentStore> Domain<S> {
             capsules: vec![BridgeCapsule { owner: owner.id(), section: section.into(), epoch, capsule }],
             records: records.iter().map(record).collect(),
             deletes: Vec::new(),
+            erases: Vec::new(),
         }
     }
 
