@@ -44,6 +44,10 @@ pub(crate) struct EraseOptions {
     /// Say what became of the orders of this wallet.
     #[arg(long, conflicts_with = "sections")]
     status: bool,
+    /// Tell the gate the orders of this wallet again, and order nothing new: when it was restored from a backup, or the
+    /// command was stopped half-way.
+    #[arg(long, conflicts_with_all = ["sections", "status"])]
+    again: bool,
     /// It cannot be taken back: say that it is meant.
     #[arg(long)]
     yes: bool,
@@ -73,6 +77,13 @@ pub(crate) async fn run(o: EraseOptions) -> Result<ExitCode, Failure> {
         return Ok(show(&patient, &status.map_err(|e| Failure::new(e.to_string()))?));
     }
     patient.sync().await?;
+    if o.again {
+        let ended = patient.erase().await?;
+        patients.keep(&patient);
+        patients.save()?;
+        println!("{} orders of {} are in force; {ended} grants ended.", patient.entry().orders.len(), patient.label());
+        return Ok(ExitCode::SUCCESS);
+    }
     let known: Vec<String> = patient.sections().cloned().collect();
     let base = |s: &String| s.split('/').next().unwrap_or_default().to_owned();
     if let Some(unknown) = o.sections.iter().find(|s| !known.contains(s) && !known.iter().any(|k| base(k) == **s)) {

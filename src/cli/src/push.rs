@@ -187,6 +187,9 @@ fn print(report: &PushReport, rejects: &Path, dry_run: bool) {
     if let Some(erased) = crate::erase::told(&report.erasure) {
         println!("{erased}");
     }
+    if let Some(why) = &report.unerased {
+        println!("What patients have ordered to be erased could not be ended now: {why}. Push again later.");
+    }
     if report.without_patient > 0 {
         println!(
             "{} of them name no patient, so this provider owns them and grants them: `sealdex grant --provider …`.",

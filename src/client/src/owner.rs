@@ -460,3 +460,41 @@ pub async fn revoke_all(gate: &GateLink, revocations: Vec<Signed<Revocation>>) -
     }
     Ok(count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_destroyed_is_made_by_nothing_that_is_left_and_everything_else_stays() {
+        let mut entry = OwnerEntry::random();
+        entry.admit(PrincipalId([1; 16]), &["labs".into(), "notes".into(), "claims".into()]);
+        entry.sections.insert("labs".into(), 2);
+        let before = entry.owner();
+        let erased = |section: &str, through| ErasedSection { section: section.into(), through };
+        entry.destroy(&[erased("labs", 2)]);
+        entry.destroy(&[erased("labs", 2)]);
+        let once = entry.root.0;
+        let after = entry.owner();
+        for (section, epoch) in [("labs", 0), ("labs", 2), ("notes", 0), ("claims", 0), ("notes", 7)] {
+            assert_eq!(after.section_key(section, epoch), before.section_key(section, epoch), "{section} {epoch}");
+        }
+        for epoch in 0..4 {
+            let made = after.sections.secret("labs", epoch).public();
+            assert_ne!(made, before.sections.secret("labs", epoch).public(), "epoch {epoch}");
+        }
+        assert_eq!((entry.first_epoch("labs"), entry.first_epoch("notes")), (3, 0));
+        // What was erased stays closed, and published.
+        assert!(!entry.admit(PrincipalId([1; 16]), &["labs".into()]));
+        let published = entry.next_profile("d").peek().unwrap();
+        let count = |section: &str| published.sections.iter().filter(|k| k.section == section).count();
+        assert_eq!((count("labs"), count("notes"), published.current("labs").map(|k| k.epoch)), (3, 1, Some(2)));
+        // A second time, for what an earlier root had made.
+        entry.destroy(&[erased("notes", 0)]);
+        let last = entry.owner();
+        assert_ne!(entry.root.0, once);
+        assert_eq!(last.section_key("claims", 0), before.section_key("claims", 0));
+        assert_ne!(last.sections.secret("notes", 0).public(), before.sections.secret("notes", 0).public());
+        assert_eq!(entry.owner().id(), before.id());
+    }
+}

@@ -101,6 +101,8 @@ pub struct PushReport {
     pub unlogged: Option<String>,
     /// What of patients' orders to erase was done at the end.
     pub erasure: EraseReport,
+    /// Why the gate or the cloud did not let it be done now.
+    pub unerased: Option<String>,
 }
 
 /// Why a run stopped. What the cloud acknowledged stays; run it again to go on.
@@ -205,7 +207,12 @@ pub async fn push(input: PushInput<'_>) -> Result<PushReport, PushError> {
         report.unlogged = job.await_logged(&mut log, trusted, report.last_seq).await?;
     }
     if !job.settings.dry_run {
-        report.erasure = job.erase_owed(&mut log, trusted).await?;
+        match job.erase_owed(&mut log, trusted).await {
+            Ok(done) => report.erasure = done,
+            // What was pushed is pushed.
+            Err(PushError::Call(error)) => report.unerased = Some(error.to_string()),
+            Err(other) => return Err(other),
+        }
     }
     report.searchable_after = started.elapsed();
     let mut log = job.rejects.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
