@@ -75,7 +75,8 @@ impl Kind {
     }
 }
 
-fn generate(home: &Path, patients: u32, providers: u32) -> PathBuf {
+/// Generated records, a folder a hospital.
+pub fn generate(home: &Path, patients: u32, providers: u32) -> PathBuf {
     let data = home.join("records");
     let settings = sealdex_dataset::Settings { patients, providers, ..Default::default() };
     sealdex_dataset::generate(&settings, &data, &mut |_| {}).unwrap();

@@ -302,7 +302,7 @@ async fn an_older_version_is_not_passed_off_as_the_newest() {
         page.proof = Some(codec::to_cbor(&proof).into());
         Some(codec::to_cbor(&page))
     });
-    refused(&w.session(), &range(), "a later batch replaced it").await;
+    refused(&w.session(), &range(), "a later batch replaced or deleted it").await;
 }
 
 /// Two clients are shown different histories: whoever asks for cosignatures believes one of them at most.

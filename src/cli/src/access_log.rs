@@ -97,6 +97,7 @@ pub(crate) fn what(patient: &Patient, a: &Access) -> String {
         AccessKind::Emergency if a.count == 2 => format!("WOKE the emergency grant to {reader}"),
         AccessKind::Emergency => format!("ended the emergency of {reader}"),
         AccessKind::Request => format!("asked, or had answered, access for {reader}"),
+        AccessKind::Erasure => "ordered to erase".into(),
         AccessKind::Mandate if a.count == 0 => format!("ended the mandate of {reader}"),
         AccessKind::Mandate => format!("made {reader} a carer"),
     };

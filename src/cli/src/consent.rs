@@ -146,6 +146,8 @@ struct Speaker {
     owner: Owner,
     /// Newest epochs; 0 where none is noted.
     epochs: std::collections::BTreeMap<String, u32>,
+    /// First epochs, of sections of which earlier ones were erased.
+    first: std::collections::BTreeMap<String, u32>,
 }
 
 /// Who is spoken for, and where.
@@ -196,7 +198,8 @@ impl Consent {
             let entry = wallet.owners.get(label).ok_or_else(|| {
                 Failure::new(format!("the wallet has no owner \"{label}\": see `sealdex owners show`"))
             })?;
-            Ok::<_, Failure>(Speaker { owner: entry.owner(), epochs: entry.sections.clone() })
+            let first = entry.erased.keys().map(|s| (s.clone(), entry.first_epoch(s))).collect();
+            Ok::<_, Failure>(Speaker { owner: entry.owner(), epochs: entry.sections.clone(), first })
         };
         let owners = labels.iter().map(speaker).collect::<Result<_, _>>()?;
         let known = trusted.schema.patient_sections().map(|s| s.name.clone()).collect();
@@ -210,7 +213,7 @@ impl Consent {
             Member::open(&manifest.key, &manifest.domain, &o.keys, o.ca.as_deref()).await?;
         let owner = Owner::from_seed(&keys.secrets.seed);
         let known = trusted.schema.provider_sections().map(|s| s.name.clone()).collect();
-        Ok((trusted, vec![Speaker { owner, epochs: Default::default() }], known))
+        Ok((trusted, vec![Speaker { owner, epochs: Default::default(), first: Default::default() }], known))
     }
 
     /// Takes over whoever joined since the domain pack was written.
@@ -274,15 +277,16 @@ pub(crate) async fn grant(o: GrantOptions) -> Result<(), Failure> {
     let limits = o.limits(&consent, group_key).await?;
     let now = now_s();
     let mut count = 0;
-    for Speaker { owner, epochs } in &consent.owners {
+    for Speaker { owner, epochs, first } in &consent.owners {
         let mut requests = Vec::new();
         for section in &consent.sections {
             // Most owners have nothing that bears a label.
-            if section.contains('/') && !epochs.contains_key(section) {
+            if (section.contains('/') || first.contains_key(section)) && !epochs.contains_key(section) {
                 continue;
             }
+            let first = first.get(section).copied().unwrap_or(0);
             let newest = epochs.get(section).copied().unwrap_or(0);
-            for epoch in if o.not_earlier { newest } else { 0 }..=newest {
+            for epoch in if o.not_earlier { newest } else { first }..=newest {
                 requests.extend(o.purposes.iter().map(|purpose| {
                     let request = GrantRequest {
                         domain: &consent.trusted.roster.domain,

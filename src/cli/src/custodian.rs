@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use futures_util::future::BoxFuture;
 use sealdex_client::Wallet;
 use sealdex_fhir::Record;
-use sealdex_gateway::{Ingest, Sealing, Violation, Written};
+use sealdex_gateway::{Deleted, Ingest, Sealing, Violation, Written};
 use sealdex_provider::{OwnerMap, Writer};
 use serde_json::Value as Json;
 use tokio::sync::Mutex;
@@ -67,7 +67,7 @@ impl Custodian {
         let known = if self.owners.exists() { OwnerMap::read(&self.owners)? } else { OwnerMap::default() };
         let is_patient = |p: &String| records.iter().any(|r| r.resource_type == "Patient" && r.identity() == *p);
         let lacks = |p: &String, sections: &BTreeSet<String>| match wallet.owners.get(p) {
-            Some(entry) => sections.iter().any(|s| !entry.sections.contains_key(s)),
+            Some(entry) => sections.iter().any(|s| !entry.sections.contains_key(s) && !entry.erased.contains_key(s)),
             None => false,
         };
         // New patients, and those whose first record of some label this is.
@@ -101,5 +101,17 @@ impl Ingest for Custodian {
             }
             self.sealing.write(records).await
         })
+    }
+
+    fn delete(&self, identity: String) -> BoxFuture<'_, Deleted> {
+        self.sealing.delete(identity)
+    }
+
+    fn erase(&self) -> BoxFuture<'_, ()> {
+        self.sealing.erase()
+    }
+
+    fn deleted(&self, identity: String) -> BoxFuture<'_, bool> {
+        self.sealing.deleted(identity)
     }
 }

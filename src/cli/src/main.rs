@@ -8,9 +8,11 @@ mod carers;
 mod consent;
 mod custodian;
 mod dataset;
+mod delete;
 mod demo;
 mod domain;
 mod emergencies;
+mod erase;
 mod failure;
 mod gate;
 mod gateway;
@@ -120,6 +122,10 @@ enum Command {
     Monitor(monitor::MonitorOptions),
     /// Seal records and push them to the cloud.
     Push(push::PushOptions),
+    /// Delete records that this hospital pushed.
+    Delete(delete::DeleteOptions),
+    /// Erase a patient's records for good, by the patient's own order; look what came of it.
+    Erase(erase::EraseOptions),
     /// Ask one encrypted question over all hospitals.
     Query(query::QueryOptions),
     /// Make a wallet for owners who keep their own keys.
@@ -202,6 +208,8 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Audit(o) => audit::run(o).await.map(in_order),
         Command::Monitor(o) => monitor::run(o).await.map(in_order),
         Command::Push(o) => push::run(o).await,
+        Command::Delete(o) => delete::run(o).await,
+        Command::Erase(o) => erase::run(o).await,
         Command::Query(o) => query::run(o).await.map(done),
         Command::Keygen(o) => owners::keygen(o).map(done),
         Command::Gate(c) => gate::run(c),

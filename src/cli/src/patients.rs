@@ -1,6 +1,6 @@
 //! Owners of a wallet, each connected to the gate; and what becomes of the wallet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sealdex_client::{Patient, Wallet};
@@ -32,6 +32,20 @@ pub(crate) struct WalletOptions {
     ca: Option<PathBuf>,
     #[command(flatten)]
     keys: KeyOptions,
+}
+
+impl WalletOptions {
+    /// Of one owner.
+    pub(crate) fn of_one(wallet: &Path, domain: &Path, owner: &str, ca: Option<&Path>, keys: &KeyOptions) -> Self {
+        Self {
+            wallet: wallet.into(),
+            domain: domain.into(),
+            owners: vec![owner.into()],
+            all_owners: false,
+            ca: ca.map(Into::into),
+            keys: keys.clone(),
+        }
+    }
 }
 
 /// An open wallet and the domain it is for.

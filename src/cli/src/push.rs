@@ -184,6 +184,12 @@ fn print(report: &PushReport, rejects: &Path, dry_run: bool) {
             "Everything is stored, but not seen in the log yet: {why}. Push again later, and it is looked for again."
         );
     }
+    if let Some(erased) = crate::erase::told(&report.erasure) {
+        println!("{erased}");
+    }
+    if let Some(why) = &report.unerased {
+        println!("What patients have ordered to be erased could not be ended now: {why}. Push again later.");
+    }
     if report.without_patient > 0 {
         println!(
             "{} of them name no patient, so this provider owns them and grants them: `sealdex grant --provider …`.",

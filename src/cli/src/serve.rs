@@ -23,6 +23,10 @@ pub(crate) enum ServeCommand {
         /// Address to listen on; port 0 picks one.
         #[arg(long, default_value = "127.0.0.1:7412")]
         listen: SocketAddr,
+        /// Before serving, get rid of every byte of records that were replaced or deleted: write the store anew and build
+        /// the search index anew. Takes room for a second store meanwhile.
+        #[arg(long)]
+        compact: bool,
         #[command(flatten)]
         net: NetOptions,
         #[command(flatten)]
@@ -85,7 +89,10 @@ pub(crate) async fn run(command: ServeCommand) -> Result<(), Failure> {
         }
     };
     match command {
-        ServeCommand::Cloud { keys, dir, listen, net, key_options } => {
+        ServeCommand::Cloud { keys, dir, listen, compact, net, key_options } => {
+            if compact && let Some(done) = sealdex_cloud::compact(&dir)? {
+                println!("the store was written anew: {} bytes before, {} after", done.before, done.after);
+            }
             let loaded = CloudKeys::load(&keys, key_options.to_read(&keys)?.as_ref())?;
             let config =
                 CloudConfig { data_dir: dir, listen: net.listen(listen)?, keys: loaded, bounds: Bounds::default() };

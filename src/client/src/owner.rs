@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use sealdex_crypto::{Identity, IdentitySeed, Point, PrincipalId, PublicIdentity, Scalar};
+use sealdex_crypto::{Identity, IdentitySeed, Point, PrincipalId, PublicIdentity, Scalar, kdf, labels};
 use sealdex_member::GateLink;
 use sealdex_net::{CallError, Peer, clock::now_ms};
 use sealdex_open::{SectionSecret, make_grant};
@@ -14,6 +14,7 @@ use sealdex_wire::{
         Accepted, ChangeConsent, GrantSubmission, GrantTerms, GroupKey, OwnerProfile, PublishOwners, Revocation,
         SecretBytes, SectionKey, SubmitGrants, SubmitRevocations,
     },
+    erasure::{ErasedSection, ErasureOrder},
     roster::PublicKeys,
     threshold::Nodes,
 };
@@ -48,6 +49,17 @@ pub struct Wallet {
 pub struct OwnerEntry {
     /// Identity seed.
     pub seed: SecretBytes,
+    /// What section keys are made of, apart from the identity, so that they can be destroyed while it stays.
+    pub root: SecretBytes,
+    /// Seeds of sections that an earlier root made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, SecretBytes>,
+    /// Sections whose secrets were destroyed, with the public keys of their epochs from 0 on, which stay published.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub erased: BTreeMap<String, Vec<RawPoint>>,
+    /// Orders to erase, as signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<Signed<ErasureOrder>>,
     /// Version of the newest profile; 0 before the first.
     pub version: u64,
     /// Sections with their newest epoch.
@@ -65,11 +77,12 @@ pub struct OwnerEntry {
 impl OwnerEntry {
     /// A new owner.
     pub fn random() -> Self {
-        use rand::Rng as _;
-        let mut seed = SecretBytes([0; 32]);
-        rand::rng().fill_bytes(&mut seed.0);
         Self {
-            seed,
+            seed: random_secret(),
+            root: random_secret(),
+            kept: BTreeMap::new(),
+            erased: BTreeMap::new(),
+            orders: Vec::new(),
             version: 0,
             sections: BTreeMap::new(),
             writers: Vec::new(),
@@ -80,7 +93,36 @@ impl OwnerEntry {
 
     /// The owner.
     pub fn owner(&self) -> Owner {
-        Owner::from_seed(&self.seed)
+        let identity = std::sync::Arc::new(Identity::from_seed(&IdentitySeed::from_bytes(&self.seed.0)));
+        let (root, kept, erased) = (self.root.clone(), self.kept.clone(), self.erased.clone());
+        Owner { identity, sections: SectionSeeds::Apart { root, kept, erased } }
+    }
+
+    /// The first epoch of a section whose records can be opened.
+    pub fn first_epoch(&self, section: &str) -> u32 {
+        self.erased.get(section).map_or(0, |keys| keys.len() as u32)
+    }
+
+    /// Destroys what opens records of these sections, up to their epochs. Seeds of all other sections are set aside, and
+    /// the root that they were all made of is replaced.
+    pub fn destroy(&mut self, sections: &[ErasedSection]) {
+        let new: Vec<&ErasedSection> = sections.iter().filter(|s| self.first_epoch(&s.section) <= s.through).collect();
+        if new.is_empty() {
+            return;
+        }
+        let owner = self.owner();
+        for s in &new {
+            let keys = (0..=s.through).map(|epoch| RawPoint(owner.section_key(&s.section, epoch).to_bytes()));
+            self.erased.insert(s.section.clone(), keys.collect());
+            self.sections.remove(&s.section);
+            self.advanced.remove(&s.section);
+        }
+        let seed = |section: &String| (section.clone(), owner.sections.seed(section));
+        self.kept = self.sections.keys().map(seed).collect();
+        self.root = random_secret();
+        let gone = |s: &String| self.erased.contains_key(s) && !self.sections.contains_key(s);
+        // One that names sections and has none left would mean all.
+        self.policies.retain(|p| p.sections.is_empty() || !p.sections.iter().all(gone));
     }
 
     /// Adds a writer and sections at epoch 0; whether the profile has to be published anew.
@@ -89,7 +131,8 @@ impl OwnerEntry {
         if !self.writers.contains(&writer) {
             self.writers.push(writer);
         }
-        for section in sections {
+        // What was erased stays closed.
+        for section in sections.iter().filter(|s| !self.erased.contains_key(*s)) {
             self.sections.entry(section.clone()).or_insert(0);
         }
         before != (self.writers.len(), self.sections.len())
@@ -98,7 +141,10 @@ impl OwnerEntry {
     /// The next version of the signed profile. One multiplication a section and epoch.
     pub fn next_profile(&mut self, domain: &str) -> Signed<OwnerProfile> {
         self.version += 1;
-        let sections: Vec<(String, u32)> = self.sections.iter().map(|(s, e)| (s.clone(), *e)).collect();
+        let mut sections: BTreeMap<&String, u32> =
+            self.erased.iter().map(|(s, keys)| (s, keys.len().saturating_sub(1) as u32)).collect();
+        sections.extend(self.sections.iter().map(|(s, e)| (s, *e)));
+        let sections: Vec<(String, u32)> = sections.into_iter().map(|(s, e)| (s.clone(), e)).collect();
         self.owner().profile(domain, self.version, &sections, &self.writers)
     }
 }
@@ -112,8 +158,46 @@ impl Wallet {
 
 /// An owner of sections.
 pub struct Owner {
-    seed: IdentitySeed,
     identity: std::sync::Arc<Identity>,
+    sections: SectionSeeds,
+}
+
+/// What section keys are made of.
+enum SectionSeeds {
+    /// The identity's own seed: of a provider, whose sections are not erased by themselves.
+    Identity(SecretBytes),
+    /// A root apart, seeds set aside, and public keys of what was destroyed.
+    Apart { root: SecretBytes, kept: BTreeMap<String, SecretBytes>, erased: BTreeMap<String, Vec<RawPoint>> },
+}
+
+impl SectionSeeds {
+    /// The seed of a section (spec section 3).
+    fn seed(&self, section: &str) -> SecretBytes {
+        match self {
+            Self::Identity(seed) => seed.clone(),
+            Self::Apart { root, kept, .. } => kept
+                .get(section)
+                .cloned()
+                .unwrap_or_else(|| SecretBytes(*kdf(labels::SECTION_SEED, &root.0, &[section.as_bytes()]))),
+        }
+    }
+
+    fn secret(&self, section: &str, epoch: u32) -> SectionSecret {
+        SectionSecret::derive(&IdentitySeed::from_bytes(&self.seed(section).0), section, epoch)
+    }
+
+    /// The public key of what was destroyed.
+    fn destroyed(&self, section: &str, epoch: u32) -> Option<Point> {
+        let Self::Apart { erased, .. } = self else { return None };
+        Point::from_bytes(&erased.get(section)?.get(epoch as usize)?.0).ok()
+    }
+}
+
+fn random_secret() -> SecretBytes {
+    use rand::Rng as _;
+    let mut secret = SecretBytes([0; 32]);
+    rand::rng().fill_bytes(&mut secret.0);
+    secret
 }
 
 /// What is granted, to whom, for what, until when.
@@ -186,9 +270,8 @@ impl Newcomers {
 impl Owner {
     /// From an identity seed.
     pub fn from_seed(seed: &SecretBytes) -> Self {
-        let seed = IdentitySeed::from_bytes(&seed.0);
-        let identity = std::sync::Arc::new(Identity::from_seed(&seed));
-        Self { seed, identity }
+        let identity = std::sync::Arc::new(Identity::from_seed(&IdentitySeed::from_bytes(&seed.0)));
+        Self { identity, sections: SectionSeeds::Identity(seed.clone()) }
     }
 
     /// Principal id.
@@ -203,7 +286,7 @@ impl Owner {
 
     /// Public key of a section and epoch. One multiplication.
     pub fn section_key(&self, section: &str, epoch: u32) -> Point {
-        SectionSecret::derive(&self.seed, section, epoch).public()
+        self.sections.destroyed(section, epoch).unwrap_or_else(|| self.sections.secret(section, epoch).public())
     }
 
     /// A signed profile: keys of these sections at these epochs (each with all epochs before it), and
@@ -236,7 +319,7 @@ impl Owner {
     /// multiplications, 0.15 ms.
     pub fn grant(&self, g: &GrantRequest<'_>, nodes: Option<&Nodes>) -> MadeGrant {
         let mut rng = rand::rng();
-        let secret = SectionSecret::derive(&self.seed, g.section, g.epoch);
+        let secret = self.sections.secret(g.section, g.epoch);
         let group_key = g.limits.group_key.as_ref();
         let to = group_key.and_then(|k| Point::from_bytes(&k.key.0).ok()).unwrap_or_else(|| g.reader.enc());
         let keys = make_grant(&secret, &to, &Scalar::random(&mut rng));
@@ -376,4 +459,42 @@ pub async fn revoke_all(gate: &GateLink, revocations: Vec<Signed<Revocation>>) -
         count += done.count;
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_destroyed_is_made_by_nothing_that_is_left_and_everything_else_stays() {
+        let mut entry = OwnerEntry::random();
+        entry.admit(PrincipalId([1; 16]), &["labs".into(), "notes".into(), "claims".into()]);
+        entry.sections.insert("labs".into(), 2);
+        let before = entry.owner();
+        let erased = |section: &str, through| ErasedSection { section: section.into(), through };
+        entry.destroy(&[erased("labs", 2)]);
+        entry.destroy(&[erased("labs", 2)]);
+        let once = entry.root.0;
+        let after = entry.owner();
+        for (section, epoch) in [("labs", 0), ("labs", 2), ("notes", 0), ("claims", 0), ("notes", 7)] {
+            assert_eq!(after.section_key(section, epoch), before.section_key(section, epoch), "{section} {epoch}");
+        }
+        for epoch in 0..4 {
+            let made = after.sections.secret("labs", epoch).public();
+            assert_ne!(made, before.sections.secret("labs", epoch).public(), "epoch {epoch}");
+        }
+        assert_eq!((entry.first_epoch("labs"), entry.first_epoch("notes")), (3, 0));
+        // What was erased stays closed, and published.
+        assert!(!entry.admit(PrincipalId([1; 16]), &["labs".into()]));
+        let published = entry.next_profile("d").peek().unwrap();
+        let count = |section: &str| published.sections.iter().filter(|k| k.section == section).count();
+        assert_eq!((count("labs"), count("notes"), published.current("labs").map(|k| k.epoch)), (3, 1, Some(2)));
+        // A second time, for what an earlier root had made.
+        entry.destroy(&[erased("notes", 0)]);
+        let last = entry.owner();
+        assert_ne!(entry.root.0, once);
+        assert_eq!(last.section_key("claims", 0), before.section_key("claims", 0));
+        assert_ne!(last.sections.secret("notes", 0).public(), before.sections.secret("notes", 0).public());
+        assert_eq!(entry.owner().id(), before.id());
+    }
 }

@@ -87,6 +87,7 @@ impl Watch<'_> {
             AuditKind::Grants => format!("a grant of {label}, {section}, to {reader}"),
             AuditKind::Owners => format!("a publication of keys of {label}"),
             AuditKind::Mandate => format!("a mandate of {label} for {reader}"),
+            AuditKind::Erasure => format!("an order of {label} to erase {section}"),
             AuditKind::Revocations => format!("a revocation of {label}, {section}, from {reader}"),
             _ => return None,
         };

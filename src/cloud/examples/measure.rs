@@ -16,7 +16,7 @@ use sealdex_crypto::{BatchId, PrincipalId, RecordId, Signature, Term};
 use sealdex_wire::{
     auth::sha256,
     codec,
-    ingest::{BatchUpload, BridgedRecord, UploadRecord, batch_digest},
+    ingest::{BatchUpload, BridgedRecord, Removed, UploadRecord, batch_digest},
     search::{CloudClause, CloudSort},
 };
 
@@ -90,6 +90,8 @@ fn main() {
             gate_signature: Signature([0; 64]),
             stated: None,
             records,
+            deletes: Vec::new(),
+            erases: Vec::new(),
         };
         let body = codec::to_cbor(&upload);
         drop(upload);
@@ -97,11 +99,20 @@ fn main() {
         let (started, cpu0) = (Instant::now(), cpu());
         let upload: BatchUpload = codec::from_cbor(&body).unwrap();
         let provider = PrincipalId([2; 16]);
-        let digest = batch_digest("bench", batch, provider, upload.records.iter().map(|r| (r.id, &r.index)));
+        let digest =
+            batch_digest("bench", batch, provider, Removed::default(), upload.records.iter().map(|r| (r.id, &r.index)));
         let body_sha256 = sha256(&[&body, &digest]);
         let decoded = started.elapsed();
-        let batch =
-            NewBatch { batch, provider, hospital: provider, body_sha256, records: upload.records, stated: None };
+        let batch = NewBatch {
+            batch,
+            provider,
+            hospital: provider,
+            body_sha256,
+            records: upload.records,
+            deletes: Vec::new(),
+            erases: Vec::new(),
+            stated: None,
+        };
         store.accept(&[batch]).unwrap().remove(0).unwrap();
         let accepted = started.elapsed();
         let cpu1 = cpu();
@@ -130,6 +141,8 @@ fn main() {
         hospital: PrincipalId([2; 16]),
         body_sha256: [0; 32],
         records: vec![record(RECORDS, &mut rng)],
+        deletes: Vec::new(),
+        erases: Vec::new(),
         stated: None,
     };
     store.accept(&[tiny]).unwrap().remove(0).unwrap();

@@ -36,6 +36,10 @@ struct Args {
     /// Serve plain HTTP beyond loopback, behind a proxy that terminates TLS.
     #[arg(long)]
     insecure_http: bool,
+    /// Before serving, get rid of every byte of records that were replaced or deleted: write the store anew and build the
+    /// search index anew. Takes room for a second store meanwhile.
+    #[arg(long)]
+    compact: bool,
 }
 
 #[tokio::main]
@@ -63,6 +67,11 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         keys: CloudKeys::load(&args.keys, unlock.as_ref())?,
         bounds: Bounds::default(),
     };
+    if args.compact
+        && let Some(done) = sealdex_cloud::compact(&config.data_dir)?
+    {
+        tracing::info!(before = done.before, after = done.after, "the store was written anew");
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = async move {
         tokio::select! {

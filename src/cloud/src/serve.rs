@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -21,7 +21,7 @@ use crate::{
     ingest::Ingest,
     logs::{self, Entries, Keeper},
     members::{Domain, RosterError},
-    store::{ActStore, RedbStore, RosterStore, SealedStore, StoreError},
+    store::{ActStore, RedbStore, Rewritten, RosterStore, SealedStore, StoreError, rewrite},
     tickets::Tickets,
 };
 
@@ -84,6 +84,24 @@ pub enum CloudError {
     /// Threads.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+}
+
+/// Gets rid of every byte of records that were replaced or deleted: the store is written anew, with what is live only, and
+/// the search index is dropped, to be built anew from it when the cloud starts. Only while no cloud runs on the directory.
+/// `None` where there is no store.
+///
+/// What goes with it: sealed bytes, routing tags, origins. What stays: the index entries in the runs of their batches,
+/// which proofs are made from, and the ids in the log.
+///
+/// # Errors
+/// [`CloudError`]; the store is as it was.
+pub fn compact(data_dir: &Path) -> Result<Option<Rewritten>, CloudError> {
+    let rewritten = rewrite(&data_dir.join("store.redb"))?;
+    let index = data_dir.join("index");
+    match std::fs::remove_dir_all(&index) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(CloudError::DataDir { dir: index, source }),
+        _ => Ok(rewritten),
+    }
 }
 
 /// Serves until `stop` resolves, then finishes what was accepted. `ready` is told the bound address

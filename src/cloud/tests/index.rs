@@ -192,6 +192,8 @@ fn against_brute_force(seed: u64, batch_size: usize) {
                 hospital: provider(1),
                 body_sha256: [b; 32],
                 records,
+                deletes: Vec::new(),
+                erases: Vec::new(),
                 stated: None,
             },
         );

@@ -25,6 +25,8 @@ fn conformance<S: SealedStore + RosterStore>(open: impl Fn(&str) -> S) {
     a_refused_batch_leaves_no_trace(&open("no-trace"));
     a_newer_version_replaces(&open("replaces"));
     hospitals_cannot_replace_each_other(&open("hospitals"));
+    what_is_deleted_is_gone(&open("deleted"));
+    deletions_are_stated(&open("deleted-stated"));
     a_snapshot_does_not_move(&open("snapshot"));
     a_group_sees_its_earlier_batches(&open("group"));
     sealed_bytes_are_bounded(&open("bounded"));
@@ -118,6 +120,59 @@ fn hospitals_cannot_replace_each_other(store: &impl SealedStore) {
     };
     assert_eq!(store.accept(&[other]).unwrap(), [Err(Refused::ForeignOrigin(record_id(3)))]);
     assert_eq!(store.snapshot().unwrap().ids(None, 9).unwrap(), [record_id(1)]);
+}
+
+fn what_is_deleted_is_gone(store: &impl SealedStore) {
+    push(store, batch(1, vec![record(1, 1, &[]), record(2, 2, &[])]));
+    // Another department of the hospital may; another hospital may not, and nothing of its batch is done.
+    let deletes = |numbers: &[u64]| numbers.iter().map(|n| Term(term(*n))).collect::<Vec<_>>();
+    let foreign = NewBatch {
+        provider: provider(3),
+        hospital: provider(3),
+        deletes: deletes(&[1]),
+        ..batch(2, vec![record(3, 3, &[])])
+    };
+    assert_eq!(store.accept(&[foreign]).unwrap(), [Err(Refused::ForeignDeletion(record_id(1)))]);
+    let ward = NewBatch { provider: provider(2), deletes: deletes(&[9, 1]), ..batch(2, vec![record(3, 3, &[])]) };
+    let receipt = push(store, ward.clone());
+    assert_eq!((receipt.seq, receipt.records, receipt.replaced, &receipt.deleted[..]), (2, 1, 0, &[1][..]));
+    assert_eq!(push(store, ward).deleted, [1], "the same when the answer was lost");
+    let s = store.snapshot().unwrap();
+    assert_eq!(s.change(2).unwrap(), Some(Change { added: vec![record_id(3)], replaced: vec![record_id(1)] }));
+    assert_eq!((s.ids(None, 9).unwrap(), s.live()), (vec![record_id(2), record_id(3)], 2));
+    assert!(s.record(record_id(1)).unwrap().is_none());
+    assert_eq!(s.sealed(&[record_id(1)], 99).unwrap(), [None]);
+    assert_eq!(store.versions(provider(1), &deletes(&[1, 2])).unwrap(), [None, Some(record_id(2))]);
+    let t = store.totals().unwrap();
+    assert_eq!((t.records, t.sealed_bytes, t.providers), (2, 34, vec![(provider(1), 1), (provider(2), 1)]));
+    // A second time there is nothing left; pushed again it is a new record, that replaces nothing.
+    assert_eq!(push(store, NewBatch { deletes: deletes(&[1]), ..batch(3, vec![]) }).deleted, [0; 0]);
+    let again = push(store, batch(4, vec![record(4, 1, &[])]));
+    assert_eq!((again.replaced, again.replacing), (0, vec![]));
+    assert_eq!(push(store, NewBatch { deletes: deletes(&[1, 2, 3]), ..batch(5, vec![]) }).deleted, [0, 1, 2]);
+    assert_eq!((store.snapshot().unwrap().live(), store.totals().unwrap().providers), (0, vec![]));
+}
+
+fn deletions_are_stated(store: &impl SealedStore) {
+    let refused = |b: NewBatch| store.accept(&[b]).unwrap().remove(0).unwrap_err();
+    let first = stated(1, vec![record(1, 10, &[term(1)]), record(2, 20, &[])], None, &[]);
+    push(store, first.clone());
+    // A statement ends exactly what the batch replaces and deletes.
+    let deleting = |id, records, ended: &[u64]| NewBatch {
+        deletes: vec![Term(term(10)), Term(term(30))],
+        ..stated(id, records, Some(&signed(&first)), ended)
+    };
+    assert_eq!(refused(deleting(2, vec![], &[])), Refused::Ended(1));
+    assert_eq!(refused(deleting(2, vec![], &[2])), Refused::Ended(1));
+    assert_eq!(refused(deleting(2, vec![record(3, 20, &[])], &[1])), Refused::Ended(2));
+    let second = deleting(2, vec![record(3, 20, &[])], &[1, 2]);
+    push(store, second.clone());
+    let third = NewBatch { deletes: vec![Term(term(20))], ..stated(3, vec![], Some(&signed(&second)), &[3]) };
+    let receipt = push(store, third.clone());
+    assert_eq!((receipt.records, &receipt.deleted[..]), (0, &[0][..]));
+    let s = store.snapshot().unwrap();
+    assert_eq!((s.entry(3).unwrap(), s.ended(3).unwrap()), (Some(signed(&third).to_entry()), record_id(3).0.to_vec()));
+    assert_eq!(s.live(), 0);
 }
 
 fn a_snapshot_does_not_move(store: &impl SealedStore) {
@@ -280,6 +335,15 @@ fn same_as_memory(seed: u64, path: &Path) {
                 for r in &mut records {
                     r.index.origin.0[15] = hospital + u8::from(rng.random_bool(0.02));
                 }
+                let brought: Vec<_> = records.iter().map(|r| r.index.origin).collect();
+                let deletes = (0..rng.random_range(0..3_u64)).map(|_| {
+                    let mut origin = Term(term(rng.random_range(0..12)));
+                    origin.0[15] = hospital;
+                    origin
+                });
+                let mut deletes: Vec<Term> = deletes.filter(|o| !brought.contains(o)).collect();
+                deletes.sort_unstable();
+                deletes.dedup();
                 let id = rng.random_range(0..20_u8);
                 NewBatch {
                     batch: BatchId([id; 16]),
@@ -287,6 +351,8 @@ fn same_as_memory(seed: u64, path: &Path) {
                     hospital: provider(hospital),
                     body_sha256: [id; 32],
                     records,
+                    deletes,
+                    erases: Vec::new(),
                     stated: None,
                 }
             })

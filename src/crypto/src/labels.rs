@@ -9,6 +9,8 @@ pub const IDENTITY_SIGN: &str = "sdx1/identity/sign";
 pub const PRINCIPAL: &str = "sdx1/principal";
 /// Section 3: a section's secret scalar.
 pub const SECTION: &str = "sdx1/section";
+/// Section 3: the seed of one section, from an owner's root.
+pub const SECTION_SEED: &str = "sdx1/section-seed";
 /// Section 4: capsule key from the shared point.
 pub const CAPSULE: &str = "sdx1/capsule";
 /// Section 5: the scalar `d` that links a grant to its reader.

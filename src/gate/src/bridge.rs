@@ -15,7 +15,8 @@ use sealdex_wire::{
     ProblemType,
     consent::OwnerProfile,
     ingest::{
-        BridgeCapsule, BridgeRecord, BridgeRequest, BridgeResponse, BridgedRecord, EntryError, InnerEntry, batch_digest,
+        BridgeCapsule, BridgeRecord, BridgeRequest, BridgeResponse, BridgedRecord, EntryError, InnerEntry, Removed,
+        batch_digest,
     },
     limits,
 };
@@ -25,7 +26,7 @@ use crate::{
     members::Known,
     nodes::turns::Bridges,
     secrets::GateSecrets,
-    store::{ReadConsents as _, Snapshot, Spent, StoreError, Table},
+    store::{ReadConsents as _, ReadErasures as _, Snapshot, Spent, StoreError, Table},
     term_keys::{OrderRun, Scope, TermKeys},
 };
 
@@ -56,6 +57,14 @@ pub enum BridgeRefusal {
         current: Option<u32>,
         /// In the capsule.
         found: u32,
+    },
+    /// Sealed to what its owner has ordered to be erased.
+    #[error("owner {owner} has ordered section {section:?} to be erased: nothing of it is taken in any more")]
+    Erased {
+        /// Whose.
+        owner: PrincipalId,
+        /// Section.
+        section: String,
     },
     /// The capsule is no point.
     #[error("capsule {0} of the batch is no point of the curve")]
@@ -90,7 +99,7 @@ impl BridgeRefusal {
         match self {
             Self::UnknownOwner(_) => ProblemType::NotFound,
             Self::NotAWriter { .. } => ProblemType::NotAWriter,
-            Self::StaleEpoch { .. } => ProblemType::Conflict,
+            Self::StaleEpoch { .. } | Self::Erased { .. } => ProblemType::Conflict,
             Self::NoBridge(_) => ProblemType::Forbidden,
             _ => ProblemType::Malformed,
         }
@@ -110,7 +119,8 @@ pub(crate) fn bridge_scalar(
 
 /// Refuses a batch that is too large or contradicts itself, before anything is computed.
 pub(crate) fn check(request: &BridgeRequest) -> Result<(), GateError> {
-    at_most("records", request.records.len(), limits::BATCH_RECORDS)?;
+    let parts = [request.records.len(), request.deletes.len(), request.erases.len()];
+    at_most("records", parts.into_iter().fold(0, usize::saturating_add), limits::BATCH_RECORDS)?;
     at_most("capsules", request.capsules.len(), limits::BATCH_CAPSULES)?;
     let mut seen = HashSet::with_capacity(request.records.len());
     for r in &request.records {
@@ -154,6 +164,9 @@ pub(crate) fn authorise(
                 new.insert(profile)
             }
         };
+        if stored.erased(owner, &capsule.section)?.is_some_and(|through| capsule.epoch <= through) {
+            return Err(BridgeRefusal::Erased { owner, section: capsule.section.clone() }.into());
+        }
         let current = profile.current(&capsule.section).map(|k| k.epoch);
         if current != Some(capsule.epoch) {
             let (section, found) = (capsule.section.clone(), capsule.epoch);
@@ -197,9 +210,13 @@ impl Bridging<'_> {
                 })
             })
             .collect::<Result<_, BridgeRefusal>>()?;
+        // In the hospital's own scope: whatever is named here, only records of this hospital have such an origin.
+        let deletes: Vec<u8> = request.deletes.iter().flat_map(|origin| scopes[0].term(&origin.0).0).collect();
         let pairs = request.records.iter().map(|r| r.id).zip(&records);
-        let digest = batch_digest(self.secrets.domain(), request.batch, self.caller, pairs);
-        Ok(BridgeResponse { signature: self.secrets.identity().sign(&digest, &mut rand::rng()), records })
+        let ids: Vec<u8> = request.erases.iter().flat_map(|id| id.0).collect();
+        let removed = Removed { origins: &deletes, ids: &ids };
+        let digest = batch_digest(self.secrets.domain(), request.batch, self.caller, removed, pairs);
+        Ok(BridgeResponse { signature: self.secrets.identity().sign(&digest, &mut rand::rng()), deletes, records })
     }
 
     fn tag(&self, id: RecordId, capsule: &BridgeCapsule) -> Vec<u8> {

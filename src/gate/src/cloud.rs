@@ -9,6 +9,7 @@ use sealdex_net::{CallError, Peer, Retry, peer::Http, reply};
 use sealdex_wire::{
     acts::{ActsTaken, PostActs},
     codec,
+    erasure::{ScanRecords, Scanned},
     roster::{Ledger, Server},
     search::{CloudMatches, CloudSearch, WithdrawTickets},
 };
@@ -42,6 +43,10 @@ pub trait Cloud: Send + Sync + 'static {
     fn search<'a>(&'a self, cloud: &'a Server, request: &'a CloudSearch) -> CloudAnswer<'a, CloudMatches>;
     /// Makes tickets useless before they expire.
     fn withdraw<'a>(&'a self, cloud: &'a Server, request: &'a WithdrawTickets) -> CloudAnswer<'a, ()>;
+    /// One page of everything that is stored; where that cannot be had, nothing is found to erase.
+    fn scan<'a>(&'a self, _cloud: &'a Server, _request: &'a ScanRecords) -> CloudAnswer<'a, Scanned> {
+        Box::pin(async { Err(CloudError::None) })
+    }
     /// Hands in the next entries of the log of acts; the last one of this gate that it has.
     fn log_acts<'a>(&'a self, _cloud: &'a Server, _entries: &'a PostActs) -> CloudAnswer<'a, ActsTaken> {
         Box::pin(async { Err(CloudError::None) })
@@ -84,6 +89,11 @@ impl Cloud for HttpCloud {
 
     fn log_acts<'a>(&'a self, cloud: &'a Server, entries: &'a PostActs) -> CloudAnswer<'a, ActsTaken> {
         Box::pin(async move { Ok(self.peer(cloud, Retry::NONE)?.post_cbor("/v1/acts", entries).await?) })
+    }
+
+    fn scan<'a>(&'a self, cloud: &'a Server, request: &'a ScanRecords) -> CloudAnswer<'a, Scanned> {
+        let retry = Retry { attempts: 4, pause: Duration::from_millis(50) };
+        Box::pin(async move { Ok(self.peer(cloud, retry)?.post_cbor("/v1/scan", request).await?) })
     }
 
     fn withdraw<'a>(&'a self, cloud: &'a Server, request: &'a WithdrawTickets) -> CloudAnswer<'a, ()> {

@@ -31,8 +31,8 @@ use crate::{
         owners::{self, OwnerRefusal},
     },
     store::{
-        AccessRow, AuditEntry, AuditKind, ConsentStore, GrantKey, ReadConsents as _, Spent, StoreError, Table,
-        TicketRow, Transaction, WriteConsents as _, consents::told,
+        AccessRow, AuditEntry, AuditKind, ConsentStore, GrantKey, ReadConsents as _, ReadErasures as _, Spent,
+        StoreError, Table, TicketRow, Transaction, WriteConsents as _, consents::told,
     },
 };
 
@@ -123,9 +123,14 @@ impl<S: ConsentStore> Gate<S> {
         }
         let gate = self.clone();
         blocking(move || {
-            let profiles =
-                gate.store.read(|s| request.owners.iter().map(|o| s.profile(*o)).collect::<Result<_, StoreError>>())?;
-            Ok::<_, GateError>(OwnersFound { profiles })
+            gate.store.read(|s| {
+                let profiles = request.owners.iter().map(|o| s.profile(*o)).collect::<Result<_, StoreError>>()?;
+                let mut erased = Vec::new();
+                for owner in &request.owners {
+                    erased.extend(s.orders_of(*owner)?);
+                }
+                Ok::<_, GateError>(OwnersFound { profiles, erased })
+            })
         })
         .await
     }
@@ -425,7 +430,10 @@ fn owner_of(submission: &GrantSubmission) -> Result<PrincipalId, GrantRefusal> {
 
 /// Whether a grant has been overtaken by what came after it.
 fn is_overtaken(error: &GateError) -> bool {
-    matches!(error, GateError::Grant(GrantRefusal::Revoked { .. } | GrantRefusal::NotNewer { .. }))
+    matches!(
+        error,
+        GateError::Grant(GrantRefusal::Revoked { .. } | GrantRefusal::NotNewer { .. } | GrantRefusal::Erased { .. })
+    )
 }
 
 /// All of these, or the first refusal; of a request that is done again for the last time, those that hold.

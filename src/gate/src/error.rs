@@ -12,8 +12,8 @@ use crate::{
     family::FamilyRefusal,
     nodes::NodeRefusal,
     rules::{
-        grants::GrantRefusal, groups::GroupRefusal, mandates::MandateRefusal, owners::OwnerRefusal,
-        revocations::RevocationRefusal, roster::RosterRefusal,
+        erasures::ErasureRefusal, grants::GrantRefusal, groups::GroupRefusal, mandates::MandateRefusal,
+        owners::OwnerRefusal, revocations::RevocationRefusal, roster::RosterRefusal,
     },
     search::{SearchRefusal, proving::ProofFault},
     secrets::NotSealedHere,
@@ -51,6 +51,9 @@ pub enum GateError {
     /// An emergency or a request was refused.
     #[error(transparent)]
     Care(#[from] CareRefusal),
+    /// An order to erase, or what is done by it, was refused.
+    #[error(transparent)]
+    Erasure(#[from] ErasureRefusal),
     /// An enrolment or dismissal was refused.
     #[error(transparent)]
     Family(#[from] FamilyRefusal),
@@ -141,6 +144,7 @@ impl GateError {
             Self::Mandate(e) => e.problem_type(),
             Self::Care(e) => e.problem_type(),
             Self::Family(e) => e.problem_type(),
+            Self::Erasure(e) => e.problem_type(),
             Self::Budget(_) => ProblemType::Budget,
             Self::Bridge(e) => e.problem_type(),
             Self::Search(e) => e.problem_type(),

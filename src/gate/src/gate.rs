@@ -61,6 +61,8 @@ pub struct Gate<S: ConsentStore> {
     pub(crate) replicas: Replicas,
     pub(crate) resharings: Resharings,
     pub(crate) logging: Logging,
+    /// Held while the cloud is looked through for what is erased.
+    pub(crate) sweeping: tokio::sync::Mutex<()>,
     slots: Arc<Semaphore>,
     clock: Clock,
 }
@@ -113,6 +115,7 @@ impl<S: ConsentStore> Gate<S> {
             replicas,
             resharings,
             logging: Logging::default(),
+            sweeping: tokio::sync::Mutex::default(),
             slots: Arc::new(Semaphore::new(heavy)),
             clock,
         }))
@@ -188,6 +191,7 @@ impl<S: ConsentStore> Gate<S> {
         let members = self.members()?;
         let known = members.active_provider(caller)?;
         bridge::check(&request)?;
+        self.may_erase(known.root(), &request.erases).await?;
         self.charge(caller, known, &members, bridge::spent(&request)).await?;
         let gate = self.clone();
         let work = move || {
@@ -210,8 +214,9 @@ impl<S: ConsentStore> Gate<S> {
         let owners = self.store.read(|stored| bridge::authorise(&request.capsules, caller, member, stored))?;
         let bridging = Bridging { secrets: &self.secrets, keys: &self.keys, caller, hospital: member.root(), bridges };
         let response = bridging.bridge(request)?;
-        let (at, count) = (self.now(), request.records.len() as u64);
-        let kind = AuditKind::Bridge;
+        let ended = request.deletes.len() + request.erases.len();
+        let (at, count) = (self.now(), (request.records.len() + ended) as u64);
+        let kind = if request.records.is_empty() { AuditKind::Deletion } else { AuditKind::Bridge };
         let mut written: BTreeMap<(PrincipalId, &str), u64> = BTreeMap::new();
         for record in &request.records {
             if let Some(c) = request.capsules.get(record.capsule as usize) {

@@ -24,6 +24,7 @@ use sealdex_wire::{
     care::{MandateList, RequestList, WakeList},
     codec,
     consent::{Accepted, AccessList, GrantList, OwnersFound},
+    erasure::{ErasureState, ErasuresPending},
     family::{MemberList, Trace},
     group::{GroupList, StaleList},
     ingest::BridgeResponse,
@@ -176,6 +177,8 @@ pub fn router<S: ConsentStore>(gate: Arc<Gate<S>>) -> Router {
         .route("/v1/emergencies/list", post(wakes::<S>))
         .route("/v1/requests/list", post(requests::<S>))
         .route("/v1/mandates/list", post(mandates::<S>))
+        .route("/v1/erasures/pending", post(pending_erasures::<S>))
+        .route("/v1/erasures/status", post(erasure_state::<S>))
         .route("/v1/trace", post(trace::<S>))
         .route("/v1/count", post(count::<S>))
         .route("/v1/bridge", post(bridge::<S>))
@@ -312,6 +315,14 @@ async fn requests<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Ans
 
 async fn mandates<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<MandateList>> {
     Ok(Json(app.gate.list_mandates(call.caller.id).await?))
+}
+
+async fn pending_erasures<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<ErasuresPending>> {
+    Ok(Cbor(app.gate.pending_erasures(call.caller.id, call.cbor()?).await?))
+}
+
+async fn erasure_state<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<ErasureState>> {
+    Ok(Cbor(app.gate.erasure_state(call.caller.id, call.cbor()?).await?))
 }
 
 async fn trace<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Json<Trace>> {

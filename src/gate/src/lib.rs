@@ -31,6 +31,7 @@ pub mod budget;
 pub mod care;
 pub mod cloud;
 pub mod control;
+pub mod erasing;
 pub mod error;
 pub mod family;
 pub mod gate;

@@ -75,6 +75,7 @@ pub fn document() -> Value {
             "/v1/requests/answer": { "post": operation("Approve or decline (owner, carer), or withdraw (who asked)", Some("AnswerRequest"), "Accepted") },
             "/v1/mandates": { "post": operation("Give or end a mandate (owner)", Some("SubmitMandate"), "Accepted") },
             "/v1/mandates/list": { "post": operation("Mandates the caller gave or holds; the body is null", None, "MandateList") },
+            "/v1/erasures": { "post": operation("Erase, at once and for good (the owner, or an active member carrying the order)", Some("SubmitErasure"), "Accepted") },
             "/v1/trace": { "post": operation("What a member could reach and did reach (authority)", Some("TraceMember"), "Trace") },
             "/v1/revocations": { "post": operation("Revoke, at once (the owner, or an active member carrying signed revocations)", Some("SubmitRevocations"), "Accepted") },
             "/v1/reshare": { "post": operation("Begin sharing the scalars anew, or give up what was begun (authority)", Some("Reshare"), "Accepted") },
@@ -149,11 +150,12 @@ fn consent_schemas() -> Value {
         })),
         "PublishOwners": object(&["profiles"], json!({ "profiles": list(signed()) })),
         "LookupOwners": object(&["owners"], json!({ "owners": list(bytes(16)) })),
-        "OwnersFound": object(&["profiles"], json!({ "profiles": list(json!({ "oneOf": [signed(), { "type": "null" }] })) })),
+        "OwnersFound": object(&["profiles"], json!({ "profiles": list(json!({ "oneOf": [signed(), { "type": "null" }] })), "erased": list(signed()) })),
         "SubmitGrants": object(&["grants"], json!({
             "grants": list(object(&["grant"], json!({ "grant": signed(), "rk": bytes(32) }))),
             "shares": list(schema("NodeShares")),
         })),
+        "SubmitErasure": object(&["order"], json!({ "order": signed() })),
         "SubmitRevocations": object(&["revocations"], json!({ "revocations": list(signed()) })),
         "ListGrants": object(&["limit"], json!({
             "owner": { "oneOf": [bytes(16), { "type": "null" }] },
@@ -175,7 +177,7 @@ fn consent_schemas() -> Value {
         "Access": object(&["place", "at", "kind", "caller", "count"], json!({
             "place": schema("Place"),
             "at": { "type": "integer", "description": "Unix milliseconds" },
-            "kind": { "enum": ["search", "push", "grant", "revocation", "emergency", "request", "mandate"] },
+            "kind": { "enum": ["search", "push", "grant", "revocation", "emergency", "request", "mandate", "erasure"] },
             "emergency": { "type": "boolean", "description": "under an emergency grant that was awake" },
             "caller": bytes(16),
             "purpose": { "type": ["string", "null"] },

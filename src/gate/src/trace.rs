@@ -67,7 +67,7 @@ impl<S: ConsentStore> Gate<S> {
                 for_each_act(s, |entry| match entry.kind {
                     _ if entry.caller != member => {}
                     AuditKind::Search | AuditKind::Count => trace.searches += 1,
-                    AuditKind::Bridge => trace.batches += 1,
+                    AuditKind::Bridge | AuditKind::Deletion => trace.batches += 1,
                     AuditKind::Alarm => trace.alarms += 1,
                     _ => {}
                 })?;

@@ -101,10 +101,7 @@ impl Gateway {
         let writes = if portal { kind == "Consent" } else { self.ingest.is_some() };
         let mut codes = vec!["read", "vread", "search-type"];
         if writes {
-            codes.extend(["create", "update"]);
-        }
-        if portal && writes {
-            codes.push("delete");
+            codes.extend(["create", "update", "delete"]);
         }
         let served = parameters(kind).filter(|p| p.kind != ParamKind::Special);
         let own: Vec<Json> =

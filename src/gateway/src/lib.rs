@@ -40,4 +40,4 @@ pub use domain::Member;
 pub use portal::{AuditFilter, PatientPortal, PortalError};
 pub use sealing::Sealing;
 pub use server::{GatewayConfig, ServeError, serve};
-pub use write::{Ingest, Violation, Written};
+pub use write::{Deleted, Ingest, Violation, Written};

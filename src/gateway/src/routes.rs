@@ -278,6 +278,7 @@ impl Gateway {
             }
             (Target::Instance { kind, id }, "GET") => self.read(call, kind, id, None).await,
             (Target::Instance { kind, id }, "PUT") => self.update(call, kind, id).await,
+            (Target::Instance { kind, id }, "DELETE") => self.delete(call, kind, id).await,
             (Target::Version { kind, id, version }, "GET") => self.read(call, kind, id, Some(version)).await,
             (Target::Compartment { of, id, kind, search }, method)
                 if method == if *search { "POST" } else { "GET" } =>
@@ -314,8 +315,7 @@ impl Gateway {
     async fn read(&self, call: &Call, kind: &str, id: &str, wanted: Option<&str>) -> Result<Reply, Outcome> {
         let view = View::of(&call.pairs)?;
         let hit = self.domain.session().read(&[format!("{kind}/{id}")]).await?.pop();
-        let hit =
-            hit.ok_or_else(|| Outcome::not_found(format!("{kind}/{id} does not exist, or this key may not see it")))?;
+        let Some(hit) = hit else { return Err(self.missing(kind, id).await) };
         let current = version(&hit.json, &hit.bytes);
         if wanted.is_some_and(|v| v != current) {
             return Err(Outcome::not_found(format!(
@@ -335,7 +335,7 @@ fn refuse_method(target: &Target, method: &str) -> Outcome {
             ("POST", "_search takes a form by POST; GET searches without _search")
         }
         Target::Type { .. } => ("GET, HEAD, POST", "GET searches, POST creates"),
-        Target::Instance { .. } => ("GET, HEAD, PUT", "records are read and put, neither patched nor deleted"),
+        Target::Instance { .. } => ("GET, HEAD, PUT, DELETE", "records are read, put and deleted, not patched"),
         Target::ExportStatus(_) => ("GET, HEAD, DELETE", "GET tells how far it is, DELETE cancels"),
         _ => ("GET, HEAD", "this is only read"),
     };

@@ -2,10 +2,10 @@
 
 use futures_util::future::BoxFuture;
 use sealdex_fhir::Record;
-use sealdex_provider::Writer;
+use sealdex_provider::{Removal, Writer};
 use serde_json::Value as Json;
 
-use crate::write::{Ingest, Violation, Written};
+use crate::write::{Deleted, Ingest, Violation, Written};
 
 /// A hospital's writer, behind validation.
 pub struct Sealing(pub Writer);
@@ -26,6 +26,46 @@ impl Ingest for Sealing {
                     vec![Written::Unavailable("gate or cloud did not take it".into()); count]
                 }
             }
+        })
+    }
+
+    fn delete(&self, identity: String) -> BoxFuture<'_, Deleted> {
+        Box::pin(async move {
+            match self.0.delete(&identity).await {
+                Ok(Removal::Deleted) => Deleted::Gone,
+                Ok(Removal::Absent) => Deleted::Absent,
+                Ok(Removal::Denied) => {
+                    tracing::warn!("the cloud denies having a record that the journal has as pushed");
+                    Deleted::Absent
+                }
+                Err(e) => {
+                    tracing::warn!(error = %e, "a deletion failed");
+                    Deleted::Unavailable("gate or cloud did not take it".into())
+                }
+            }
+        })
+    }
+
+    fn erase(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            match self.0.erase().await {
+                Ok(done) if done.erased > 0 => {
+                    tracing::info!(records = done.erased, "erased by order of their patients")
+                }
+                Ok(_) => {}
+                Err(e) => {
+                    tracing::warn!(error = %e, "what patients have ordered to be erased could not be ended; trying again")
+                }
+            }
+        })
+    }
+
+    fn deleted(&self, identity: String) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            self.0.deleted(&identity).await.unwrap_or_else(|e| {
+                tracing::warn!(error = %e, "the journal does not say what was deleted");
+                false
+            })
         })
     }
 }

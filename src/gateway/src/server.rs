@@ -110,6 +110,9 @@ pub enum ServeError {
     },
 }
 
+/// Pause between two looks for what patients have ordered to be erased.
+const ERASING: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// A running gateway.
 pub struct Gateway {
     pub(crate) domain: Arc<Domain>,
@@ -126,6 +129,15 @@ pub struct Gateway {
     pub(crate) started: String,
     /// When the gate last answered, for readiness.
     pub(crate) answered: std::sync::Mutex<Option<Instant>>,
+}
+
+/// Ends what patients have ordered to be erased, again and again.
+async fn keep_erasing(gateway: Arc<Gateway>) {
+    let Some(ingest) = gateway.ingest.clone() else { return };
+    loop {
+        ingest.erase().await;
+        tokio::time::sleep(ERASING).await;
+    }
 }
 
 /// Serves a gateway until `shutdown` resolves; `ready` is told the address once it is bound.
@@ -165,12 +177,14 @@ pub async fn serve(
         answered: std::sync::Mutex::default(),
     });
     let fresh = tokio::spawn(gateway.domain.clone().keep_fresh());
+    let erasing = tokio::spawn(keep_erasing(gateway.clone()));
     let router = routes::outermost(guard(routes::router(gateway.clone(), &base_path), "gateway", bounds));
     tracing::info!(%addr, domain = gateway.domain.name(), purpose = gateway.domain.purpose(), "serving");
     // Nobody may be waiting for the address.
     let _ = ready.send(addr);
     sealdex_net::serve(listener, listen.tls.clone(), router, shutdown).await;
     fresh.abort();
+    erasing.abort();
     gateway.exports.stop();
     Ok(())
 }

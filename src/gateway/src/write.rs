@@ -43,6 +43,17 @@ pub enum Written {
     Unavailable(String),
 }
 
+/// What became of a record that was to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone, durably.
+    Gone,
+    /// This hospital had none.
+    Absent,
+    /// It could not be done now; trying again may help.
+    Unavailable(String),
+}
+
 /// What takes records in: a provider's writer and a validator of resources.
 pub trait Ingest: Send + Sync + 'static {
     /// Checks a resource against R4.
@@ -53,6 +64,15 @@ pub trait Ingest: Send + Sync + 'static {
 
     /// Seals and uploads records; one answer for each, in order.
     fn write(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Written>>;
+
+    /// Deletes a record of this hospital, `Type/id`.
+    fn delete(&self, identity: String) -> BoxFuture<'_, Deleted>;
+
+    /// Whether this hospital has deleted a record and not brought it again since.
+    fn deleted(&self, identity: String) -> BoxFuture<'_, bool>;
+
+    /// Ends what patients have ordered to be erased. Called now and then.
+    fn erase(&self) -> BoxFuture<'_, ()>;
 }
 
 impl Gateway {
@@ -110,6 +130,53 @@ impl Gateway {
             return Ok(answer(call, StatusCode::OK, &hit.json, &hit.bytes));
         }
         self.store(call, ingest, kind, id, resource).await
+    }
+
+    /// `DELETE Type/ID`: of this hospital's record. One that is not there is deleted already.
+    pub(crate) async fn delete(&self, call: &Call, kind: &str, id: &str) -> Result<Reply, Outcome> {
+        let ingest = self.ingest()?;
+        let identity = format!("{kind}/{id}");
+        let _one = self.writes.lock().await;
+        if let Some(tags) = call.header("if-match") {
+            let current = self.domain.session().read(std::slice::from_ref(&identity)).await?.pop();
+            let held = current.map(|h| version(&h.json, &h.bytes));
+            if !held.as_ref().is_some_and(|held| names(tags, held)) {
+                let text = match held {
+                    Some(held) => format!("the current version is W/\"{held}\": read it before it is deleted"),
+                    None => format!("{identity} does not exist, or this key may not see it"),
+                };
+                return Err(Outcome::new(StatusCode::PRECONDITION_FAILED, "conflict", text));
+            }
+        }
+        let deleted = ingest.delete(identity.clone()).await;
+        self.memory.clear();
+        match deleted {
+            Deleted::Gone => Ok(Reply::empty(StatusCode::NO_CONTENT)),
+            Deleted::Absent => match self.domain.session().read(std::slice::from_ref(&identity)).await?.pop() {
+                None => Ok(Reply::empty(StatusCode::NO_CONTENT)),
+                Some(_) => Err(Outcome::forbidden(format!(
+                    "{identity} is not this hospital's: only the hospital that pushed it can delete it"
+                ))),
+            },
+            Deleted::Unavailable(reason) => {
+                let text = format!("the record could not be deleted now: {reason}; try again");
+                Err(Outcome::new(StatusCode::SERVICE_UNAVAILABLE, "transient", text)
+                    .with(header::RETRY_AFTER, http::HeaderValue::from_static("2")))
+            }
+        }
+    }
+
+    /// Why there is no such resource: deleted, where this hospital knows it, or not known.
+    pub(crate) async fn missing(&self, kind: &str, id: &str) -> Outcome {
+        let identity = format!("{kind}/{id}");
+        match &self.ingest {
+            Some(ingest) if ingest.deleted(identity.clone()).await => Outcome::new(
+                StatusCode::GONE,
+                "deleted",
+                format!("{identity} was deleted by this hospital; PUT brings it back as a new resource"),
+            ),
+            _ => Outcome::not_found(format!("{identity} does not exist, or this key may not see it")),
+        }
     }
 
     /// `If-None-Exist`: what is there already.

@@ -230,7 +230,7 @@ pub enum Tampered {
     #[error("record {0} was answered, and no batch in the log has it as a match")]
     Invented(RecordId),
     /// An older version, answered as if it were the newest.
-    #[error("record {0} was answered, and a later batch replaced it")]
+    #[error("record {0} was answered, and a later batch replaced or deleted it")]
     Replaced(RecordId),
     /// Matches in another order.
     #[error("the matches from record {0} on are not in the order that was asked for")]

@@ -20,6 +20,18 @@ pub struct VersionsRequest {
     /// Origins, 16 bytes each.
     #[serde(with = "serde_bytes")]
     pub origins: Vec<u8>,
+    /// Ids of records that are to be erased, 16 bytes each.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<u8>,
+}
+
+/// What a provider has asked for: what else the cloud names is none of it.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Origins.
+    pub origins: HashSet<Term>,
+    /// Ids.
+    pub ids: HashSet<RecordId>,
 }
 
 /// Answer: the provider's own place in its chain, and the older versions by the batches that brought them.
@@ -55,7 +67,7 @@ pub enum VersionsError {
 }
 
 impl Versions {
-    /// The ids to end, ascending, 16 bytes each: every one was pushed by this hospital with one of these origins.
+    /// The ids to end, ascending, 16 bytes each: every one was pushed by this hospital, with one of these origins or ids.
     ///
     /// # Errors
     /// [`VersionsError`].
@@ -63,7 +75,7 @@ impl Versions {
         &self,
         domain: &str,
         hospital: PrincipalId,
-        origins: &HashSet<Term>,
+        asked: &Asked,
         providers: &impl Providers,
     ) -> Result<Vec<u8>, VersionsError> {
         if self.entries.len() != self.records.len() {
@@ -81,7 +93,7 @@ impl Versions {
             signed.verify(domain, &keys)?;
             records.verify(statement.records, &statement.records_root)?;
             for leaf in &records.leaves {
-                if !origins.contains(&leaf.origin) {
+                if !asked.origins.contains(&leaf.origin) && !asked.ids.contains(&leaf.id) {
                     return Err(VersionsError::Origin(leaf.id));
                 }
                 ids.push(leaf.id);

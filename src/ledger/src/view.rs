@@ -127,6 +127,12 @@ impl LedgerView {
         self.heads.get(&provider).copied().unwrap_or((0, [0; 32]))
     }
 
+    /// Place of the batch that ended a record of a hospital.
+    #[must_use]
+    pub fn ended_by(&self, id: RecordId, hospital: PrincipalId) -> Option<u64> {
+        self.ended.get(&(hospital, id)).copied()
+    }
+
     /// Whether a record of a hospital had ended when the log had `size` entries.
     #[must_use]
     pub fn has_ended(&self, id: RecordId, hospital: PrincipalId, size: u64) -> bool {

@@ -59,12 +59,13 @@ impl Prepared {
             origin: r.origin,
             entries: std::mem::take(&mut r.entries),
         });
-        BridgeRequest { batch: self.batch, capsules: std::mem::take(&mut self.capsules), records: records.collect() }
+        let (capsules, records) = (std::mem::take(&mut self.capsules), records.collect());
+        BridgeRequest { batch: self.batch, capsules, records, deletes: Vec::new(), erases: Vec::new() }
     }
 
     /// The message to the cloud, when the gate's answer fits the batch.
     pub(crate) fn upload(self, answer: BridgeResponse, gate: PrincipalId, stated: bool) -> Option<Bridged> {
-        if answer.records.len() != self.records.len() {
+        if answer.records.len() != self.records.len() || !answer.deletes.is_empty() {
             return None;
         }
         let versions = self.records.iter().map(|r| r.version).collect();
@@ -75,6 +76,8 @@ impl Prepared {
             gate_signature: answer.signature,
             stated: None,
             records: records.map(|(r, index)| UploadRecord { id: r.id, index, sealed: r.sealed }).collect(),
+            deletes: Vec::new(),
+            erases: Vec::new(),
         };
         let trees = stated.then(|| BatchTrees::new(&upload.records));
         Some(Bridged { upload, trees, versions, without_patient: self.without_patient })

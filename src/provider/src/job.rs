@@ -25,6 +25,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::{
     batch::{Bridged, Parsed, Prepared},
+    erase::EraseReport,
     journal::{Journal, JournalError, Version},
     owners::{OwnerMap, Owners},
     prepare::{Preparer, parse},
@@ -98,6 +99,10 @@ pub struct PushReport {
     pub last_seq: u64,
     /// Why the log was not seen to have the last batch, though nothing suggests that it will not.
     pub unlogged: Option<String>,
+    /// What of patients' orders to erase was done at the end.
+    pub erasure: EraseReport,
+    /// Why the gate or the cloud did not let it be done now.
+    pub unerased: Option<String>,
 }
 
 /// Why a run stopped. What the cloud acknowledged stays; run it again to go on.
@@ -151,12 +156,12 @@ pub enum PushError {
 pub(crate) struct Job {
     pub(crate) preparer: Preparer,
     domain: String,
-    gate: GateLink,
-    cloud: Peer,
-    gate_id: PrincipalId,
+    pub(crate) gate: GateLink,
+    pub(crate) cloud: Peer,
+    pub(crate) gate_id: PrincipalId,
     pub(crate) journal: Arc<Journal>,
     /// In a domain with a log.
-    stating: Option<Stating>,
+    pub(crate) stating: Option<Stating>,
     pub(crate) owners: Mutex<Owners>,
     rejects: std::sync::Mutex<RejectLog>,
     progress: Arc<Progress>,
@@ -192,13 +197,22 @@ pub struct PushInput<'a> {
 /// Pushes everything in `sources` that the cloud does not have yet.
 pub async fn push(input: PushInput<'_>) -> Result<PushReport, PushError> {
     let started = Instant::now();
-    let PushInput { keys, trusted, gate, cloud, owners, journal, sources, mapping, log, settings, progress } = input;
+    let PushInput { keys, trusted, gate, cloud, owners, journal, sources, mapping, mut log, settings, progress } =
+        input;
     let job = Arc::new(Job::new(keys, trusted, gate, cloud, owners, journal, settings, progress)?);
     let mut report = job.clone().run(sources, mapping).await?;
     report.elapsed = started.elapsed();
     if report.pushed > 0 {
         job.await_searchable().await?;
-        report.unlogged = job.await_logged(log, trusted, report.last_seq).await?;
+        report.unlogged = job.await_logged(&mut log, trusted, report.last_seq).await?;
+    }
+    if !job.settings.dry_run {
+        match job.erase_owed(&mut log, trusted).await {
+            Ok(done) => report.erasure = done,
+            // What was pushed is pushed.
+            Err(PushError::Call(error)) => report.unerased = Some(error.to_string()),
+            Err(other) => return Err(other),
+        }
     }
     report.searchable_after = started.elapsed();
     let mut log = job.rejects.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -455,13 +469,13 @@ impl Job {
 
     /// Waits until the log has the last batch, under a checkpoint that is believed, with this provider's last
     /// statement as it was acknowledged. Why not, if it is only late.
-    async fn await_logged(
+    pub(crate) async fn await_logged(
         &self,
-        log: Option<DomainLog>,
+        log: &mut Option<DomainLog>,
         trusted: &Trusted,
         seq: u64,
     ) -> Result<Option<String>, PushError> {
-        let (Some(mut log), Some(stating)) = (log, &self.stating) else { return Ok(None) };
+        let (Some(log), Some(stating)) = (log, &self.stating) else { return Ok(None) };
         match log.reach(seq, trusted, LOGGED).await {
             Err(e) if e.is_tampering() => return Err(e.into()),
             Err(e) => return Ok(Some(e.to_string())),

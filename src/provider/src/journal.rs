@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition, TableError};
+use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction};
 use sha2::{Digest, Sha256};
 
 use crate::stating::Head;
 
 /// First half of the hash of `Type/id` → first half of the hash of the record's bytes.
 const PUSHED: TableDefinition<'_, [u8; 16], [u8; 16]> = TableDefinition::new("pushed");
+
+/// First half of the hash of `Type/id` → nothing: deleted here, and not pushed since.
+const DELETED: TableDefinition<'_, [u8; 16], ()> = TableDefinition::new("deleted");
 
 /// `last` → number and digest of the last statement that the cloud acknowledged.
 const STATED: TableDefinition<'_, &str, [u8; 40]> = TableDefinition::new("stated");
@@ -111,25 +114,65 @@ impl Journal {
     pub fn begin(&self, versions: &[Version]) -> Result<Vec<bool>, JournalError> {
         let known = self.known(versions)?;
         let new: Vec<&Version> = versions.iter().zip(&known).filter(|(_, known)| !**known).map(|(v, _)| v).collect();
-        if !self.has_any(&new)? {
-            return Ok(known);
+        self.forget(&new)?;
+        Ok(known)
+    }
+
+    /// Forgets records that are to be deleted: from here on the cloud may have them or not. Of each, whether it was
+    /// known. Durable on return.
+    pub(crate) fn begin_deletion(&self, versions: &[Version]) -> Result<Vec<bool>, JournalError> {
+        let known = self.states(versions)?.into_iter().map(|s| s != State::New).collect();
+        let pushed: Vec<&Version> =
+            versions.iter().zip(&known).filter(|(_, known): &(_, &bool)| **known).map(|(v, _)| v).collect();
+        self.forget(&pushed)?;
+        Ok(known)
+    }
+
+    /// Notes records that the cloud has acknowledged as deleted, with the statement under which it did. Durable on return.
+    pub(crate) fn record_deleted(&self, versions: &[Version], head: Option<Head>) -> Result<(), JournalError> {
+        let write = self.db.begin_write().map_err(|e| self.fail(e))?;
+        {
+            let mut table = write.open_table(DELETED).map_err(|e| self.fail(e))?;
+            for v in versions {
+                table.insert(v.identity, ()).map_err(|e| self.fail(e))?;
+            }
+        }
+        self.note_head(&write, head)?;
+        write.commit().map_err(|e| self.fail(e))
+    }
+
+    /// Whether a record was deleted here, and is neither pushed again nor about to be.
+    pub fn is_deleted(&self, version: &Version) -> Result<bool, JournalError> {
+        let read = self.db.begin_read().map_err(|e| self.fail(e))?;
+        let table = match read.open_table(DELETED) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(false),
+            other => other.map_err(|e| self.fail(e))?,
+        };
+        Ok(table.get(version.identity).map_err(|e| self.fail(e))?.is_some())
+    }
+
+    /// Forgets what became of records.
+    fn forget(&self, versions: &[&Version]) -> Result<(), JournalError> {
+        if !self.has_any(versions)? {
+            return Ok(());
         }
         let write = self.db.begin_write().map_err(|e| self.fail(e))?;
         {
             let mut table = write.open_table(PUSHED).map_err(|e| self.fail(e))?;
-            for v in new {
+            let mut deleted = write.open_table(DELETED).map_err(|e| self.fail(e))?;
+            for v in versions {
                 table.remove(v.identity).map_err(|e| self.fail(e))?;
+                deleted.remove(v.identity).map_err(|e| self.fail(e))?;
             }
         }
-        write.commit().map_err(|e| self.fail(e))?;
-        Ok(known)
+        write.commit().map_err(|e| self.fail(e))
     }
 
     fn has_any(&self, versions: &[&Version]) -> Result<bool, JournalError> {
         let read = self.db.begin_read().map_err(|e| self.fail(e))?;
         let table = read.open_table(PUSHED).map_err(|e| self.fail(e))?;
         for v in versions {
-            if table.get(v.identity).map_err(|e| self.fail(e))?.is_some() {
+            if table.get(v.identity).map_err(|e| self.fail(e))?.is_some() || self.is_deleted(v)? {
                 return Ok(true);
             }
         }
@@ -172,14 +215,18 @@ impl Journal {
             for v in &sorted {
                 table.insert(v.identity, v.content).map_err(|e| self.fail(e))?;
             }
-            if let Some(Head { number, digest }) = head {
-                let mut row = [0; 40];
-                row[..8].copy_from_slice(&number.to_be_bytes());
-                row[8..].copy_from_slice(&digest);
-                write.open_table(STATED).map_err(|e| self.fail(e))?.insert("last", row).map_err(|e| self.fail(e))?;
-            }
         }
+        self.note_head(&write, head)?;
         write.commit().map_err(|e| self.fail(e))
+    }
+
+    fn note_head(&self, write: &WriteTransaction, head: Option<Head>) -> Result<(), JournalError> {
+        let Some(Head { number, digest }) = head else { return Ok(()) };
+        let mut row = [0; 40];
+        row[..8].copy_from_slice(&number.to_be_bytes());
+        row[8..].copy_from_slice(&digest);
+        write.open_table(STATED).map_err(|e| self.fail(e))?.insert("last", row).map_err(|e| self.fail(e))?;
+        Ok(())
     }
 
     /// Number of records the cloud has.
@@ -216,6 +263,29 @@ mod tests {
         j.record(&[a, b]).unwrap();
         assert_eq!(j.known(&[a, b]).unwrap(), [false, true]);
         assert_eq!(j.len().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_deleted_record_is_known_as_such_until_it_is_pushed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("j.redb");
+        let (a, b, gone) = (Version::of("A/1", b"one"), Version::of("A/2", b"x"), Version::of("A/1", &[]));
+        {
+            let j = Journal::open(&path).unwrap();
+            j.record(&[a, b]).unwrap();
+            assert_eq!(j.begin_deletion(&[gone, Version::of("A/3", &[])]).unwrap(), [true, false]);
+            // Killed here: it counts neither as pushed nor as deleted.
+            assert_eq!(
+                (j.states(&[a, b]).unwrap(), j.is_deleted(&gone).unwrap()),
+                (vec![State::New, State::Known], false)
+            );
+            j.record_deleted(&[gone], Some(Head { number: 7, digest: [1; 32] })).unwrap();
+        }
+        let j = Journal::open(&path).unwrap();
+        assert!(j.is_deleted(&gone).unwrap() && !j.is_deleted(&b).unwrap());
+        assert_eq!(j.stated().unwrap(), Some(Head { number: 7, digest: [1; 32] }));
+        assert_eq!(j.begin(&[a]).unwrap(), [false], "the same bytes are pushed anew");
+        assert!(!j.is_deleted(&gone).unwrap());
     }
 
     #[test]

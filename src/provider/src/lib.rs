@@ -10,6 +10,8 @@
 //! (`docs/adr/0004`). Nothing that cannot be indexed is pushed half; it goes to the rejects file.
 
 mod batch;
+mod delete;
+mod erase;
 mod job;
 mod journal;
 mod manifest;
@@ -19,6 +21,8 @@ mod rejects;
 mod stating;
 mod writer;
 
+pub use delete::{DeleteInput, DeleteReport, Removal, delete};
+pub use erase::{EraseInput, EraseReport, erase};
 pub use job::{Progress, PushError, PushInput, PushReport, PushSettings, push};
 pub use journal::{Journal, JournalError, State, Version};
 pub use manifest::{Manifest, ManifestError};

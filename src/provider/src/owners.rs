@@ -10,7 +10,11 @@ use std::{
 
 use sealdex_crypto::{Point, PrincipalId};
 use sealdex_net::{CallError, Peer};
-use sealdex_wire::consent::{LookupOwners, OwnerProfile, OwnersFound};
+use sealdex_wire::{
+    Signed,
+    consent::{LookupOwners, OwnerProfile, OwnersFound},
+    erasure::ErasureOrder,
+};
 use serde::{Deserialize, Serialize};
 
 /// Owners asked for in one request.
@@ -102,6 +106,8 @@ impl OwnerMap {
 pub(crate) struct Owner {
     sections: Vec<(String, u32, Point)>,
     writers: Vec<PrincipalId>,
+    /// Orders to erase, by the owner's own word.
+    erased: Vec<ErasureOrder>,
 }
 
 impl Owner {
@@ -112,12 +118,17 @@ impl Owner {
                 sections.push((key.section.clone(), key.epoch, Point::from_bytes(&key.key.0).ok()?));
             }
         }
-        Some(Self { sections, writers: profile.writers.clone() })
+        Some(Self { sections, writers: profile.writers.clone(), erased: Vec::new() })
     }
 
     /// Epoch and public key to seal a section to.
     pub(crate) fn section(&self, name: &str) -> Option<(u32, Point)> {
         self.sections.iter().find(|s| s.0 == name).map(|s| (s.1, s.2))
+    }
+
+    /// Whether the owner has ordered what is sealed to a section and epoch to be erased.
+    pub(crate) fn has_erased(&self, section: &str, epoch: u32) -> bool {
+        self.erased.iter().any(|order| order.covers(section, epoch))
     }
 
     /// Whether one of these (a provider and those above it) may write.
@@ -148,9 +159,9 @@ impl Owners {
         for part in missing.chunks(LOOKUP) {
             let found: OwnersFound =
                 gate.post_json("/v1/owners/lookup", &LookupOwners { owners: part.to_vec() }).await?;
-            let mut profiles = found.profiles.into_iter();
+            let mut profiles = found.profiles.iter().cloned();
             for id in part {
-                let owner = profiles.next().flatten().and_then(|signed| verified(&signed, *id, domain));
+                let owner = profiles.next().flatten().and_then(|signed| verified(&signed, &found.erased, *id, domain));
                 self.known.insert(*id, owner.map(Arc::new));
             }
         }
@@ -168,10 +179,18 @@ impl Owners {
 }
 
 /// The owner behind a profile, if the owner itself signed it: its id certifies the keys in it.
-fn verified(signed: &sealdex_wire::Signed<OwnerProfile>, id: PrincipalId, domain: &str) -> Option<Owner> {
+fn verified(
+    signed: &Signed<OwnerProfile>,
+    erased: &[Signed<ErasureOrder>],
+    id: PrincipalId,
+    domain: &str,
+) -> Option<Owner> {
     let keys = signed.peek().ok()?.owner.identity().ok()?;
     let profile = (keys.id() == id).then(|| signed.verify(&keys).ok()).flatten()?;
-    (profile.domain == domain).then(|| Owner::new(&profile)).flatten()
+    let mut owner = (profile.domain == domain).then(|| Owner::new(&profile)).flatten()?;
+    let own = erased.iter().filter(|signed| signed.signer == id).filter_map(|signed| signed.verify(&keys).ok());
+    owner.erased = own.filter(|order| order.domain == domain && order.owner == id).collect();
+    Some(owner)
 }
 
 #[cfg(test)]

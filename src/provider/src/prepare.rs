@@ -173,6 +173,11 @@ impl Preparer {
         let (epoch, key) = profile
             .section(&sealed_to)
             .ok_or_else(|| format!("owner {owner} has published no key for section \"{sealed_to}\": enrol again"))?;
+        if profile.has_erased(&sealed_to, epoch) {
+            return Err(format!(
+                "owner {owner} has ordered section \"{sealed_to}\" to be erased: nothing of it is stored any more; take it out of the sources"
+            ));
+        }
         let entries = self
             .schema
             .index(&p.record.resource_type, &p.record.id, &p.record.json)

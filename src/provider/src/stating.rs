@@ -1,12 +1,12 @@
 //! What the provider signs of its batches, for the log.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use sealdex_crypto::{Identity, PrincipalId, Term, log::Hash};
+use sealdex_crypto::{Identity, PrincipalId, RecordId, Term, log::Hash};
 use sealdex_ledger::{
     BatchStatement, BatchTrees, Providers, SignedBatch, ended_hash,
-    versions::{Versions, VersionsError, VersionsRequest},
+    versions::{Asked, Versions, VersionsError, VersionsRequest},
 };
 use sealdex_member::Trusted;
 use sealdex_net::Peer;
@@ -18,8 +18,9 @@ use tokio::sync::Mutex;
 
 use crate::{
     batch::Bridged,
+    delete::chosen,
     job::{PushError, blocking},
-    journal::Journal,
+    journal::{Journal, Version},
 };
 
 /// Why the cloud's word on this provider's own statements is not believed.
@@ -94,23 +95,66 @@ impl Stating {
         cloud: &Peer,
         journal: &Arc<Journal>,
     ) -> Result<(BatchReceipt, u64), PushError> {
-        let Bridged { mut upload, trees, versions, .. } = bridged;
+        let Bridged { upload, trees, versions, .. } = bridged;
         let trees = trees.unwrap_or_else(|| BatchTrees::new(&upload.records));
         let mut head = self.head.lock().await;
-        let origins: Vec<Term> = upload.records.iter().map(|r| r.index.origin).collect();
+        let origins = upload.records.iter().map(|r| r.index.origin).collect();
+        let asked = Asked { origins, ..Asked::default() };
         // Who has never stated anything replaces nothing of its own. Should another of its hospital have pushed the same
         // records, the cloud refuses, and says so when it is asked.
         let known = match *head {
-            None => Some(self.ask(cloud, &[], journal).await?.0).filter(|last| last.number == 0),
+            None => Some(self.ask(cloud, &Asked::default(), journal).await?.0).filter(|last| last.number == 0),
             Some(_) => None,
         };
-        let (mut last, mut ended) = match known {
+        let found = match known {
             Some(first) => (first, Vec::new()),
-            None => self.ask(cloud, &origins, journal).await?,
+            None => self.ask(cloud, &asked, journal).await?,
         };
+        let (receipt, new, bytes) = self.send(upload, &trees, &asked, found, cloud, journal).await?;
+        let journal = journal.clone();
+        blocking(move || journal.record_stated(&versions, new)).await??;
+        *head = Some(new);
+        Ok((receipt, bytes))
+    }
+
+    /// States and sends a batch of deletions, and notes both. `None` if there is nothing that it would delete.
+    pub(crate) async fn delete(
+        &self,
+        upload: BatchUpload,
+        cloud: &Peer,
+        journal: &Arc<Journal>,
+        versions: &[Version],
+    ) -> Result<Option<BatchReceipt>, PushError> {
+        let trees = BatchTrees::new(&[]);
+        let mut head = self.head.lock().await;
+        let origins = upload.deletes.as_chunks().0.iter().map(|origin| Term(*origin)).collect();
+        let ids = upload.erases.as_chunks().0.iter().map(|id| RecordId(*id)).collect();
+        let asked = Asked { origins, ids };
+        let found = self.ask(cloud, &asked, journal).await?;
+        if found.1.is_empty() {
+            return Ok(None);
+        }
+        let (receipt, new, _) = self.send(upload, &trees, &asked, found, cloud, journal).await?;
+        let (journal, gone) = (journal.clone(), chosen(versions, &receipt));
+        blocking(move || journal.record_deleted(&gone, Some(new))).await??;
+        *head = Some(new);
+        Ok(Some(receipt))
+    }
+
+    /// Signs and sends a batch, anew as often as the cloud has another state than it said; the receipt, the statement's
+    /// place in the chain, and the bytes it took.
+    async fn send(
+        &self,
+        mut upload: BatchUpload,
+        trees: &BatchTrees,
+        asked: &Asked,
+        (mut last, mut ended): (Head, Vec<u8>),
+        cloud: &Peer,
+        journal: &Arc<Journal>,
+    ) -> Result<(BatchReceipt, Head, u64), PushError> {
         let mut attempt = 1;
         loop {
-            let signed = self.sign(&upload, &trees, last, &ended);
+            let signed = self.sign(&upload, trees, last, &ended);
             upload.stated = Some(Stated { entry: signed.to_entry(), ended });
             let body: Bytes;
             (upload, body) = blocking(move || {
@@ -122,14 +166,11 @@ impl Stating {
             match cloud.post_cbor_bytes::<BatchReceipt>("/v1/batches", body).await {
                 Ok(receipt) => {
                     let new = Head { number: signed.statement.number, digest: signed.digest() };
-                    let journal = journal.clone();
-                    blocking(move || journal.record_stated(&versions, new)).await??;
-                    *head = Some(new);
-                    return Ok((receipt, bytes));
+                    return Ok((receipt, new, bytes));
                 }
                 Err(e) if e.problem_type() == Some(ProblemType::StateAnew) && attempt < ATTEMPTS => {
                     attempt += 1;
-                    (last, ended) = self.ask(cloud, &origins, journal).await?;
+                    (last, ended) = self.ask(cloud, asked, journal).await?;
                 }
                 Err(e) => return Err(e.into()),
             }
@@ -152,10 +193,13 @@ impl Stating {
         statement.sign(&self.domain, &self.me, &mut rand::rng())
     }
 
-    /// This provider's last statement, and which records a batch with these origins ends. What the cloud says is
+    /// This provider's last statement, and which records a batch that names these ends. What the cloud says is
     /// checked: against what it acknowledged, and that every older version is one.
-    async fn ask(&self, cloud: &Peer, origins: &[Term], journal: &Arc<Journal>) -> Result<(Head, Vec<u8>), PushError> {
-        let request = VersionsRequest { origins: origins.iter().flat_map(|o| o.0).collect() };
+    async fn ask(&self, cloud: &Peer, asked: &Asked, journal: &Arc<Journal>) -> Result<(Head, Vec<u8>), PushError> {
+        let request = VersionsRequest {
+            origins: asked.origins.iter().flat_map(|o| o.0).collect(),
+            ids: asked.ids.iter().flat_map(|id| id.0).collect(),
+        };
         let answer: Versions = cloud.post_cbor("/v1/versions", &request).await?;
         let last = match &answer.last {
             None => Head { number: 0, digest: [0; 32] },
@@ -178,8 +222,7 @@ impl Stating {
                 return Err(StatingError::Differs(last.number).into());
             }
         }
-        let origins: HashSet<Term> = origins.iter().copied().collect();
-        let ended = answer.verify(&self.domain, self.hospital, &origins, &self.trusted).map_err(StatingError::from)?;
+        let ended = answer.verify(&self.domain, self.hospital, asked, &self.trusted).map_err(StatingError::from)?;
         Ok((last, ended))
     }
 }

@@ -14,6 +14,8 @@ use tokio::sync::Mutex;
 
 use crate::{
     batch::Parsed,
+    delete::Removal,
+    erase::EraseReport,
     job::{Job, Progress, PushError, PushSettings, blocking},
     journal::{Journal, State, Version},
     owners::{OwnerMap, OwnerMapError},
@@ -66,6 +68,7 @@ pub enum WriterError {
 pub struct Writer {
     job: Arc<Job>,
     owners: PathBuf,
+    trusted: Trusted,
     /// When the owner map was last changed, as far as it was read. Held while writing: what one call has
     /// seen in the journal stays true until it has written.
     seen: Mutex<Option<SystemTime>>,
@@ -79,7 +82,7 @@ impl Writer {
         let changed = modified(&owners);
         let map = OwnerMap::read(&owners)?;
         let job = Job::new(keys, trusted, gate, cloud, map, journal, settings, progress)?;
-        Ok(Self { job: Arc::new(job), owners, seen: Mutex::new(changed) })
+        Ok(Self { job: Arc::new(job), owners, trusted: trusted.clone(), seen: Mutex::new(changed) })
     }
 
     /// Pushes records as one batch; what became of each, in order. Those that are stored are durable and
@@ -131,6 +134,37 @@ impl Writer {
             self.job.await_searchable().await?;
         }
         Ok(written)
+    }
+
+    /// Deletes one record, `Type/id`, of this hospital. It is gone and not found any more when this returns.
+    ///
+    /// # Errors
+    /// [`WriterError`]; run it again.
+    pub async fn delete(&self, identity: &str) -> Result<Removal, WriterError> {
+        let _one = self.seen.lock().await;
+        let (removals, place) = self.job.delete(&[identity.to_owned()]).await?;
+        if place.is_some() {
+            self.job.await_searchable().await?;
+        }
+        Ok(removals.first().copied().unwrap_or(Removal::Absent))
+    }
+
+    /// Ends what patients have ordered to be erased.
+    ///
+    /// # Errors
+    /// [`WriterError`]; run it again.
+    pub async fn erase(&self) -> Result<EraseReport, WriterError> {
+        let _one = self.seen.lock().await;
+        Ok(self.job.erase_owed(&mut None, &self.trusted).await?)
+    }
+
+    /// Whether this hospital has deleted a record, as far as its journal knows, and not pushed it since.
+    ///
+    /// # Errors
+    /// [`WriterError`].
+    pub async fn deleted(&self, identity: &str) -> Result<bool, WriterError> {
+        let (job, version) = (self.job.clone(), Version::of(identity, &[]));
+        Ok(blocking(move || job.journal.is_deleted(&version)).await?.map_err(PushError::from)?)
     }
 
     /// Pushes what can be pushed; identities that replaced an older version, and what cannot be pushed. An owner may have admitted this hospital since

@@ -36,8 +36,12 @@ pub enum AuditKind {
     Request,
     /// A mandate given or ended.
     Mandate,
-    /// A batch bridged; `count` is its records.
+    /// An order to erase; `count` is how many grants it ended.
+    Erasure,
+    /// A batch bridged; `count` is its records, and those it may delete.
     Bridge,
+    /// A batch bridged that only deletes; `count` is how many records it may delete.
+    Deletion,
     /// A search; `count` is its permitted matches.
     Search,
     /// A count; `count` is what was told.
@@ -129,11 +133,12 @@ impl AccessRow {
     pub fn access(self, place: Place) -> Access {
         let kind = match self.kind {
             AuditKind::Search | AuditKind::Count | AuditKind::Turn => AccessKind::Search,
-            AuditKind::Bridge => AccessKind::Push,
+            AuditKind::Bridge | AuditKind::Deletion => AccessKind::Push,
             AuditKind::Revocations => AccessKind::Revocation,
             AuditKind::Emergency | AuditKind::Alarm => AccessKind::Emergency,
             AuditKind::Request => AccessKind::Request,
             AuditKind::Mandate => AccessKind::Mandate,
+            AuditKind::Erasure => AccessKind::Erasure,
             AuditKind::Grants | AuditKind::Owners | AuditKind::Roster | AuditKind::Family => AccessKind::Grant,
             AuditKind::Bridges | AuditKind::Group | AuditKind::Rotation => AccessKind::Grant,
         };

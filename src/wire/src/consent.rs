@@ -7,6 +7,7 @@ use zeroize::Zeroize;
 use crate::{
     B32, RawPoint, Signed,
     care::Emergency,
+    erasure::ErasureOrder,
     group::Sealed,
     roster::{PublicKeys, Roster},
     signed::Document,
@@ -191,6 +192,9 @@ pub struct LookupOwners {
 pub struct OwnersFound {
     /// Signed profiles.
     pub profiles: Vec<Option<Signed<OwnerProfile>>>,
+    /// Orders of these owners to erase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<Signed<ErasureOrder>>,
 }
 
 /// One grant on its way to the gate.
@@ -313,6 +317,8 @@ pub enum AccessKind {
     Request,
     /// Was given a mandate, or lost one.
     Mandate,
+    /// Put the owner's order to erase into force.
+    Erasure,
 }
 
 /// What one act did with the owner's records or consent, in one section.

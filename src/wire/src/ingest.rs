@@ -44,12 +44,20 @@ pub struct BridgeRequest {
     pub capsules: Vec<BridgeCapsule>,
     /// Records.
     pub records: Vec<BridgeRecord>,
+    /// Inner tokens of the identities of records that end without a successor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deletes: Vec<B32>,
+    /// Records that the gate has found to be erased, by id: by themselves, without records and deletions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erases: Vec<RecordId>,
 }
 
 impl BridgeRequest {
-    /// Tokens, ranges and index entries that it takes of its provider's budget. Packed entries are 25 bytes and more.
+    /// Tokens, ranges and index entries that it takes of its provider's budget. Packed entries are 25 bytes and more; a
+    /// deletion counts as an entry.
     pub fn spent(&self) -> [u64; 3] {
-        [0, 0, self.records.iter().map(|r| r.entries.len() as u64 / 26).sum()]
+        let entries: u64 = self.records.iter().map(|r| r.entries.len() as u64 / 26).sum();
+        [0, 0, entries + self.deletes.len() as u64]
     }
 
     /// Its bridged tokens, each once.
@@ -91,6 +99,9 @@ pub struct BridgedRecord {
 pub struct BridgeResponse {
     /// In request order.
     pub records: Vec<BridgedRecord>,
+    /// Terms of the identities to delete, in request order, 16 bytes each.
+    #[serde(default, with = "serde_bytes")]
+    pub deletes: Vec<u8>,
     /// Signature over [`batch_digest`].
     pub signature: Signature,
 }
@@ -123,6 +134,14 @@ pub struct BatchUpload {
     pub stated: Option<Stated>,
     /// Records.
     pub records: Vec<UploadRecord>,
+    /// Origins of records that end without a successor, 16 bytes each: none twice, and none that a record of the batch
+    /// has. One that stands for no record changes nothing.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub deletes: Vec<u8>,
+    /// Records that end by order of their owner, by id, 16 bytes each, none twice: by themselves, without records and
+    /// deletions.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub erases: Vec<u8>,
 }
 
 /// A provider's statement on a batch, with the ids it ends.
@@ -151,6 +170,8 @@ pub struct BatchReceipt {
     pub replaced: u32,
     /// Places in the batch, from 0 and ascending, of the records that replaced one of an earlier batch.
     pub replacing: Vec<u32>,
+    /// Places in [`BatchUpload::deletes`] or `erases`, from 0 and ascending, of those that ended a record.
+    pub deleted: Vec<u32>,
     /// Whether it had been accepted before.
     pub duplicate: bool,
 }
@@ -177,11 +198,21 @@ pub struct CloudStats {
     pub providers: Vec<(PrincipalId, u64)>,
 }
 
-/// What the gate signs for a batch: batch, provider, and of each record id, origin, tag and terms.
+/// What a batch ends beside what it replaces, 16 bytes each.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Removed<'a> {
+    /// Origins of records to delete.
+    pub origins: &'a [u8],
+    /// Ids of records to erase.
+    pub ids: &'a [u8],
+}
+
+/// What the gate signs for a batch: batch, provider, what it ends, and of each record id, origin, tag and terms.
 pub fn batch_digest<'a>(
     domain: &str,
     batch: BatchId,
     provider: PrincipalId,
+    removed: Removed<'_>,
     records: impl Iterator<Item = (RecordId, &'a BridgedRecord)>,
 ) -> [u8; 32] {
     use sha2::{Digest, Sha256};
@@ -191,6 +222,10 @@ pub fn batch_digest<'a>(
     h.update(domain);
     h.update(batch.0);
     h.update(provider.0);
+    for ended in [removed.origins, removed.ids] {
+        h.update((ended.len() as u32).to_be_bytes());
+        h.update(ended);
+    }
     for (id, r) in records {
         h.update(id.0);
         h.update(r.origin.0);

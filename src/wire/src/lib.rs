@@ -13,6 +13,7 @@ pub mod auth;
 pub mod care;
 pub mod codec;
 pub mod consent;
+pub mod erasure;
 pub mod family;
 pub mod group;
 pub mod ingest;

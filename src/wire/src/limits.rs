@@ -41,6 +41,10 @@ pub const TICKET_MS: u64 = 60_000;
 pub const TURN_POINTS: usize = 65_536;
 /// Most members of a group.
 pub const GROUP_MEMBERS: usize = 4096;
+/// Sections that one order to erase names.
+pub const ERASED_SECTIONS: usize = 256;
+/// Records to erase in one message.
+pub const ERASURES: usize = 4096;
 /// Longest text people write: reasons, names.
 pub const TEXT: usize = 1024;
 /// Grants of one section and epoch to one reader, for different purposes or providers.

@@ -36,6 +36,7 @@ pub fn write(access: &Access, patient: &str, owner: PrincipalId, roster: &Roster
         AccessKind::Emergency => ("operation", "E", "emergency"),
         AccessKind::Request => ("operation", "E", "access asked for, or answered"),
         AccessKind::Mandate => ("update", "U", "mandate given or ended"),
+        AccessKind::Erasure => ("delete", "D", "erasure ordered"),
     };
     let who = if access.caller == owner { reference(patient) } else { party(roster, access.caller) };
     let mut agent = json!({ "who": who, "requestor": true });

@@ -61,6 +61,9 @@ impl Patient {
         let profile = self.profile().await?;
         self.entry.version = self.entry.version.max(profile.version);
         for key in &profile.sections {
+            if key.epoch < self.entry.first_epoch(&key.section) {
+                continue;
+            }
             let newest = self.entry.sections.entry(key.section.clone()).or_insert(0);
             *newest = (*newest).max(key.epoch);
         }

@@ -7,8 +7,11 @@ mod around;
 pub mod audit;
 pub mod consent;
 mod epochs;
+mod erasing;
 mod logged;
 mod offers;
+
+pub use erasing::{ErasureError, ErasureStatus, OrderState, RecordState};
 
 pub use around::{ConsentExport, Overview};
 pub use offers::{Epochs, Offer, Reader};
@@ -171,7 +174,10 @@ impl Patient {
             revoke_all(&self.gate, revocations).await?;
         }
         let newest = self.newest_epochs().await?;
-        let all = wanted.sections.iter().flat_map(|s| (0..=newest.get(s).copied().unwrap_or(0)).map(move |e| (s, e)));
+        let all = wanted.sections.iter().flat_map(|s| {
+            let first = self.entry.first_epoch(s);
+            (first..=newest.get(s).copied().unwrap_or(0)).map(move |e| (s, e))
+        });
         let requests: Vec<_> = all
             .map(|(section, epoch)| {
                 let request = GrantRequest {

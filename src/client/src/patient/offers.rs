@@ -107,7 +107,7 @@ impl Patient {
             section: section.into(),
             known: self.sections().cloned().collect::<Vec<_>>().join(", "),
         })?;
-        Ok(if which == Epochs::All { 0 } else { newest }..=newest)
+        Ok(if which == Epochs::All { self.entry.first_epoch(section) } else { newest }..=newest)
     }
 
     /// One grant of an offer, signed.

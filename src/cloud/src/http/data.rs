@@ -1,6 +1,6 @@
 //! The data plane: batches in, matches and sealed records out. CBOR.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use axum::{
     body::Body,
@@ -18,7 +18,8 @@ use sealdex_wire::{
     auth::sha256,
     codec,
     consent::Accepted,
-    ingest::{BatchReceipt, BatchUpload, Stated, UploadRecord, batch_digest},
+    erasure::{AskStored, ScanPlace, ScanRecords, Scanned, Stored},
+    ingest::{BatchReceipt, BatchUpload, Removed, Stated, UploadRecord, batch_digest},
     limits,
     search::{CloudMatch, CloudMatches, CloudSearch, FetchTicket, Fetched, WithdrawTickets},
 };
@@ -28,7 +29,7 @@ use super::{Api, blocking};
 use crate::{
     index::{IndexSearch, Searched},
     ingest::IngestError,
-    store::{NewBatch, StatedBatch, StoreError, packed_ids},
+    store::{NewBatch, Snapshot, StatedBatch, StoreError, packed_ids},
 };
 
 /// Largest body of an unsigned request, bytes: a ticket and its ids.
@@ -64,7 +65,8 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
         let upload: BatchUpload = call.cbor()?;
         check(&upload)?;
         let entries = upload.records.iter().map(|r| (r.id, &r.index));
-        let digest = batch_digest(&domain.name, upload.batch, provider, entries);
+        let removed = Removed { origins: &upload.deletes, ids: &upload.erases };
+        let digest = batch_digest(&domain.name, upload.batch, provider, removed, entries);
         let gate = members
             .gate(upload.gate)
             .ok_or_else(|| refused_gate("the batch names a gate that is not in the roster"))?;
@@ -81,14 +83,17 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
                 return Err(refused_gate("this domain has no log: the batch must not have a statement"));
             }
         };
-        let BatchUpload { batch, records, .. } = upload;
-        Ok(NewBatch { batch, provider, hospital: known.hospital, body_sha256, records, stated })
+        let BatchUpload { batch, records, deletes, erases, .. } = upload;
+        let deletes = deletes.as_chunks().0.iter().map(|origin| Term(*origin)).collect();
+        let erases = packed_ids(&erases).collect();
+        Ok(NewBatch { batch, provider, hospital: known.hospital, body_sha256, records, deletes, erases, stated })
     })
     .await?;
     let records = batch.records.len();
     let receipt = api.ingest.accept(batch, room).await?;
     if !receipt.duplicate {
         metrics::counter!("sealdex_cloud_records_total").increment(records as u64);
+        metrics::counter!("sealdex_cloud_deleted_total").increment(receipt.deleted.len() as u64);
         metrics::gauge!("sealdex_cloud_accepted_seq").set(receipt.seq as f64);
     }
     Ok(Cbor(receipt))
@@ -135,18 +140,86 @@ pub(super) async fn versions(State(api): State<Api>, call: Call) -> Result<Cbor<
     api.read(move |api| {
         let asked: VersionsRequest = call.cbor()?;
         let (origins, odd) = asked.origins.as_chunks::<16>();
-        if !odd.is_empty() || origins.len() > limits::BATCH_RECORDS {
-            return Err(Refusal::malformed(format_args!("at most {} origins of 16 bytes", limits::BATCH_RECORDS)));
+        let (erased, odd_ids) = asked.ids.as_chunks::<16>();
+        let sound = odd.is_empty() && odd_ids.is_empty();
+        if !sound || origins.len().saturating_add(erased.len()) > limits::BATCH_RECORDS {
+            return Err(Refusal::malformed(format_args!(
+                "at most {} origins and ids together, of 16 bytes each",
+                limits::BATCH_RECORDS
+            )));
         }
         let origins: Vec<Term> = origins.iter().map(|o| Term(*o)).collect();
         let ids = api.store.versions(known.hospital, &origins).map_err(Refusal::internal)?;
         let snapshot = api.store.snapshot().map_err(Refusal::internal)?;
-        let ids: Vec<RecordId> = ids.into_iter().flatten().collect();
+        let mut ids: Vec<RecordId> = ids.into_iter().flatten().collect();
+        for id in erased.iter().map(|id| RecordId(*id)) {
+            let record = snapshot.record(id).map_err(Refusal::internal)?;
+            ids.extend(record.filter(|r| r.hospital == known.hospital).map(|_| id));
+        }
         let records = api.ledger.records_proofs(&*snapshot, &ids).map_err(Refusal::internal)?;
         let entry = |proof: &RecordsProof| Ok(ByteBuf::from(snapshot.entry(proof.seq)?.unwrap_or_default()));
         let entries = records.iter().map(entry).collect::<Result<_, StoreError>>().map_err(Refusal::internal)?;
         let last = snapshot.last_stated(provider).map_err(Refusal::internal)?.map(ByteBuf::from);
         Ok(Cbor(Versions { last, entries, records }))
+    })
+    .await
+}
+
+/// `POST /v1/scan`: every live record from a place on, for a gate that looks for what is erased.
+pub(super) async fn scan(State(api): State<Api>, call: Call) -> Result<Cbor<Scanned>, Refusal> {
+    if api.domain.members()?.gate(call.caller.id).is_none() {
+        return Err(Refusal::forbidden("only gates look through the records"));
+    }
+    api.read(move |api| {
+        let asked: ScanRecords = call.cbor()?;
+        let snapshot = api.store.snapshot().map_err(Refusal::internal)?;
+        Ok(Cbor(scanned(&*snapshot, asked.from).map_err(Refusal::internal)?))
+    })
+    .await
+}
+
+/// One page. Records that have ended since count for its length, so that it takes bounded time.
+fn scanned(snapshot: &dyn Snapshot, from: ScanPlace) -> Result<Scanned, StoreError> {
+    let mut out = Scanned { providers: Vec::new(), records: Vec::new(), next: from, more: false };
+    let (mut seen, mut places) = (0, std::collections::HashMap::new());
+    out.next.seq = from.seq.max(1);
+    while out.next.seq <= snapshot.last_seq() {
+        let added = snapshot.change(out.next.seq)?.unwrap_or_default().added;
+        for id in added.iter().skip(out.next.place as usize) {
+            if seen == limits::PAGE as usize {
+                out.more = true;
+                return Ok(out);
+            }
+            seen += 1;
+            out.next.place += 1;
+            if let Some(record) = snapshot.record(*id)? {
+                let provider = *places.entry(record.provider).or_insert_with(|| {
+                    out.providers.push(record.provider);
+                    out.providers.len() as u32 - 1
+                });
+                out.records.push(CloudMatch(*id, provider, record.tag));
+            }
+        }
+        out.next = ScanPlace { seq: out.next.seq + 1, place: 0 };
+    }
+    Ok(out)
+}
+
+/// `POST /v1/stored`: which of these records are stored. Whoever knows their ids may ask, and need not say who it is.
+pub(super) async fn stored(State(api): State<Api>, body: Body) -> Result<Cbor<Stored>, Refusal> {
+    let most = 16 * limits::ERASURES + 64;
+    let body = axum::body::to_bytes(body, most).await;
+    let body = body.map_err(|_| Refusal::new(ProblemType::TooLarge, format!("at most {} ids", limits::ERASURES)))?;
+    api.read(move |api| {
+        let asked: AskStored = codec::from_cbor(&body).map_err(Refusal::malformed)?;
+        let snapshot = api.store.snapshot().map_err(Refusal::internal)?;
+        let mut ids = Vec::new();
+        for id in packed_ids(&asked.ids) {
+            if snapshot.record(id).map_err(Refusal::internal)?.is_some() {
+                ids.extend_from_slice(&id.0);
+            }
+        }
+        Ok(Cbor(Stored { ids }))
     })
     .await
 }
@@ -165,10 +238,36 @@ pub(super) async fn ended(State(api): State<Api>, Path(seq): Path<u64>) -> Resul
 
 /// The limits of a batch.
 fn check(upload: &BatchUpload) -> Result<(), Refusal> {
-    if upload.records.is_empty() || upload.records.len() > limits::BATCH_RECORDS {
-        return Err(Refusal::malformed(format_args!("a batch has 1 to {} records", limits::BATCH_RECORDS)));
+    if !upload.erases.is_empty() {
+        return check_erasure(upload);
+    }
+    let (deletes, odd) = upload.deletes.as_chunks::<16>();
+    let parts = upload.records.len().saturating_add(deletes.len());
+    if parts == 0 || parts > limits::BATCH_RECORDS || !odd.is_empty() {
+        return Err(Refusal::malformed(format_args!(
+            "a batch has 1 to {} records and deletions together, deletions of 16 bytes each",
+            limits::BATCH_RECORDS
+        )));
+    }
+    let mut origins: HashSet<&[u8; 16]> = upload.records.iter().map(|r| &r.index.origin.0).collect();
+    if !deletes.iter().all(|origin| origins.insert(origin)) {
+        return Err(Refusal::malformed("an origin is deleted twice, or deleted and brought in the same batch"));
     }
     upload.records.iter().try_for_each(check_record)
+}
+
+/// Of a batch that erases: nothing else is in it.
+fn check_erasure(upload: &BatchUpload) -> Result<(), Refusal> {
+    let (ids, odd) = upload.erases.as_chunks::<16>();
+    let alone = upload.records.is_empty() && upload.deletes.is_empty();
+    let mut seen = HashSet::with_capacity(ids.len());
+    if alone && odd.is_empty() && ids.len() <= limits::BATCH_RECORDS && ids.iter().all(|id| seen.insert(id)) {
+        return Ok(());
+    }
+    Err(Refusal::malformed(format_args!(
+        "a batch that erases names up to {} records of 16 bytes, none twice, and has nothing else",
+        limits::BATCH_RECORDS
+    )))
 }
 
 fn check_record(record: &UploadRecord) -> Result<(), Refusal> {

@@ -107,6 +107,8 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/acts", post(acts::post))
         .route("/v1/versions", post(data::versions))
         .route("/v1/search", post(data::search))
+        .route("/v1/scan", post(data::scan))
+        .route("/v1/stored", post(data::stored))
         .route("/v1/records", post(data::records))
         .route("/v1/tickets/withdraw", post(data::withdraw))
         .route("/v1/stats", get(control::stats))

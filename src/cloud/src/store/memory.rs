@@ -56,8 +56,15 @@ impl State {
         if let Some(r) = by_id.iter().find(|r| self.origins.get(&r.index.origin).is_some_and(foreign)) {
             return Err(Refused::ForeignOrigin(r.id));
         }
-        let older = by_id.iter().filter_map(|r| self.origins.get(&r.index.origin).copied()).collect();
-        self.check_statement(batch, &by_id, older)?;
+        let by_origin = (0..).zip(&batch.deletes).filter_map(|(at, origin)| Some((at, *self.origins.get(origin)?)));
+        let erased = (0..).zip(&batch.erases).filter(|(_, id)| self.records.contains_key(id)).map(|(at, id)| (at, *id));
+        let deleted: Vec<(u32, RecordId)> = by_origin.chain(erased).collect();
+        if let Some((_, id)) = deleted.iter().find(|(_, id)| foreign(id)) {
+            return Err(Refused::ForeignDeletion(*id));
+        }
+        let older = by_id.iter().filter_map(|r| self.origins.get(&r.index.origin).copied());
+        let gone = older.chain(deleted.iter().map(|(_, id)| *id)).collect();
+        self.check_statement(batch, &by_id, gone)?;
         let seq = self.changes.len() as u64 + 1;
         let at: HashMap<RecordId, u32> = batch.records.iter().map(|r| r.id).zip(0..).collect();
         let mut change = Change::default();
@@ -83,13 +90,21 @@ impl State {
             };
             self.records.insert(r.id, (stored, r.sealed.clone()));
         }
+        let replaced = (batch.records.len() - by_id.len() + change.replaced.len()) as u32;
+        for (_, id) in &deleted {
+            if let Some((record, _)) = self.records.remove(id) {
+                self.origins.remove(&record.origin);
+            }
+            change.replaced.push(*id);
+        }
         change.replaced.sort_unstable();
         let receipt = BatchReceipt {
             batch: batch.batch,
             seq,
             records: batch.records.len() as u32,
-            replaced: (batch.records.len() - by_id.len() + change.replaced.len()) as u32,
+            replaced,
             replacing,
+            deleted: deleted.iter().map(|(at, _)| *at).collect(),
             duplicate: false,
         };
         self.changes.push(change);
@@ -104,7 +119,7 @@ impl State {
         &self,
         batch: &NewBatch,
         winners: &[&UploadRecord],
-        mut replaced: Vec<RecordId>,
+        mut gone: Vec<RecordId>,
     ) -> Result<(), Refused> {
         let Some(own) = &batch.stated else {
             let all_without = self.stated.is_empty();
@@ -119,9 +134,9 @@ impl State {
         if found != last + 1 || own.signed.statement.previous != digest {
             return Err(Refused::Chain { provider, last, found });
         }
-        replaced.sort_unstable();
-        let fits = own.ended == row::ends(batch, winners, &replaced);
-        fits.then_some(()).ok_or(Refused::Ended(replaced.len()))
+        gone.sort_unstable();
+        let fits = own.ended == row::ends(batch, winners, &gone);
+        fits.then_some(()).ok_or(Refused::Ended(gone.len()))
     }
 
     fn stated(&self, seq: u64) -> Option<&StatedBatch> {

@@ -9,6 +9,7 @@
 mod acts;
 mod memory;
 mod redb;
+mod rewrite;
 mod row;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use self::{
     acts::{ActStore, ActsRefused},
     memory::MemoryStore,
     redb::RedbStore,
+    rewrite::{Rewritten, rewrite},
 };
 
 /// A batch whose signatures, limits and caller have been checked.
@@ -40,6 +42,10 @@ pub struct NewBatch {
     pub body_sha256: [u8; 32],
     /// Records, any order. Of two with one origin the later wins.
     pub records: Vec<UploadRecord>,
+    /// Origins that end without a successor: none twice, and none of a record of the batch.
+    pub deletes: Vec<Term>,
+    /// Records that end by order of their owner; then the batch has nothing else.
+    pub erases: Vec<RecordId>,
     /// What its provider stated of it for the log, checked but for its place in the chain and what it ends.
     pub stated: Option<Arc<StatedBatch>>,
 }
@@ -94,7 +100,7 @@ impl StoredRecord {
 pub struct Change {
     /// Records it brought. Some may have been replaced since.
     pub added: Vec<RecordId>,
-    /// Older records it replaced.
+    /// Older records it replaced or deleted.
     pub replaced: Vec<RecordId>,
 }
 
@@ -132,6 +138,9 @@ pub enum Refused {
     /// The older version belongs to another hospital.
     #[error("record {0} has the origin of a record of another hospital")]
     ForeignOrigin(RecordId),
+    /// The record to delete belongs to another hospital.
+    #[error("record {0}, which the batch would delete, is of another hospital")]
+    ForeignDeletion(RecordId),
     /// A statement that does not follow the provider's last.
     #[error(
         "statement {found} of provider {provider} does not follow {last}, its last: read the log, and state it anew"
@@ -145,7 +154,9 @@ pub enum Refused {
         found: u64,
     },
     /// A statement that ends other records than the batch does.
-    #[error("the batch replaces {0} records, and not those that its statement ends: ask which, and state it anew")]
+    #[error(
+        "the batch replaces or deletes {0} records, and not those that its statement ends: ask which, and state it anew"
+    )]
     Ended(usize),
     /// A batch with a statement where others have none, or the other way round.
     #[error("{0}")]

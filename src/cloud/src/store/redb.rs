@@ -51,18 +51,18 @@ const CHUNK_PAGES: u64 = 7;
 /// Nodes in a chunk.
 const CHUNK_NODES: u64 = 112;
 
-const RECORDS: TableDefinition<Id, &[u8]> = TableDefinition::new("records");
-const SEALED: TableDefinition<Id, &[u8]> = TableDefinition::new("sealed");
-const ORIGINS: TableDefinition<Id, Id> = TableDefinition::new("origins");
-const BATCHES: TableDefinition<Id, &[u8]> = TableDefinition::new("batches");
-const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
-const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
-const ENDED: TableDefinition<u64, &[u8]> = TableDefinition::new("ended");
-const HEADS: TableDefinition<Id, &[u8]> = TableDefinition::new("heads");
-const PROOFS: TableDefinition<ProofKey, &[u8]> = TableDefinition::new("proofs");
-const PROVIDERS: TableDefinition<Id, u64> = TableDefinition::new("providers");
-const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
-const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
+pub(super) const RECORDS: TableDefinition<Id, &[u8]> = TableDefinition::new("records");
+pub(super) const SEALED: TableDefinition<Id, &[u8]> = TableDefinition::new("sealed");
+pub(super) const ORIGINS: TableDefinition<Id, Id> = TableDefinition::new("origins");
+pub(super) const BATCHES: TableDefinition<Id, &[u8]> = TableDefinition::new("batches");
+pub(super) const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
+pub(super) const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
+pub(super) const ENDED: TableDefinition<u64, &[u8]> = TableDefinition::new("ended");
+pub(super) const HEADS: TableDefinition<Id, &[u8]> = TableDefinition::new("heads");
+pub(super) const PROOFS: TableDefinition<ProofKey, &[u8]> = TableDefinition::new("proofs");
+pub(super) const PROVIDERS: TableDefinition<Id, u64> = TableDefinition::new("providers");
+pub(super) const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+pub(super) const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
 
 const ROSTER: &str = "roster";
 const STORE_ID: &str = "store-id";
@@ -70,7 +70,7 @@ const LAST_SEQ: &str = "last-seq";
 const SEALED_BYTES: &str = "sealed-bytes";
 
 /// Pages redb keeps in memory, bytes. Its default of 1 GiB would be the process's largest part.
-const CACHE: usize = 64 << 20;
+pub(super) const CACHE: usize = 64 << 20;
 
 pub(super) fn failed(e: impl Into<redb::Error>) -> StoreError {
     StoreError::Backend(Box::new(e.into()))
@@ -219,7 +219,13 @@ impl<'t> Tables<'t> {
             Ok(replaced) => replaced,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Some(refused) = self.check_statement(batch, &winners, &replaced)? {
+        let deleted = match self.check_deletes(batch)? {
+            Ok(deleted) => deleted,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let mut gone: Vec<RecordId> = replaced.iter().copied().chain(deleted.iter().map(|d| d.id)).collect();
+        gone.sort_unstable();
+        if let Some(refused) = self.check_statement(batch, &winners, &gone)? {
             return Ok(Err(refused));
         }
         let mut replacing = Vec::with_capacity(replaced.len());
@@ -235,14 +241,18 @@ impl<'t> Tables<'t> {
             records: batch.records.len() as u32,
             replaced: (batch.records.len() - winners.len() + replaced.len()) as u32,
             replacing,
+            deleted: deleted.iter().map(|d| d.at).collect(),
             duplicate: false,
         };
-        self.remove(&replaced)?;
+        self.remove(&gone)?;
+        for deleted in &deleted {
+            self.origins.remove(&deleted.origin.0).map_err(failed)?;
+        }
         self.insert(batch, &receipt, &winners)?;
         if let Some(stated) = &batch.stated {
             self.insert_stated(receipt.seq, stated)?;
         }
-        let change = Change { added: winners.iter().map(|r| r.id).collect(), replaced };
+        let change = Change { added: winners.iter().map(|r| r.id).collect(), replaced: gone };
         self.changes.insert(receipt.seq, row::change_row(&change).as_slice()).map_err(failed)?;
         self.batches.insert(&batch.batch.0, row::batch_row(batch, &receipt).as_slice()).map_err(failed)?;
         Ok(Ok(receipt))
@@ -297,12 +307,34 @@ impl<'t> Tables<'t> {
         Ok(Ok(replaced))
     }
 
+    /// The records that the batch deletes or erases.
+    fn check_deletes(&self, batch: &NewBatch) -> Result<Result<Vec<Deleted>, Refused>, StoreError> {
+        let mut deleted = Vec::new();
+        for (at, origin) in (0..).zip(&batch.deletes) {
+            let Some(id) = self.origins.get(&origin.0).map_err(failed)?.map(|v| *v.value()) else { continue };
+            let row = self.records.get(&id).map_err(failed)?.ok_or(StoreError::Damaged("origins"))?;
+            if row::owners(row.value())?.1 != batch.hospital {
+                return Ok(Err(Refused::ForeignDeletion(RecordId(id))));
+            }
+            deleted.push(Deleted { at, id: RecordId(id), origin: *origin });
+        }
+        for (at, id) in (0..).zip(&batch.erases) {
+            let Some(row) = self.records.get(&id.0).map_err(failed)? else { continue };
+            let record = row::record(row.value())?;
+            if record.hospital != batch.hospital {
+                return Ok(Err(Refused::ForeignDeletion(*id)));
+            }
+            deleted.push(Deleted { at, id: *id, origin: record.origin });
+        }
+        Ok(Ok(deleted))
+    }
+
     /// Whether a statement follows its provider's last and ends exactly what the batch ends.
     fn check_statement(
         &self,
         batch: &NewBatch,
         winners: &[&UploadRecord],
-        replaced: &[RecordId],
+        gone: &[RecordId],
     ) -> Result<Option<Refused>, StoreError> {
         let (batches, stated) = (self.batches.len().map_err(failed)?, self.entries.len().map_err(failed)?);
         let Some(own) = &batch.stated else {
@@ -325,7 +357,7 @@ impl<'t> Tables<'t> {
             let (provider, found) = (batch.provider, statement.number);
             return Ok(Some(Refused::Chain { provider, last, found }));
         }
-        Ok((own.ended != row::ends(batch, winners, replaced)).then_some(Refused::Ended(replaced.len())))
+        Ok((own.ended != row::ends(batch, winners, gone)).then_some(Refused::Ended(gone.len())))
     }
 
     /// About a thousand rows for 4,096 records of 25 terms, one after the other.
@@ -350,10 +382,10 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn remove(&mut self, replaced: &[RecordId]) -> Result<(), StoreError> {
+    fn remove(&mut self, gone_ids: &[RecordId]) -> Result<(), StoreError> {
         let mut gone: HashMap<PrincipalId, u64> = HashMap::new();
         let mut bytes = 0;
-        for id in replaced {
+        for id in gone_ids {
             if let Some(old) = self.records.remove(&id.0).map_err(failed)? {
                 *gone.entry(row::owners(old.value())?.0).or_default() += 1;
             }
@@ -410,6 +442,13 @@ impl<'t> Tables<'t> {
         self.counters.insert(counter, now).map_err(failed)?;
         Ok(now)
     }
+}
+
+/// A record that a batch deletes or erases, with its place among these.
+struct Deleted {
+    at: u32,
+    id: RecordId,
+    origin: Term,
 }
 
 struct RedbSnapshot {

@@ -3,7 +3,7 @@
 //! ```text
 //! record  provider(16) hospital(16) origin(16) seq(8) u16(len tag) tag terms(16 each) place(4) sealed_hash(32)
 //! head    number(8) digest(32) seq(8)
-//! batch   provider(16) body_sha256(32) seq(8) records(4) replaced(4) replacing(4 each)
+//! batch   provider(16) body_sha256(32) seq(8) records(4) replaced(4) replacing(4 each) deleted(4 each, highest bit set)
 //! change  u32(len added) added ids(16 each) replaced ids(16 each)
 //! ```
 
@@ -13,6 +13,9 @@ use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term, log::Hash};
 use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
 
 use super::{Change, NewBatch, StoreError, StoredRecord};
+
+/// Marks places of deletions among those of a batch's row; a batch has far fewer records.
+const DELETED: u32 = 1 << 31;
 
 /// The fixed head of a record's row.
 const RECORD_HEAD: usize = 16 + 16 + 16 + 8 + 2;
@@ -65,13 +68,14 @@ pub(crate) fn owners(row: &[u8]) -> Result<(PrincipalId, PrincipalId), StoreErro
 }
 
 pub(crate) fn batch_row(batch: &NewBatch, receipt: &BatchReceipt) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64 + 4 * receipt.replacing.len());
+    let mut out = Vec::with_capacity(64 + 4 * (receipt.replacing.len() + receipt.deleted.len()));
     out.extend_from_slice(&batch.provider.0);
     out.extend_from_slice(&batch.body_sha256);
     out.extend_from_slice(&receipt.seq.to_be_bytes());
     out.extend_from_slice(&receipt.records.to_be_bytes());
     out.extend_from_slice(&receipt.replaced.to_be_bytes());
     receipt.replacing.iter().for_each(|at| out.extend_from_slice(&at.to_be_bytes()));
+    receipt.deleted.iter().for_each(|at| out.extend_from_slice(&(at | DELETED).to_be_bytes()));
     out
 }
 
@@ -85,9 +89,11 @@ pub(crate) fn receipt_again(row: &[u8], batch: &NewBatch) -> Result<Option<Batch
         let records = u32::from_be_bytes(take(&mut rest)?);
         let replaced = u32::from_be_bytes(take(&mut rest)?);
         let (places, []) = rest.as_chunks::<4>() else { return None };
-        let replacing = places.iter().map(|at| u32::from_be_bytes(*at)).collect();
+        let places = places.iter().map(|at| u32::from_be_bytes(*at));
+        let (deleted, replacing): (Vec<u32>, Vec<u32>) = places.partition(|at| at & DELETED != 0);
+        let deleted = deleted.into_iter().map(|at| at & !DELETED).collect();
         let batch = BatchId(batch.batch.0);
-        Some((same, BatchReceipt { batch, seq, records, replaced, replacing, duplicate: true }))
+        Some((same, BatchReceipt { batch, seq, records, replaced, replacing, deleted, duplicate: true }))
     };
     let (same, receipt) = parse().ok_or(StoreError::Damaged("batches"))?;
     Ok(same.then_some(receipt))
@@ -113,12 +119,12 @@ pub(crate) fn change(row: &[u8]) -> Result<Change, StoreError> {
     parse().ok_or(StoreError::Damaged("changes"))
 }
 
-/// Ids of all records that a batch ends, ascending: older versions, and those of its own that a later one of it
-/// replaces.
-pub(crate) fn ends(batch: &NewBatch, winners: &[&UploadRecord], replaced: &[RecordId]) -> Vec<u8> {
+/// Ids of all records that a batch ends, ascending: older versions and deleted ones (`gone`), and those of its own that a
+/// later one of it replaces.
+pub(crate) fn ends(batch: &NewBatch, winners: &[&UploadRecord], gone: &[RecordId]) -> Vec<u8> {
     let live: HashSet<RecordId> = winners.iter().map(|r| r.id).collect();
     let own = batch.records.iter().map(|r| r.id).filter(|id| !live.contains(id));
-    let mut ids: Vec<RecordId> = own.chain(replaced.iter().copied()).collect();
+    let mut ids: Vec<RecordId> = own.chain(gone.iter().copied()).collect();
     ids.sort_unstable();
     ids.iter().flat_map(|id| id.0).collect()
 }

@@ -9,7 +9,7 @@ use sealdex_net::{CallError, Listen, Peer, Retry, clock::now_ms, guard::Bounds, 
 use sealdex_wire::{
     ProblemType, Signed,
     consent::{Accepted, SecretBytes, UpdateRoster},
-    ingest::{BatchReceipt, BatchUpload, CloudStats, UploadRecord, batch_digest},
+    ingest::{BatchReceipt, BatchUpload, CloudStats, Removed, UploadRecord, batch_digest},
     roster::{Member, PublicKeys, Role, Roster, Server, Status},
     search::{CloudClause, CloudMatches, CloudSearch, FetchTicket, Ticket},
 };
@@ -88,9 +88,18 @@ impl Domain {
     /// A batch as the gate signed it for `provider`.
     pub(crate) fn upload(&self, id: u8, provider: &Identity, records: Vec<UploadRecord>) -> BatchUpload {
         let batch = BatchId([id; 16]);
-        let digest = batch_digest(DOMAIN, batch, provider.id(), records.iter().map(|r| (r.id, &r.index)));
+        let digest =
+            batch_digest(DOMAIN, batch, provider.id(), Removed::default(), records.iter().map(|r| (r.id, &r.index)));
         let gate_signature = self.gate.sign(&digest, &mut rng(2));
-        BatchUpload { batch, gate: self.gate.id(), gate_signature, stated: None, records }
+        BatchUpload {
+            batch,
+            gate: self.gate.id(),
+            gate_signature,
+            stated: None,
+            records,
+            deletes: Vec::new(),
+            erases: Vec::new(),
+        }
     }
 
     pub(crate) fn ticket(&self, ids: Vec<u8>, issued_at: u64, expires_at: u64) -> FetchTicket {

@@ -51,6 +51,8 @@ pub(crate) fn batch(id: u8, records: Vec<UploadRecord>) -> NewBatch {
         hospital: provider(1),
         body_sha256: [id; 32],
         records,
+        deletes: Vec::new(),
+        erases: Vec::new(),
         stated: None,
     }
 }

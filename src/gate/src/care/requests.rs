@@ -13,7 +13,7 @@ use super::{CareRefusal, is_text};
 use crate::{
     error::GateError,
     gate::{Gate, blocking},
-    rules::{is_name, is_section, mandates::mandate_for},
+    rules::{erasures, is_name, is_section, mandates::mandate_for},
     store::{
         AccessRow, AuditKind, ConsentStore, ReadConsents as _, RequestRow, StoreError, Table, Transaction,
         WriteConsents as _,
@@ -50,7 +50,10 @@ impl<S: ConsentStore> Gate<S> {
                     return Err(CareRefusal::TooMany(caller).into());
                 }
                 let number = before.last().map_or(1, |(n, _)| n + 1);
-                let row = RequestRow { caller, ask: ask.clone(), asked_at: gate.now(), status: RequestStatus::Pending };
+                let asked_at = gate.now();
+                let late = erasures::overtakes(ask.owner, &ask.sections, asked_at, txn)?;
+                let status = if late { RequestStatus::Declined } else { RequestStatus::Pending };
+                let row = RequestRow { caller, ask: ask.clone(), asked_at, status };
                 txn.put_request(number, &row)?;
                 gate.tell_request(txn, caller, &row)?;
                 Ok::<_, GateError>(Asked { number })

@@ -26,7 +26,7 @@ use crate::{
 const PAGE: usize = 1024;
 
 /// Tables that a node which is new is given, in this order; scalars come dealt.
-pub(crate) const COPIED: [Table; 14] = [
+pub(crate) const COPIED: [Table; 15] = [
     Table::Profiles,
     Table::Grants,
     Table::GrantTerms,
@@ -39,6 +39,7 @@ pub(crate) const COPIED: [Table; 14] = [
     Table::RequestsBy,
     Table::Mandates,
     Table::MandatesTo,
+    Table::Erasures,
     Table::Known,
     Table::Meta,
 ];

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{gate::Gate, store::ConsentStore};
 
 /// Method and path of every request that changes what the gate knows, and that all its nodes do therefore.
-pub const WRITES: [(&str, &str); 14] = [
+pub const WRITES: [(&str, &str); 15] = [
     ("PUT", "/v1/roster"),
     ("POST", "/v1/owners"),
     ("POST", "/v1/grants"),
@@ -25,6 +25,7 @@ pub const WRITES: [(&str, &str); 14] = [
     ("POST", "/v1/requests"),
     ("POST", "/v1/requests/answer"),
     ("POST", "/v1/mandates"),
+    ("POST", "/v1/erasures"),
 ];
 
 /// Does what an authenticated request asks; the answer, as JSON.
@@ -50,6 +51,7 @@ pub(crate) async fn perform<S: ConsentStore>(
         ("POST", "/v1/requests") => value(gate.ask_access(id, call.json()?).await?),
         ("POST", "/v1/requests/answer") => value(gate.answer_request(id, call.json()?).await?),
         ("POST", "/v1/mandates") => value(gate.submit_mandate(call.caller.keys, call.json()?).await?),
+        ("POST", "/v1/erasures") => value(gate.submit_erasure(call.caller.keys, call.json()?).await?),
         _ => Err(Refusal::new(ProblemType::NotFound, format!("{method} {path} changes nothing here"))),
     }
 }

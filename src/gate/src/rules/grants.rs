@@ -15,7 +15,7 @@ use crate::{
     members::Members,
     rules::mandates::mandate_for,
     secrets::{SealedScalar, StoreKey},
-    store::{GrantKey, GrantRow, NOBODY, ReadConsents as _, Snapshot, StoreError, Table},
+    store::{GrantKey, GrantRow, NOBODY, ReadConsents as _, ReadErasures as _, Snapshot, StoreError, Table},
 };
 
 /// Why a grant was refused.
@@ -105,6 +105,18 @@ pub enum GrantRefusal {
     /// Made in the future.
     #[error("a grant of {0} was made in the future: set the clock of whoever made it")]
     Future(PrincipalId),
+    /// Of what its owner has ordered to be erased.
+    #[error(
+        "section {section:?} of owner {owner}, epoch {epoch}, was ordered to be erased: it is granted to nobody any more"
+    )]
+    Erased {
+        /// Whose.
+        owner: PrincipalId,
+        /// Section.
+        section: String,
+        /// Epoch.
+        epoch: u32,
+    },
     /// Revoked since.
     #[error("a grant of {owner} was made at {granted_at} but revoked at {revoked_at}: the owner must sign a new one")]
     Revoked {
@@ -131,9 +143,11 @@ impl GrantRefusal {
     pub(crate) fn problem_type(&self) -> ProblemType {
         match self {
             Self::UnknownOwner(_) => ProblemType::NotFound,
-            Self::Revoked { .. } | Self::NotNewer { .. } | Self::GroupKey { .. } | Self::Sharing(_) => {
-                ProblemType::Conflict
-            }
+            Self::Revoked { .. }
+            | Self::Erased { .. }
+            | Self::NotNewer { .. }
+            | Self::GroupKey { .. }
+            | Self::Sharing(_) => ProblemType::Conflict,
             Self::NoMandate { .. } => ProblemType::Forbidden,
             Self::Signed(e) => signed_problem(e),
             _ => ProblemType::BadDocument,
@@ -338,6 +352,9 @@ pub(crate) fn settle(
 ) -> Result<Option<Settled>, GateError> {
     let GrantKey { owner, section, epoch, reader, .. } = &new.key;
     let granted_at = new.row.granted_at;
+    if stored.erased(*owner, section)?.is_some_and(|through| *epoch <= through) {
+        return Err(GrantRefusal::Erased { owner: *owner, section: section.clone(), epoch: *epoch }.into());
+    }
     let (section_or_all, purpose) = ([None, Some(section.as_str())], Some(new.row.purpose.as_str()));
     for (of, purpose) in section_or_all.into_iter().flat_map(|s| [(s, None), (s, purpose)]) {
         if let Some(revoked_at) = stored.tombstone(*owner, *reader, of, purpose)?.filter(|at| granted_at <= *at) {

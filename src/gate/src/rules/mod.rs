@@ -2,6 +2,7 @@
 //! document, and nothing else; heavy checks (signatures, points) run before the store's transaction,
 //! the rest inside it.
 
+pub mod erasures;
 pub mod grants;
 pub mod groups;
 pub mod mandates;

@@ -13,7 +13,7 @@ use super::pages::Asker;
 use crate::{
     error::GateError,
     secrets::StoreKey,
-    store::{GrantKey, GrantRow, ReadConsents as _, Snapshot, StoreError, Table, WakeRow},
+    store::{GrantKey, GrantRow, ReadConsents as _, ReadErasures as _, Snapshot, StoreError, Table, WakeRow},
 };
 
 /// A live grant of one section and epoch to the caller or a group it belongs to.
@@ -90,6 +90,10 @@ fn look_up(
     now: u64,
     stored: &dyn Snapshot,
 ) -> Result<Vec<Arc<Permit>>, StoreError> {
+    // Whatever is granted: what was ordered to be erased is released to nobody.
+    if stored.erased(routing.patient, &routing.section)?.is_some_and(|through| routing.epoch <= through) {
+        return Ok(Vec::new());
+    }
     let mut live = Vec::new();
     for reader in &asker.readers {
         for (key, row) in stored.grants(routing.patient, &routing.section, routing.epoch, reader.id)? {

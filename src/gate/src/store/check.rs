@@ -268,6 +268,7 @@ impl<'s> Checker<'s> {
             Table::Known if key.len() == 16 && value.len() == 8 => Ok(Fact::Nothing),
             Table::ActLog if super::act_log::is_row(key, value) => Ok(Fact::Nothing),
             Table::ActLog => Err("it does not parse".to_owned()),
+            Table::Erasures => self.erasure(key, value),
             Table::Staged => {
                 let (sealed, commitments) = value.split_first_chunk().ok_or("it does not parse")?;
                 let share = self.secrets.store_key.open_scalar(table, key, &SealedScalar(*sealed));
@@ -473,6 +474,18 @@ impl<'s> Checker<'s> {
         let digest = digest(&terms.a.0, &terms.x.0, times, &terms.by.unwrap_or(NOBODY), &made.slot);
         let generation = terms.group_key.map_or(0, |k| k.generation);
         Ok(Fact::Terms(Said { digest, r: terms.r.0, generation, reader: reader.id() }, signer.is_some()))
+    }
+
+    fn erasure(&self, key: &[u8], value: &[u8]) -> Result<Fact, String> {
+        let Some(signed) = super::erasures::is_row(key, value).ok_or("it does not parse")? else {
+            return Ok(Fact::Nothing);
+        };
+        let order = signed.peek().map_err(|e| e.to_string())?;
+        self.domain(&order.domain)?;
+        match self.profiles.get(&order.owner) {
+            Some(owner) => signed.verify(owner).map(|_| Fact::Nothing).map_err(|e| e.to_string()),
+            None => Ok(Fact::Unverifiable),
+        }
     }
 
     fn tombstone(&self, key: &[u8], value: &[u8]) -> Result<Fact, String> {

@@ -11,6 +11,7 @@ pub mod check;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod consents;
+pub mod erasures;
 pub mod memory;
 pub mod redb;
 pub mod rows;
@@ -18,6 +19,7 @@ pub mod upgrade;
 
 pub use act_log::{ReadActLog, WriteActLog};
 pub use consents::{ReadConsents, WriteConsents};
+pub use erasures::{ReadErasures, WriteErasures};
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
 pub use rows::{
@@ -73,11 +75,13 @@ pub enum Table {
     Staged,
     /// Acts that wait for the log of acts, entries made for it, and the last one made.
     ActLog,
+    /// Orders to erase, and the records they concern.
+    Erasures,
 }
 
 impl Table {
     /// All tables, in the order of their discriminants.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Meta,
         Self::Roster,
         Self::Commitments,
@@ -101,6 +105,7 @@ impl Table {
         Self::Known,
         Self::Staged,
         Self::ActLog,
+        Self::Erasures,
     ];
 
     /// Name on disk, and first associated-data string of what is sealed in it.
@@ -129,6 +134,7 @@ impl Table {
             Self::Known => "known",
             Self::Staged => "staged",
             Self::ActLog => "act_log",
+            Self::Erasures => "erasures",
         }
     }
 }

@@ -14,6 +14,7 @@ use sealdex_gate::cloud::{Cloud, CloudAnswer, CloudError};
 use sealdex_ledger::SignedAct;
 use sealdex_wire::{
     acts::{ActsTaken, PostActs},
+    erasure::{ScanPlace, ScanRecords, Scanned},
     ingest::{BridgeRequest, BridgeResponse, BridgedRecord},
     roster::Server,
     search::{CloudClause, CloudCursor, CloudMatch, CloudMatches, CloudSearch, WithdrawTickets},
@@ -24,6 +25,8 @@ type Hook = Box<dyn Fn() + Send + Sync>;
 #[derive(Default)]
 pub struct FakeCloud {
     pub records: Mutex<BTreeMap<RecordId, (PrincipalId, BridgedRecord)>>,
+    /// Ids in the order in which they were stored, each a batch of its own.
+    pub accepted: Mutex<Vec<RecordId>>,
     pub asked: Mutex<Vec<CloudSearch>>,
     pub withdrawn: Mutex<HashSet<[u8; 16]>>,
     pub down: AtomicBool,
@@ -41,6 +44,7 @@ impl FakeCloud {
         let mut records = self.records.lock().unwrap();
         for (r, index) in batch.records.iter().zip(&response.records) {
             records.insert(r.id, (provider, index.clone()));
+            self.accepted.lock().unwrap().push(r.id);
         }
     }
 
@@ -109,6 +113,26 @@ impl Cloud for FakeCloud {
                 hook();
             }
             Ok(answer)
+        })
+    }
+
+    fn scan<'a>(&'a self, _: &'a Server, request: &'a ScanRecords) -> CloudAnswer<'a, Scanned> {
+        Box::pin(async move {
+            if self.down.load(Ordering::SeqCst) {
+                return Err(CloudError::Protocol("down"));
+            }
+            let (accepted, records) = (self.accepted.lock().unwrap(), self.records.lock().unwrap());
+            let from = request.from.seq as usize - 1;
+            // Two at a time, so that there are pages.
+            let upto = accepted.len().min(from + 2);
+            let live = accepted[from..upto].iter().filter_map(|id| records.get(id).map(|r| (*id, r)));
+            let (mut found, mut providers) = (Vec::new(), Vec::new());
+            for (id, (provider, index)) in live {
+                found.push(CloudMatch(id, providers.len() as u32, index.tag.clone()));
+                providers.push(*provider);
+            }
+            let next = ScanPlace { seq: upto as u64 + 1, place: 0 };
+            Ok(Scanned { providers, records: found, next, more: upto < accepted.len() })
         })
     }
 

@@ -361,6 +361,8 @@ impl<S: ConsentStore> Domain<S> {
             batch: BatchId([r as u8; 16]),
             capsules: vec![BridgeCapsule { owner: owner.id(), section: section.into(), epoch, capsule }],
             records: records.iter().map(record).collect(),
+            deletes: Vec::new(),
+            erases: Vec::new(),
         }
     }
 

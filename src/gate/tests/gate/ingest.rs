@@ -8,7 +8,7 @@ use sealdex_gate::{GateError, bridge::BridgeRefusal, error::CallerRefusal, store
 use sealdex_wire::{
     RawPoint,
     consent::UpdateRoster,
-    ingest::{BridgeRequest, EntryError, InnerEntry, batch_digest},
+    ingest::{BridgeRequest, EntryError, InnerEntry, Removed, batch_digest},
     roster::Status,
 };
 
@@ -64,9 +64,11 @@ async fn entries_become_the_terms_of_the_specification() {
     let capsule = batch.capsules[0].capsule.0;
     let info = RoutingInfo { patient: owner.id(), section: format!("{:32}", "labs"), epoch: 0, capsule };
     assert_eq!(open_tag(&GateTagKey::from_bytes(&[4; 64]), &RecordId([1; 16]), &record.tag), Ok(info));
-    let digest = batch_digest(DOMAIN, batch.batch, d.id(NORTH), [(RecordId([1; 16]), record)].into_iter());
+    let digest =
+        batch_digest(DOMAIN, batch.batch, d.id(NORTH), Removed::default(), [(RecordId([1; 16]), record)].into_iter());
     assert!(d.gate_identity.public().verify(&digest, &response.signature).is_ok());
-    let other = batch_digest(DOMAIN, batch.batch, d.id(SOUTH), [(RecordId([1; 16]), record)].into_iter());
+    let other =
+        batch_digest(DOMAIN, batch.batch, d.id(SOUTH), Removed::default(), [(RecordId([1; 16]), record)].into_iter());
     assert!(d.gate_identity.public().verify(&other, &response.signature).is_err(), "signed for this provider only");
 }
 

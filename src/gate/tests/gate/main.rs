@@ -7,6 +7,7 @@ mod cloud;
 mod consent;
 mod crash;
 mod domain;
+mod erasing;
 mod exploring;
 mod groups;
 mod http;

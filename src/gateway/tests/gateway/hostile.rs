@@ -30,11 +30,11 @@ async fn every_error_is_an_outcome() {
     assert_eq!(g.get("/Patient?_format=xml").await.refusal(), code(406, "not-supported"));
     assert_eq!(g.get_with("/Patient", &[("host", "evil.example")]).await.refusal(), code(400, "invalid"));
     for (method, path, allow) in [
-        (Method::DELETE, "/Patient/1", "GET, HEAD, PUT"),
-        (Method::PATCH, "/Patient/1", "GET, HEAD, PUT"),
+        (Method::DELETE, "/Patient/1", "GET, HEAD"),
+        (Method::PATCH, "/Patient/1", "GET, HEAD, PUT, DELETE"),
         (Method::GET, "/Patient/_search", "POST"),
         (Method::POST, "/metadata", "GET, HEAD"),
-        (Method::OPTIONS, "/Patient/1", "GET, HEAD, PUT"),
+        (Method::OPTIONS, "/Patient/1", "GET, HEAD, PUT, DELETE"),
         (Method::PUT, "/$export", "GET"),
     ] {
         let answer = g.send(method.clone(), path, &[], "").await;

@@ -109,6 +109,38 @@ async fn what_is_written_is_found_again() {
     let bad = [("content-type", FHIR), ("if-none-exist", "nonsense=1")];
     assert_eq!(g.send(Method::POST, "/Observation", &bad, &body).await.refusal(), (400, "invalid".into()));
 
+    // Deleted: gone for everybody, a second time the same; brought back it is new.
+    let before = g.search("/Observation?code=zz-1").await["total"].clone();
+    assert_eq!(g.send(Method::DELETE, &path, &[("if-match", "W/\"0\"")], "").await.refusal(), (412, "conflict".into()));
+    let deleted = g.send(Method::DELETE, &path, &[("if-match", changed.header("etag"))], "").await;
+    assert_eq!((deleted.status, deleted.body.len(), &before), (204, 0, &1.into()));
+    assert_eq!(g.get(&path).await.refusal(), (410, "deleted".into()));
+    assert_eq!(g.send(Method::HEAD, &path, &[], "").await.status, 410);
+    assert_eq!(g.get(&format!("{path}/_history/1")).await.refusal(), (410, "deleted".into()));
+    assert_eq!(g.search("/Observation?code=zz-1").await["total"], 0);
+    assert_eq!(g.search(&format!("/Observation?_id={id}")).await["total"], 0);
+    assert_eq!(g.send(Method::DELETE, &path, &[], "").await.status, 204);
+    assert_eq!(g.get("/Observation/never").await.refusal(), (404, "not-found".into()));
+    assert_eq!(g.send(Method::DELETE, "/Observation/never", &[], "").await.status, 204);
+    assert_eq!(g.get("/Observation/never").await.status, 404, "what was not there is not known as deleted");
+    assert_eq!(g.send(Method::DELETE, "/Observation?code=zz-1", &[], "").await.refusal().0, 501);
+    assert_eq!(put(&g, &path, &[("if-match", &tag)], &with_id("2")).await.refusal().0, 412);
+    let back = put(&g, &path, &[], &with_id("2")).await;
+    assert_eq!((back.status, g.get(&path).await.status), (201, 200));
+    let everything = format!("/{patient}/$everything");
+    let there = |g: Json| identities(&g, "match").contains(&format!("Observation/{id}"));
+    assert!(there(g.search(&format!("{everything}?_count=500")).await));
+    let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": [
+        { "request": { "method": "GET", "url": format!("Observation/{id}") } },
+        { "request": { "method": "DELETE", "url": format!("Observation/{id}") } },
+    ] });
+    let done = g.post("", FHIR, &batch.to_string()).await.json();
+    let statuses: Vec<&str> =
+        done["entry"].as_array().unwrap().iter().map(|e| e["response"]["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["410 Gone", "204 No Content"]);
+    assert!(!there(g.search(&format!("{everything}?_count=500")).await));
+    assert_eq!(put(&g, &path, &[], &with_id("2")).await.status, 201);
+
     // What is no such resource, or nobody's.
     assert_eq!(put(&g, &path, &[], &observation("1")).await.refusal(), (400, "invalid".into()));
     assert_eq!(put(&g, "/Observation/other", &[], &with_id("1")).await.refusal(), (400, "invalid".into()));
@@ -135,6 +167,8 @@ async fn what_is_written_is_found_again() {
         .find(|t| t["type"] == "Patient")
         .unwrap()
         .clone();
+    let interactions = patient_type["interaction"].as_array().unwrap();
+    assert!(interactions.iter().any(|i| i["code"] == "delete"));
     assert_eq!((&patient_type["versioning"], &patient_type["updateCreate"]), (&"versioned".into(), &true.into()));
     g.stop().await;
 }
