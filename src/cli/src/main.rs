@@ -5,6 +5,7 @@ mod access_log;
 mod anchor;
 mod audit;
 mod carers;
+mod cloud;
 mod consent;
 mod custodian;
 mod dataset;
@@ -127,6 +128,9 @@ enum Command {
     /// Restore, check and resume the store of a gate.
     #[command(subcommand)]
     Gate(gate::GateCommand),
+    /// Check backups of a cloud, and restore from them.
+    #[command(subcommand)]
+    Cloud(cloud::CloudCommand),
     /// Look at key files, and change how they are sealed.
     #[command(subcommand)]
     Keyfile(keyfile::KeyfileCommand),
@@ -205,6 +209,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Query(o) => query::run(o).await.map(done),
         Command::Keygen(o) => owners::keygen(o).map(done),
         Command::Gate(c) => gate::run(c),
+        Command::Cloud(c) => cloud::run(c),
         Command::Keyfile(c) => keyfile::run(c).map(done),
         Command::Schema(SchemaCommand::Check { file }) => domain::check_schema(&file).map(done),
         Command::Stats(o) => stats::run(o).await.map(done),

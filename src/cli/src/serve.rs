@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use sealdex_cloud::{CloudConfig, CloudKeys};
+use sealdex_cloud::{CloudConfig, CloudKeys, backup::schedule::BackupOptions as CloudBackup};
 use sealdex_gate::{GateConfig, backup::schedule::BackupOptions};
 use sealdex_net::{Listen, guard::Bounds, tls};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,6 +23,8 @@ pub(crate) enum ServeCommand {
         /// Address to listen on; port 0 picks one.
         #[arg(long, default_value = "127.0.0.1:7412")]
         listen: SocketAddr,
+        #[command(flatten)]
+        backup: CloudBackup,
         #[command(flatten)]
         net: NetOptions,
         #[command(flatten)]
@@ -85,10 +87,15 @@ pub(crate) async fn run(command: ServeCommand) -> Result<(), Failure> {
         }
     };
     match command {
-        ServeCommand::Cloud { keys, dir, listen, net, key_options } => {
+        ServeCommand::Cloud { keys, dir, listen, backup, net, key_options } => {
             let loaded = CloudKeys::load(&keys, key_options.to_read(&keys)?.as_ref())?;
-            let config =
-                CloudConfig { data_dir: dir, listen: net.listen(listen)?, keys: loaded, bounds: Bounds::default() };
+            let config = CloudConfig {
+                data_dir: dir,
+                listen: net.listen(listen)?,
+                keys: loaded,
+                bounds: Bounds::default(),
+                backup: backup.plan(),
+            };
             sealdex_cloud::serve(config, |addr| println!("listening on {addr}"), stop).await?;
         }
         ServeCommand::Gate { keys, store, listen, cloud_ca, backup, net, key_options } => {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use sealdex_cloud::{CloudConfig, CloudKeys};
+use sealdex_cloud::{CloudConfig, CloudKeys, backup::schedule::BackupOptions};
 use sealdex_keyfile::options::UnlockOptions;
 use sealdex_net::{Listen, guard::Bounds, tls};
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,6 +36,8 @@ struct Args {
     /// Serve plain HTTP beyond loopback, behind a proxy that terminates TLS.
     #[arg(long)]
     insecure_http: bool,
+    #[command(flatten)]
+    backup: BackupOptions,
 }
 
 #[tokio::main]
@@ -62,6 +64,7 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         listen: Listen { addr: args.listen, tls, insecure: args.insecure_http },
         keys: CloudKeys::load(&args.keys, unlock.as_ref())?,
         bounds: Bounds::default(),
+        backup: args.backup.plan(),
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = async move {

@@ -10,6 +10,7 @@ mod acts;
 mod memory;
 mod redb;
 mod row;
+mod rows;
 
 use std::sync::Arc;
 
@@ -20,11 +21,15 @@ use sealdex_wire::{
     search::CloudSort,
 };
 
-pub(crate) use self::row::ids as packed_ids;
+pub(crate) use self::{
+    row::ids as packed_ids,
+    rows::{Kind, Position},
+};
 pub use self::{
     acts::{ActStore, ActsRefused},
     memory::MemoryStore,
     redb::RedbStore,
+    rows::Restored,
 };
 
 /// A batch whose signatures, limits and caller have been checked.

@@ -51,23 +51,23 @@ const CHUNK_PAGES: u64 = 7;
 /// Nodes in a chunk.
 const CHUNK_NODES: u64 = 112;
 
-const RECORDS: TableDefinition<Id, &[u8]> = TableDefinition::new("records");
-const SEALED: TableDefinition<Id, &[u8]> = TableDefinition::new("sealed");
-const ORIGINS: TableDefinition<Id, Id> = TableDefinition::new("origins");
-const BATCHES: TableDefinition<Id, &[u8]> = TableDefinition::new("batches");
-const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
-const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
-const ENDED: TableDefinition<u64, &[u8]> = TableDefinition::new("ended");
-const HEADS: TableDefinition<Id, &[u8]> = TableDefinition::new("heads");
-const PROOFS: TableDefinition<ProofKey, &[u8]> = TableDefinition::new("proofs");
-const PROVIDERS: TableDefinition<Id, u64> = TableDefinition::new("providers");
-const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
-const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
+pub(super) const RECORDS: TableDefinition<Id, &[u8]> = TableDefinition::new("records");
+pub(super) const SEALED: TableDefinition<Id, &[u8]> = TableDefinition::new("sealed");
+pub(super) const ORIGINS: TableDefinition<Id, Id> = TableDefinition::new("origins");
+pub(super) const BATCHES: TableDefinition<Id, &[u8]> = TableDefinition::new("batches");
+pub(super) const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
+pub(super) const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
+pub(super) const ENDED: TableDefinition<u64, &[u8]> = TableDefinition::new("ended");
+pub(super) const HEADS: TableDefinition<Id, &[u8]> = TableDefinition::new("heads");
+pub(super) const PROOFS: TableDefinition<ProofKey, &[u8]> = TableDefinition::new("proofs");
+pub(super) const PROVIDERS: TableDefinition<Id, u64> = TableDefinition::new("providers");
+pub(super) const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+pub(super) const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
 
-const ROSTER: &str = "roster";
-const STORE_ID: &str = "store-id";
-const LAST_SEQ: &str = "last-seq";
-const SEALED_BYTES: &str = "sealed-bytes";
+pub(super) const ROSTER: &str = "roster";
+pub(super) const STORE_ID: &str = "store-id";
+pub(super) const LAST_SEQ: &str = "last-seq";
+pub(super) const SEALED_BYTES: &str = "sealed-bytes";
 
 /// Pages redb keeps in memory, bytes. Its default of 1 GiB would be the process's largest part.
 const CACHE: usize = 64 << 20;
@@ -174,22 +174,22 @@ impl SealedStore for RedbStore {
 }
 
 /// Everything a batch touches, within one transaction.
-struct Tables<'t> {
-    records: Table<'t, Id, &'static [u8]>,
-    sealed: Table<'t, Id, &'static [u8]>,
-    origins: Table<'t, Id, Id>,
-    batches: Table<'t, Id, &'static [u8]>,
-    changes: Table<'t, u64, &'static [u8]>,
-    entries: Table<'t, u64, &'static [u8]>,
-    ended: Table<'t, u64, &'static [u8]>,
-    heads: Table<'t, Id, &'static [u8]>,
-    proofs: Table<'t, ProofKey, &'static [u8]>,
-    providers: Table<'t, Id, u64>,
-    counters: Table<'t, &'static str, u64>,
+pub(super) struct Tables<'t> {
+    pub(super) records: Table<'t, Id, &'static [u8]>,
+    pub(super) sealed: Table<'t, Id, &'static [u8]>,
+    pub(super) origins: Table<'t, Id, Id>,
+    pub(super) batches: Table<'t, Id, &'static [u8]>,
+    pub(super) changes: Table<'t, u64, &'static [u8]>,
+    pub(super) entries: Table<'t, u64, &'static [u8]>,
+    pub(super) ended: Table<'t, u64, &'static [u8]>,
+    pub(super) heads: Table<'t, Id, &'static [u8]>,
+    pub(super) proofs: Table<'t, ProofKey, &'static [u8]>,
+    pub(super) providers: Table<'t, Id, u64>,
+    pub(super) counters: Table<'t, &'static str, u64>,
 }
 
 impl<'t> Tables<'t> {
-    fn open(tx: &'t WriteTransaction) -> Result<Self, StoreError> {
+    pub(super) fn open(tx: &'t WriteTransaction) -> Result<Self, StoreError> {
         Ok(Self {
             records: tx.open_table(RECORDS).map_err(failed)?,
             sealed: tx.open_table(SEALED).map_err(failed)?,
