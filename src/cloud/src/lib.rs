@@ -17,6 +17,7 @@ mod keys;
 mod ledger;
 mod logs;
 mod members;
+mod observe;
 mod serve;
 pub mod store;
 mod tickets;

@@ -26,6 +26,7 @@ use crate::{
     ingest::Ingest,
     logs::{self, Entries, Keeper},
     members::{Domain, RosterError},
+    observe::Observed,
     store::{ActStore, RedbStore, RosterStore, SealedStore, StoreError},
     tickets::Tickets,
 };
@@ -113,6 +114,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), CloudError> {
     let CloudConfig { data_dir, listen, keys, bounds, backup: plan } = config;
+    guard::recorder();
     let authority = keys.authority.identity()?;
     let domain = Arc::new(Domain::new(keys.domain.clone(), keys.id(), authority));
     let (store, index) = open(data_dir.clone()).await?;
@@ -181,6 +183,15 @@ pub async fn serve(
         readers: Api::readers(),
         roster_gate: Arc::default(),
     };
+    let observed = Observed {
+        data: data_dir,
+        domain: api.domain.clone(),
+        store: api.store.clone(),
+        acts: api.acts.clone(),
+        index: api.index.clone(),
+        ingest: ingest.clone(),
+    };
+    let observing = tokio::spawn(observed.run()).abort_handle();
     let router = guard::guard(http::router(api), "cloud", bounds);
     let bound = match listen.bind().await.and_then(|l| Ok((l.local_addr()?, l))) {
         Ok((addr, bound)) => {
@@ -197,6 +208,7 @@ pub async fn serve(
         }
         Err(e) => Err(e),
     };
+    observing.abort();
     backing_up.abort();
     let _ = stop_logs.send(true);
     let _ = keeping.await;

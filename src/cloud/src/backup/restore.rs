@@ -86,6 +86,14 @@ pub enum Point {
     At(u64),
 }
 
+/// The chain that goes furthest, of those of the newest store: a new base is older than the chain before it for as long as
+/// it has no part.
+fn fullest<'p>(chains: &[&'p [Part]]) -> Option<&'p [Part]> {
+    let store = chains.last()?.first()?.header.store;
+    let of_store = chains.iter().filter(|c| c.first().is_some_and(|p| p.header.store == store));
+    of_store.max_by_key(|c| c.last().map(|p| (p.header.to, p.header.chain))).copied()
+}
+
 /// The parts that make a point, and its last batch.
 fn choose(parts: &[Part], point: Point) -> Result<(&[Part], u64), BackupError> {
     let chains: Vec<&[Part]> = parts.chunk_by(|a, b| a.header.chain == b.header.chain).collect();
@@ -95,7 +103,7 @@ fn choose(parts: &[Part], point: Point) -> Result<(&[Part], u64), BackupError> {
         BackupError::Point { asked, kept: format!("batches {} to {}", of(first), of(last)) }
     };
     let chosen = match point {
-        Point::Newest => chains.last().map(|c| (*c, c.last().map_or(0, |p| p.header.to.0))),
+        Point::Newest => fullest(&chains).map(|c| (c, c.last().map_or(0, |p| p.header.to.0))),
         Point::Batch(batch) => chains.iter().rev().find_map(|chain| {
             let from = chain.first()?.header.to.0;
             let end = chain.iter().position(|p| p.header.to.0 >= batch)?;
@@ -141,7 +149,8 @@ pub fn restore(from: &Path, to: &Path, point: Point) -> Result<Made, BackupError
     };
     absent(to)?;
     let checked = check(from, &mut |_, _| {})?;
-    let newest = checked.parts.last().map(|p| p.header);
+    let chains: Vec<&[Part]> = checked.parts.chunk_by(|a, b| a.header.chain == b.header.chain).collect();
+    let newest = fullest(&chains).and_then(|c| c.last()).map(|p| p.header.to);
     let (parts, batch) = match choose(&checked.parts, point) {
         // The newest there is, though a file is damaged, would be an older one without saying so.
         Ok(_) if point == Point::Newest && !checked.damaged.is_empty() => Err(first_damage(checked.damaged)),
@@ -150,7 +159,7 @@ pub fn restore(from: &Path, to: &Path, point: Point) -> Result<Made, BackupError
         Err(_) => Err(first_damage(checked.damaged)),
     }?;
     let Some(last) = parts.last().map(|p| p.header) else { return Err(BackupError::Empty(from.into())) };
-    let cut = newest.is_none_or(|n| (n.chain, n.part) != (last.chain, last.part) || n.to.0 != batch);
+    let cut = newest.is_none_or(|newest| newest != last.to || newest.0 != batch) || !checked.damaged.is_empty();
     let restored = Restored { batch, taken_at: last.taken_at, cut };
     let beside = beside(to);
     let made = make(&beside, parts, restored);

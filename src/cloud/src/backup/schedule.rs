@@ -1,6 +1,10 @@
 //! When backups are taken: every so often, when SIGUSR1 asks, or before anything is acknowledged.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use sealdex_net::clock::Every;
@@ -8,6 +12,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Backup, BackupError};
 
+/// How often it is asked whether a new base is due.
+const RENEW: Duration = Duration::from_secs(30);
 /// Pause after a backup that failed.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -65,7 +71,9 @@ pub(crate) async fn run(backup: Option<Arc<Backup>>, every: Option<Duration>, mu
     };
     // Counted from the newest there is, so that a server that keeps restarting skips none.
     let mut wait = every.map(|every| backup.age().map_or(Duration::ZERO, |age| every.saturating_sub(age)));
+    let mut renew = tokio::time::interval(RENEW);
     loop {
+        let began = Instant::now();
         let timer = async {
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,
@@ -75,6 +83,14 @@ pub(crate) async fn run(backup: Option<Arc<Backup>>, every: Option<Duration>, mu
         tokio::select! {
             () = timer => {}
             asked = asked.recv() => if asked.is_none() { return },
+            _ = renew.tick() => {
+                let to_renew = backup.clone();
+                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || to_renew.renew()).await {
+                    tracing::error!(%error, "no new base was written");
+                }
+                wait = wait.map(|wait| wait.saturating_sub(began.elapsed()));
+                continue;
+            }
         }
         let backup = backup.clone();
         let taken = tokio::task::spawn_blocking(move || backup.take()).await;

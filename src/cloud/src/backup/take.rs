@@ -50,6 +50,30 @@ struct Last {
     bytes: [u64; 2],
 }
 
+/// A file, and the moment it is of.
+struct Written {
+    path: PathBuf,
+    hash: Hash,
+    rows: u64,
+    bytes: u64,
+    header: Header,
+    position: Position,
+}
+
+impl Taken {
+    fn of(written: &Written, after: (u64, u64)) -> Self {
+        let Written { path, header, rows, bytes, .. } = written;
+        Self { path: path.clone(), base: header.part == 0, batches: header.to.0 - after.0, rows: *rows, bytes: *bytes }
+    }
+}
+
+impl Last {
+    fn of(written: Written, bytes: [u64; 2]) -> Self {
+        let Written { path, hash, header, position, .. } = written;
+        Self { header, hash, path, position: Some(position), bytes }
+    }
+}
+
 /// Writes the backups of one store.
 pub struct Backup {
     store: Arc<RedbStore>,
@@ -97,8 +121,7 @@ impl Backup {
 
     /// Age of the newest file, as the file system has it.
     pub(crate) fn age(&self) -> Option<std::time::Duration> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        fs::metadata(&last.as_ref()?.path).and_then(|m| m.modified()).ok()?.elapsed().ok()
+        fs::metadata(&self.last().as_ref()?.path).and_then(|m| m.modified()).ok()?.elapsed().ok()
     }
 
     /// Writes what has come since the last part; nothing when nothing has. Durable on return.
@@ -127,10 +150,43 @@ impl Backup {
         taken
     }
 
+    /// Writes a new base when the parts have grown as large as the last, and goes on after it. Others take parts
+    /// meanwhile, of the chain before.
+    ///
+    /// # Errors
+    /// [`BackupError`]; the chain before is gone on with.
+    pub fn renew(&self) -> Result<Option<Taken>, BackupError> {
+        let due = self.last().as_ref().is_some_and(|l| {
+            let parts = l.header.part + 1;
+            parts >= MOST || (parts >= FEWEST && l.bytes[1] >= l.bytes[0])
+        });
+        if !due {
+            return Ok(None);
+        }
+        let chain = next_chain(&self.dir)?;
+        let based = self.part(chain, 0, [0; 32], (0, 0))?;
+        let mut last = self.last();
+        let taken = Taken::of(&based, (0, 0));
+        *last = Some(Last::of(based, [taken.bytes, 0]));
+        // What the chain before got meanwhile: from here on this one has everything.
+        self.add(&mut last)?;
+        drop(last);
+        tracing::info!(file = %taken.path.display(), bytes = taken.bytes, "a new base");
+        self.forget(chain)?;
+        Ok(Some(taken))
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Option<Last>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write(&self) -> Result<Option<Taken>, BackupError> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        self.add(&mut self.last())
+    }
+
+    fn add(&self, last: &mut Option<Last>) -> Result<Option<Taken>, BackupError> {
         let now = self.store.position()?;
-        if let Some(last) = &*last
+        if let Some(last) = last
             && last.position.as_ref() == Some(&now)
         {
             // Nothing is missing in it as of now: that is what its age says.
@@ -138,36 +194,24 @@ impl Backup {
             touched.and_then(|f| f.set_modified(SystemTime::now())).map_err(|e| BackupError::io(&last.path, &e))?;
             return Ok(None);
         }
-        let goes_on = last.as_ref().filter(|l| {
-            let parts = l.header.part + 1;
-            parts < FEWEST || (parts < MOST && l.bytes[1] < l.bytes[0])
-        });
-        let (chain, part, previous, after) = match (goes_on, &*last) {
-            (Some(l), _) => (l.header.chain, l.header.part + 1, l.hash, l.header.to),
-            (None, _) => (next_chain(&self.dir)?, 0, [0; 32], (0, 0)),
+        let (chain, part, previous, after, [base, parts]) = match last {
+            Some(l) => (l.header.chain, l.header.part + 1, l.hash, l.header.to, l.bytes),
+            None => (next_chain(&self.dir)?, 0, [0; 32], (0, 0), [0; 2]),
         };
-        let (written, header, position) = self.part(chain, part, previous, after)?;
-        let (path, hash, rows, bytes) = written;
-        let [base, parts] = goes_on.map_or([bytes, 0], |l| [l.bytes[0], l.bytes[1] + bytes]);
-        let to = header.to;
-        *last =
-            Some(Last { header, hash, path: path.clone(), position: Some(position), bytes: [base, parts] });
+        let written = self.part(chain, part, previous, after)?;
+        let taken = Taken::of(&written, after);
+        let bytes = if part == 0 { [taken.bytes, 0] } else { [base, parts + taken.bytes] };
+        let to = written.header.to;
+        *last = Some(Last::of(written, bytes));
         self.batches.store(to.0, Ordering::Release);
         self.acts.store(to.1, Ordering::Release);
         if part == 0 {
             self.forget(chain)?;
         }
-        Ok(Some(Taken { path, base: part == 0, batches: to.0 - after.0, rows, bytes }))
+        Ok(Some(taken))
     }
 
-    #[allow(clippy::type_complexity)] // what the file is, and the moment it is of
-    fn part(
-        &self,
-        chain: u32,
-        part: u32,
-        previous: Hash,
-        after: (u64, u64),
-    ) -> Result<((PathBuf, Hash, u64, u64), Header, Position), BackupError> {
+    fn part(&self, chain: u32, part: u32, previous: Hash, after: (u64, u64)) -> Result<Written, BackupError> {
         // From before the snapshot: whatever was acknowledged by then is in it.
         let (cloud, taken_at) = (self.cloud, now_ms());
         let writer = std::cell::RefCell::new(None::<(Writer, Header, Position)>);
@@ -187,7 +231,8 @@ impl Backup {
         let Some((writer, header, position)) = writer.into_inner() else {
             return Err(BackupError::Empty(self.dir.clone()));
         };
-        Ok((writer.finish()?, header, position))
+        let (path, hash, rows, bytes) = writer.finish()?;
+        Ok(Written { path, hash, rows, bytes, header, position })
     }
 
     /// Removes chains beyond those to keep, oldest first; `newest` has just got its base.

@@ -119,7 +119,8 @@ impl RedbStore {
         let tx = self.db.begin_read().map_err(failed)?;
         for table in tx.list_tables().map_err(failed)? {
             if !known_table(table.name()) {
-                return Err(StoreError::Damaged("a table that backups do not know").into());
+                let unknown = format!("backups do not know the table {:?}: nothing is backed up without it", table.name());
+                return Err(StoreError::Backend(Box::new(std::io::Error::other(unknown))).into());
             }
         }
         let at = position(&tx)?;
