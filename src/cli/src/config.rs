@@ -97,7 +97,8 @@ mod tests {
                 let lines = text.lines().filter(|l| l.trim_start_matches('#').starts_with(&format!("{option} = ")));
                 assert_eq!(lines.count(), 1, "{option} of {}", server.name());
             }
-            let explained = text.lines().zip(text.lines().skip(1)).filter(|(_, l)| l.contains(" = \"") || l.contains(" = f"));
+            let explained =
+                text.lines().zip(text.lines().skip(1)).filter(|(_, l)| l.contains(" = \"") || l.contains(" = f"));
             for (before, setting) in explained.filter(|(_, l)| !l.starts_with("server")) {
                 assert!(before.starts_with("# ") && before.len() > 6, "{setting} has no explanation");
             }

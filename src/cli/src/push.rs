@@ -12,7 +12,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sealdex_fhir::{BulkManifest, Input, Mapping, total_bytes};
 use sealdex_provider::{Journal, Manifest, OwnerMap, Progress, PushInput, PushReport, PushSettings, push};
 
-use crate::{failure::Failure, key_options::KeyOptions, output::{table, tell_traces}, places::Member};
+use crate::{
+    failure::Failure,
+    key_options::KeyOptions,
+    output::{table, tell_traces},
+    places::Member,
+};
 
 /// Exit code when everything readable was pushed but something was rejected.
 const SOME_REJECTED: u8 = 3;

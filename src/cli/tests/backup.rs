@@ -85,7 +85,8 @@ fn a_cloud_that_backs_up_first_loses_nothing_and_goes_on() {
     let restored = plain(&stage, &[&restore[..], &["new"]].concat());
     assert!(restored.status.success() && said(&restored).contains("4 batches, 7 live"), "{}", said(&restored));
     assert!(said(&plain(&stage, &[&restore[..], &["new"]].concat())).contains("exists already"));
-    let waits = stage.refused(&["serve", "cloud", "--keys", "domain/cloud.key", "--dir", "new", "--listen", "127.0.0.1:0"]);
+    let waits =
+        stage.refused(&["serve", "cloud", "--keys", "domain/cloud.key", "--dir", "new", "--listen", "127.0.0.1:0"]);
     assert!(waits.contains("cloud resume") && waits.contains("batch 4"), "{waits}");
     let resume = |batch: &str| plain(&stage, &["cloud", "resume", "--dir", "new", "--accept-loss-after-batch", batch]);
     assert!(said(&resume("3")).contains("as of batch 4"));

@@ -85,7 +85,11 @@ fn the_doctor_finds_what_is_wrong_and_only_that() {
     let (sealed, found) = d.of("key-sealed", "member.key");
     assert_eq!((sealed.as_str(), found.as_str()), ("warning", "in the clear"));
     let table = plain(&stage, &["doctor", "--member", "ana"]);
-    assert!(said(&table).contains(" in order, ") && said(&table).contains("sealdex keyfile reseal"), "{}", said(&table));
+    assert!(
+        said(&table).contains(" in order, ") && said(&table).contains("sealdex keyfile reseal"),
+        "{}",
+        said(&table)
+    );
     assert_eq!(plain(&stage, &["doctor"]).status.code(), Some(1));
 
     files_of_a_member(&stage);
@@ -95,7 +99,9 @@ fn the_doctor_finds_what_is_wrong_and_only_that() {
     // An old pack; then servers that are gone.
     fs::copy(stage.path("ana/domain.json"), stage.path("old.json")).unwrap();
     stage.done(&["domain", "enrol", "--dir", "domain", "--name", "bob", "--role", "user", "--out", "bob"]);
-    until("an old pack", || Doctor::asked(&stage, &["--domain", "old.json"]).level("roster-version", gate) == "warning");
+    until("an old pack", || {
+        Doctor::asked(&stage, &["--domain", "old.json"]).level("roster-version", gate) == "warning"
+    });
     stage.servers[1].kill().unwrap();
     stage.servers[1].wait().unwrap();
     let d = Doctor::asked(&stage, &member);
@@ -181,10 +187,12 @@ fn log_of_a_witness_that_is_gone(stage: &mut Stage) {
     let watch =
         ["witness", "serve", "--keys", "w1.key", "--dir", "w1", "--domain", "domain/domain.json", "--listen", &listen];
     stage.serve(&watch, port);
-    let set = ["domain", "ledger", "--dir", "domain", "--witness", key.trim(), &url, "--quorum", "1", "--max-age", "10"];
+    let set =
+        ["domain", "ledger", "--dir", "domain", "--witness", key.trim(), &url, "--quorum", "1", "--max-age", "10"];
     stage.done(&set);
     let domain = ["--domain", "domain/domain.json"];
-    let ok = |d: &Doctor| d.1.iter().any(|f| f["check"] == "log-quorum" && f["found"].as_str().unwrap().contains("1 of 1"));
+    let ok =
+        |d: &Doctor| d.1.iter().any(|f| f["check"] == "log-quorum" && f["found"].as_str().unwrap().contains("1 of 1"));
     until("a cosigned log", || ok(&Doctor::asked(stage, &domain)));
     let mut witness = stage.servers.pop().unwrap();
     witness.kill().unwrap();
@@ -214,13 +222,17 @@ fn the_doctor_believes_what_a_server_says_of_itself() {
             };
             let date = "Thu, 01 Jan 2026 00:00:00 GMT";
             let length = body.len();
-            write!(stream, "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
-                .unwrap();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            )
+            .unwrap();
         }
     });
     let url = format!("http://127.0.0.1:{port}");
     let d = Doctor::asked(&stage, &["--url", &url]);
-    let levels = ["ready", "clock", "version", "file-limit", "index-lag", "disk-space", "backup"].map(|c| d.level(c, &url));
+    let levels =
+        ["ready", "clock", "version", "file-limit", "index-lag", "disk-space", "backup"].map(|c| d.level(c, &url));
     assert_eq!(levels, ["warning", "wrong", "warning", "wrong", "warning", "wrong", "wrong"], "{:#?}", d.1);
     assert_eq!(Doctor::asked(&stage, &["--url", "ftp://x"]).level("server", "ftp"), "wrong");
 }
@@ -330,12 +342,17 @@ fn one_trace_id_joins_the_logs_of_gate_and_cloud_and_no_two_requests() {
     stage.write("records/more.ndjson", &weight("w7", "a", ""));
     let pushed = traces(&stage, &["push", "--provider", "h1", "--trace", "records"]);
     let (bridge, batch) = (id_of(&pushed, "/v1/bridge"), id_of(&pushed, "/v1/batches"));
-    assert!(!lines("gate", &bridge).is_empty() && !lines("cloud", &batch).is_empty() && lines("cloud", &bridge).is_empty());
+    assert!(
+        !lines("gate", &bridge).is_empty() && !lines("cloud", &batch).is_empty() && lines("cloud", &bridge).is_empty()
+    );
 
     // Times of what was done, with the same ids.
     let spans = |name: &str| -> Vec<Json> {
         let text = fs::read_to_string(stage.path(&format!("{name}.spans"))).unwrap();
-        text.lines().map(|l| serde_json::from_str(l).expect("a JSON line")).filter(|l: &Json| l["trace"] == search).collect()
+        text.lines()
+            .map(|l| serde_json::from_str(l).expect("a JSON line"))
+            .filter(|l: &Json| l["trace"] == search)
+            .collect()
     };
     let (gate, cloud) = (spans("gate"), spans("cloud"));
     for name in ["unfold", "cloud", "permit", "reencapsulate", "store", "POST /v1/search"] {

@@ -229,11 +229,7 @@ struct Backups {
     acts: Arc<dyn ActStore>,
 }
 
-async fn backups(
-    store: &Arc<RedbStore>,
-    cloud: PrincipalId,
-    plan: Option<&BackupPlan>,
-) -> Result<Backups, CloudError> {
+async fn backups(store: &Arc<RedbStore>, cloud: PrincipalId, plan: Option<&BackupPlan>) -> Result<Backups, CloudError> {
     let plain = |backup| Backups { backup, sealed: store.clone(), acts: store.clone() };
     let Some(BackupPlan { dir, keep, first, .. }) = plan.cloned() else { return Ok(plain(None)) };
     let to_open = store.clone();

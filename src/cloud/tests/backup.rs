@@ -45,7 +45,7 @@ fn numbered(n: u64, records: Vec<sealdex_wire::ingest::UploadRecord>) -> NewBatc
 /// Pushes random batches, most of which replace, with a backup after each of them.
 fn pushed(dir: &Path, n: u64, keep: usize) -> (Arc<RedbStore>, Backup, Vec<State>, Vec<NewBatch>) {
     let store = Arc::new(RedbStore::open(&dir.join("store.redb")).unwrap());
-    let memory = MemoryStore::new();
+    let memory = MemoryStore::default();
     let backup = Backup::open(store.clone(), CLOUD, &dir.join("backups"), keep).unwrap();
     let (mut rng, mut next, mut states, mut batches) = (rng(7), 0, vec![state(&memory)], Vec::new());
     for i in 1..=n {
@@ -89,7 +89,7 @@ fn every_batch_can_be_restored_over_bases_and_parts() {
 }
 
 #[test]
-fn old_chains_go_and_a_base_without_parts_does_not_hide_what_came_before_it() {
+fn old_chains_go_and_a_chain_is_gone_on_with() {
     let dir = tempfile::tempdir().unwrap();
     let (store, backup, ..) = pushed(dir.path(), 60, 1);
     let folder = dir.path().join("backups");
@@ -101,22 +101,38 @@ fn old_chains_go_and_a_base_without_parts_does_not_hide_what_came_before_it() {
     let backup = Backup::open(store.clone(), CLOUD, &folder, 1).unwrap();
     push(&*store, numbered(77, vec![record(9999, 9999, &[])]));
     assert!(!backup.take().unwrap().expect("something").base);
-    // A process that died between a new base and its first part, while parts went on in the chain before.
-    let only_base: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
-    let beside = dir.path().join("beside");
-    std::fs::create_dir(&beside).unwrap();
-    let other = Backup::open(store.clone(), CLOUD, &beside, 1).unwrap();
-    let base = other.take().unwrap().unwrap().path;
-    let name = base.file_name().unwrap().to_str().unwrap();
-    // As chain 1 of a folder of its own; here its number would be the next.
-    assert!(name.starts_with("cloud-000001-00000000-"), "{name}");
-    push(&*store, numbered(78, vec![record(10_000, 10_000, &[])]));
-    backup.take().unwrap();
-    assert!(only_base.len() < std::fs::read_dir(&folder).unwrap().count());
+}
+
+/// A process that died after it wrote a new base, while parts went on in the chain before.
+#[test]
+fn a_base_without_parts_does_not_hide_what_came_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, backup, ..) = pushed(dir.path(), 2, 9);
+    let folder = dir.path().join("backups");
+    let base = (3..200).find_map(|n| {
+        push(&*store, numbered(n, vec![record(10_000 + n, 10_000 + n, &[])]));
+        backup.take().unwrap();
+        let copy = dir.path().join(format!("copy-{n}"));
+        std::fs::create_dir(&copy).unwrap();
+        for file in std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()) {
+            std::fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+        }
+        let renewed = Backup::open(store.clone(), CLOUD, &copy, 9).unwrap().renew().unwrap();
+        renewed.map(|taken| (n, taken.path))
+    });
+    let (n, base) = base.expect("a base in the end");
+    std::fs::copy(&base, folder.join(base.file_name().unwrap())).unwrap();
+    push(&*store, numbered(500, vec![record(9999, 9999, &[])]));
+    assert!(!backup.take().unwrap().unwrap().base);
     let last = check(&folder, &mut |_, _| {}).unwrap().parts.pop().unwrap();
-    assert_eq!(last.header.to.0, 62);
+    assert_eq!((last.header.part, last.header.to.0), (0, n), "by name the base is the last");
     let newest = restore(&folder, &dir.path().join("newest"), Point::Newest).unwrap();
-    assert_eq!((newest.restored.batch, newest.restored.cut), (62, false));
+    assert_eq!((newest.restored.batch, newest.restored.cut), (n + 1, false));
+    // The next start goes on, whichever it goes on with, and has everything.
+    drop(backup);
+    Backup::open(store.clone(), CLOUD, &folder, 9).unwrap().take().unwrap();
+    let again = restore(&folder, &dir.path().join("again"), Point::Newest).unwrap();
+    assert_eq!((again.restored.batch, again.records), (n + 1, store.totals().unwrap().records));
 }
 
 #[test]

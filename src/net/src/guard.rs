@@ -92,7 +92,8 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
     let path = request.extensions().get::<MatchedPath>().map_or("unmatched", |m| m.as_str()).to_owned();
     let method = request.method().clone();
     let trace = Trace::of(request.headers());
-    let span = tracing::info_span!("request", role = guard.role, %method, path, trace = %trace.trace, span = %trace.span);
+    let span =
+        tracing::info_span!("request", role = guard.role, %method, path, trace = %trace.trace, span = %trace.span);
     let started = Instant::now();
     let response = match guard.slots.try_acquire() {
         Err(_) => Refusal::new(ProblemType::Overloaded, "too many requests at once: try again").into_response(),

@@ -115,7 +115,8 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 /// Of a UTCTime (23) or a GeneralizedTime (24), both to the second and in UTC.
 fn unix_time(tag: u8, text: &[u8]) -> Option<u64> {
     let digits = text.strip_suffix(b"Z")?;
-    let number = |at: usize, n: usize| -> Option<u64> { std::str::from_utf8(digits.get(at..at + n)?).ok()?.parse().ok() };
+    let number =
+        |at: usize, n: usize| -> Option<u64> { std::str::from_utf8(digits.get(at..at + n)?).ok()?.parse().ok() };
     let (year, at) = match tag {
         23 => (number(0, 2).map(|y| if y < 50 { 2000 + y } else { 1900 + y })?, 2),
         24 => (number(0, 4)?, 4),

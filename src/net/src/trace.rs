@@ -63,7 +63,11 @@ impl Trace {
     /// A new one, of nobody else's.
     pub fn fresh() -> Self {
         let mut rng = rand::rng();
-        Self { trace: TraceId(rng.random_range(1..=u128::MAX)), span: SpanId(rng.random_range(1..=u64::MAX)), parent: None }
+        Self {
+            trace: TraceId(rng.random_range(1..=u128::MAX)),
+            span: SpanId(rng.random_range(1..=u64::MAX)),
+            parent: None,
+        }
     }
 
     /// Of a request: the caller's trace if its header is in order, else a fresh one.
@@ -233,7 +237,9 @@ mod tests {
         let upper = GOOD.to_uppercase();
         let zero = format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32));
         let more = format!("{GOOD}-x");
-        for bad in ["", "x", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", &upper, &zero, &more, &GOOD[1..]] {
+        for bad in
+            ["", "x", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", &upper, &zero, &more, &GOOD[1..]]
+        {
             let trace = of(bad);
             assert!(trace.parent.is_none() && trace.trace != of(GOOD).trace, "{bad}");
         }

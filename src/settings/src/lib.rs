@@ -87,7 +87,8 @@ pub enum SettingsError {
 /// Settings that a file may have: options with a long name, but for what is about the command line itself.
 fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|a| {
-        let about = matches!(a.get_action(), ArgAction::Help | ArgAction::HelpLong | ArgAction::HelpShort | ArgAction::Version);
+        let about =
+            matches!(a.get_action(), ArgAction::Help | ArgAction::HelpLong | ArgAction::HelpShort | ArgAction::Version);
         !about && a.get_long().is_some_and(|l| l != CONFIG && l != "help" && l != "version")
     })
 }
@@ -170,11 +171,7 @@ fn from_environment(setting: &Arg, value: OsString) -> Result<Vec<OsString>, Set
 }
 
 /// The settings of a file, each as arguments.
-fn read<'c>(
-    command: &'c Command,
-    server: &str,
-    path: &Path,
-) -> Result<Vec<(&'c Arg, Vec<OsString>)>, SettingsError> {
+fn read<'c>(command: &'c Command, server: &str, path: &Path) -> Result<Vec<(&'c Arg, Vec<OsString>)>, SettingsError> {
     let text = load(path)?;
     let table = DeTable::parse(&text).map_err(|e| syntax(path, &e))?;
     let mut out = Vec::new();
@@ -193,8 +190,12 @@ fn read<'c>(
             let near = near.filter(|n| distance(n, &key) <= 2);
             return Err(SettingsError::Unknown { path: path.into(), line, key, server: server.into(), near });
         };
-        let values = values(setting, value)
-            .map_err(|expected| SettingsError::Kind { path: path.into(), line, key, expected })?;
+        let values = values(setting, value).map_err(|expected| SettingsError::Kind {
+            path: path.into(),
+            line,
+            key,
+            expected,
+        })?;
         out.push((setting, values));
     }
     Ok(out)
@@ -227,7 +228,8 @@ fn values(setting: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<OsString>, 
         DeValue::Boolean(false) if is_flag(setting) => Ok(Vec::new()),
         _ if is_flag(setting) => Err("true or false"),
         DeValue::Array(items) if is_list(setting) => {
-            let text = |item: &Spanned<DeValue<'_>>| Ok(option(setting, scalar(item.get_ref()).ok_or("a list of texts")?));
+            let text =
+                |item: &Spanned<DeValue<'_>>| Ok(option(setting, scalar(item.get_ref()).ok_or("a list of texts")?));
             items.iter().map(text).collect()
         }
         _ if is_list(setting) => Err("a list of texts"),
@@ -276,8 +278,7 @@ pub fn example(command: &Command, server: &str) -> String {
         for line in wrapped(&help, 110) {
             let _ = writeln!(out, "# {line}");
         }
-        let values: Vec<String> =
-            setting.get_possible_values().iter().map(|v| v.get_name().to_owned()).collect();
+        let values: Vec<String> = setting.get_possible_values().iter().map(|v| v.get_name().to_owned()).collect();
         if !values.is_empty() && !is_flag(setting) {
             let _ = writeln!(out, "# One of: {}.", values.join(", "));
         }
@@ -382,7 +383,9 @@ mod tests {
     fn what_is_wrong_in_a_file_is_named_with_its_line() {
         let unknown = with("dir = '/d'\n\nmots = 3\n", &[]).unwrap_err();
         assert!(unknown.starts_with("F, line 3: \"mots\" is no setting of this server (\"most\"?)"), "{unknown}");
-        assert!(with("dir = '/d'\nplain = 'yes'\n", &[]).unwrap_err().contains("line 2: \"plain\" must be true or false"));
+        assert!(
+            with("dir = '/d'\nplain = 'yes'\n", &[]).unwrap_err().contains("line 2: \"plain\" must be true or false")
+        );
         assert!(with("dir = ['/d']\n", &[]).unwrap_err().contains("line 1: \"dir\" must be a text or a number"));
         assert!(with("also = 'a'\n", &[]).unwrap_err().contains("must be a list of texts"));
         assert!(with("server = 'gate'\n", &[]).unwrap_err().contains("for server \"gate\", not \"test\""));
@@ -403,7 +406,8 @@ mod tests {
         let o = with(&text.replace("\"VALUE\"", "\"/d\"").replace("\n#", "\n"), &[]);
         // With every comment sign gone the explanations are no TOML; with those of settings gone, it is.
         assert!(o.is_err());
-        let uncommented = text.replace("\n#listen", "\nlisten").replace("\n#most", "\nmost").replace("\n#plain", "\nplain");
+        let uncommented =
+            text.replace("\n#listen", "\nlisten").replace("\n#most", "\nmost").replace("\n#plain", "\nplain");
         assert_eq!(with(&uncommented, &[]).map(|o| o.most), Ok(7));
     }
 }

@@ -43,9 +43,7 @@ impl ServerOptions {
             LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
         }
         match &self.trace_file {
-            Some(path) => {
-                sealdex_net::trace::to_file(path).map_err(|e| format!("trace file {}: {e}", path.display()))
-            }
+            Some(path) => sealdex_net::trace::to_file(path).map_err(|e| format!("trace file {}: {e}", path.display())),
             None => Ok(()),
         }
     }

@@ -123,7 +123,13 @@ pub(super) fn backups(dir: &Path, oldest: Option<Duration>, found: &mut Findings
     let files: Vec<PathBuf> = match fs::read_dir(dir) {
         Ok(entries) => entries.filter_map(|e| Some(e.ok()?.path())).collect(),
         Err(e) => {
-            return found.add(Level::Wrong, "backup", dir.display(), e, "check the path, and the server's --backup-dir");
+            return found.add(
+                Level::Wrong,
+                "backup",
+                dir.display(),
+                e,
+                "check the path, and the server's --backup-dir",
+            );
         }
     };
     disk(dir, found);

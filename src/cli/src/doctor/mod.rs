@@ -114,7 +114,9 @@ impl Findings {
 pub(crate) async fn run(o: DoctorOptions) -> Result<ExitCode, Failure> {
     let named = [&o.member, &o.cloud, &o.gate, &o.backup_dir, &o.keys, &o.tls_cert, &o.domain];
     if named.iter().all(|n| n.is_empty()) && o.url.is_empty() {
-        return Err(Failure::new("say what to look at: --member, --cloud, --gate, --domain, --keys, --url, … (--help)"));
+        return Err(Failure::new(
+            "say what to look at: --member, --cloud, --gate, --domain, --keys, --url, … (--help)",
+        ));
     }
     let mut found = Findings::default();
     let mut rosters: Vec<(PathBuf, Roster)> = Vec::new();

@@ -4,14 +4,11 @@ use std::{collections::HashMap, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, header::DATE};
-use sealdex_lognet::{client::LogClient, domain::{Which, policy}};
-use sealdex_net::{
-    Retry,
-    clock::now_s,
-    exchange::usable,
-    peer::Http,
-    tls::server_expiry,
+use sealdex_lognet::{
+    client::LogClient,
+    domain::{Which, policy},
 };
+use sealdex_net::{Retry, clock::now_s, exchange::usable, peer::Http, tls::server_expiry};
 use sealdex_wire::roster::{Ledger, Roster};
 use time::{PrimitiveDateTime, macros::format_description};
 
@@ -32,7 +29,12 @@ struct Metrics(HashMap<String, f64>);
 impl Metrics {
     fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|l| !l.starts_with('#'));
-        Self(lines.filter_map(|l| l.rsplit_once(' ')).filter_map(|(k, v)| Some((k.to_owned(), v.parse().ok()?))).collect())
+        Self(
+            lines
+                .filter_map(|l| l.rsplit_once(' '))
+                .filter_map(|(k, v)| Some((k.to_owned(), v.parse().ok()?)))
+                .collect(),
+        )
     }
 
     fn get(&self, name: &str) -> Option<f64> {
@@ -140,9 +142,8 @@ async fn tls(url: &str, ca: Option<&Path>, found: &mut Findings) {
 }
 
 fn clock(answer: &Response<Bytes>, url: &str, found: &mut Findings) {
-    let format = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
+    let format =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     let date = answer.headers().get(DATE).and_then(|v| v.to_str().ok());
     let Some(at) = date.and_then(|d| PrimitiveDateTime::parse(d, format).ok()) else {
         return found.add(Level::Warning, "clock", url, "it does not tell its time", "look at its clock by hand");
@@ -170,7 +171,13 @@ fn figures(m: &Metrics, url: &str, found: &mut Findings) {
             _ if most < 4096.0 => Level::Warning,
             _ => Level::Ok,
         };
-        found.add(level, "file-limit", url, format!("{open} of {most} files open"), "LimitNOFILE= in its unit, or ulimit -n");
+        found.add(
+            level,
+            "file-limit",
+            url,
+            format!("{open} of {most} files open"),
+            "LimitNOFILE= in its unit, or ulimit -n",
+        );
     }
     if let Some(lag) = m.get("sealdex_cloud_index_lag_batches") {
         let level = if lag > LAG { Level::Warning } else { Level::Ok };
@@ -197,7 +204,9 @@ async fn log(http: &Http, url: &str, ledger: &Ledger, which: Which, found: &mut 
         Err(error) => return found.add(Level::Wrong, "log", url, error, "the authority: sealdex domain ledger"),
     };
     let fetched = match LogClient::new(http.clone(), url) {
-        Ok(client) => client.with_retry(Retry::NONE).with_timeout(PATIENCE).checkpoint().await.map_err(|e| e.to_string()),
+        Ok(client) => {
+            client.with_retry(Retry::NONE).with_timeout(PATIENCE).checkpoint().await.map_err(|e| e.to_string())
+        }
         Err(error) => Err(error.to_string()),
     };
     let note = match fetched {
@@ -210,7 +219,8 @@ async fn log(http: &Http, url: &str, ledger: &Ledger, which: Which, found: &mut 
     let verified = match policy.verify(&note) {
         Ok(verified) => verified,
         Err(error) => {
-            let advice = "too few witnesses cosign, or another key signed: see sealdex_cloud_log_failures_total, and witnesses";
+            let advice =
+                "too few witnesses cosign, or another key signed: see sealdex_cloud_log_failures_total, and witnesses";
             return found.add(Level::Wrong, "log-quorum", url, error, advice);
         }
     };

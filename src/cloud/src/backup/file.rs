@@ -245,8 +245,7 @@ pub(super) fn read(
             break;
         }
         let kind = Kind::of(tag).ok_or_else(|| source.damaged(format!("row {} is of no known kind", rows + 1)))?;
-        let lengths =
-            [usize::from(u16::from_be_bytes(source.array()?)), u32::from_be_bytes(source.array()?) as usize];
+        let lengths = [usize::from(u16::from_be_bytes(source.array()?)), u32::from_be_bytes(source.array()?) as usize];
         if lengths[0] > MOST[0] || lengths[1] > MOST[1] {
             return Err(source.damaged(format!("row {} is too long", rows + 1)));
         }

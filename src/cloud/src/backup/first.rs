@@ -10,9 +10,7 @@ use sealdex_ledger::SignedAct;
 use sealdex_wire::ingest::BatchReceipt;
 
 use super::Backup;
-use crate::store::{
-    ActStore, ActsRefused, NewBatch, RedbStore, Refused, SealedStore, Snapshot, StoreError, Totals,
-};
+use crate::store::{ActStore, ActsRefused, NewBatch, RedbStore, Refused, SealedStore, Snapshot, StoreError, Totals};
 
 /// A store whose answers wait for the backup.
 pub(crate) struct First {

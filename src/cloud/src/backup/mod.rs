@@ -123,7 +123,9 @@ pub enum BackupError {
     )]
     ForInspection(u64),
     /// Not what was restored.
-    #[error("the store was restored as of batch {is}: say --accept-loss-after-batch {is}, knowing that later ones are lost")]
+    #[error(
+        "the store was restored as of batch {is}: say --accept-loss-after-batch {is}, knowing that later ones are lost"
+    )]
     OtherPoint {
         /// Restored.
         is: u64,

@@ -151,15 +151,16 @@ pub fn restore(from: &Path, to: &Path, point: Point) -> Result<Made, BackupError
     let checked = check(from, &mut |_, _| {})?;
     let chains: Vec<&[Part]> = checked.parts.chunk_by(|a, b| a.header.chain == b.header.chain).collect();
     let newest = fullest(&chains).and_then(|c| c.last()).map(|p| p.header.to);
+    let damaged = !checked.damaged.is_empty();
     let (parts, batch) = match choose(&checked.parts, point) {
         // The newest there is, though a file is damaged, would be an older one without saying so.
-        Ok(_) if point == Point::Newest && !checked.damaged.is_empty() => Err(first_damage(checked.damaged)),
+        Ok(_) if point == Point::Newest && damaged => Err(first_damage(checked.damaged)),
         Ok(chosen) => Ok(chosen),
-        Err(error) if checked.damaged.is_empty() => Err(error),
+        Err(error) if !damaged => Err(error),
         Err(_) => Err(first_damage(checked.damaged)),
     }?;
     let Some(last) = parts.last().map(|p| p.header) else { return Err(BackupError::Empty(from.into())) };
-    let cut = newest.is_none_or(|newest| newest != last.to || newest.0 != batch) || !checked.damaged.is_empty();
+    let cut = newest.is_none_or(|newest| newest != last.to || newest.0 != batch) || damaged;
     let restored = Restored { batch, taken_at: last.taken_at, cut };
     let beside = beside(to);
     let made = make(&beside, parts, restored);

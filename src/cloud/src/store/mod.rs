@@ -21,15 +21,15 @@ use sealdex_wire::{
     search::CloudSort,
 };
 
-pub(crate) use self::{
-    row::ids as packed_ids,
-    rows::{Kind, Position},
-};
 pub use self::{
     acts::{ActStore, ActsRefused},
     memory::MemoryStore,
     redb::RedbStore,
     rows::Restored,
+};
+pub(crate) use self::{
+    row::ids as packed_ids,
+    rows::{Kind, Position},
 };
 
 /// A batch whose signatures, limits and caller have been checked.

@@ -119,7 +119,8 @@ impl RedbStore {
         let tx = self.db.begin_read().map_err(failed)?;
         for table in tx.list_tables().map_err(failed)? {
             if !known_table(table.name()) {
-                let unknown = format!("backups do not know the table {:?}: nothing is backed up without it", table.name());
+                let unknown =
+                    format!("backups do not know the table {:?}: nothing is backed up without it", table.name());
                 return Err(StoreError::Backend(Box::new(std::io::Error::other(unknown))).into());
             }
         }
@@ -241,8 +242,7 @@ impl Export {
             row(Kind::Change, &key, change.value())?;
             let id = match self.entries.get(seq).map_err(failed)? {
                 Some(entry) => {
-                    let stated =
-                        SignedBatch::from_entry(entry.value()).map_err(|_| StoreError::Damaged("entries"))?;
+                    let stated = SignedBatch::from_entry(entry.value()).map_err(|_| StoreError::Damaged("entries"))?;
                     row(Kind::Entry, &key, entry.value())?;
                     stated.statement.batch.0
                 }
@@ -305,7 +305,8 @@ impl Import<'_> {
             Kind::Entry => drop(t.entries.insert(u64::from_be_bytes(key(at)?), value).map_err(failed)?),
             Kind::Ended => drop(t.ended.insert(u64::from_be_bytes(key(at)?), value).map_err(failed)?),
             Kind::Proof => {
-                let [seq, part, chunk] = [&at[..at.len().min(8)], at.get(8..9).unwrap_or(&[]), at.get(9..).unwrap_or(&[])];
+                let [seq, part, chunk] =
+                    [&at[..at.len().min(8)], at.get(8..9).unwrap_or(&[]), at.get(9..).unwrap_or(&[])];
                 let at = (u64::from_be_bytes(key(seq)?), key::<1>(part)?[0], u32::from_be_bytes(key(chunk)?));
                 t.proofs.insert(at, value).map_err(failed)?;
             }
