@@ -281,6 +281,61 @@ fn a_server_is_set_up_by_a_file() {
     assert!(said(&output).contains("not a loopback address"), "the environment wins over the file: {}", said(&output));
 }
 
+/// What the service manager hears, and that units start what there is.
+#[test]
+fn units_are_in_order_and_the_service_manager_is_told() {
+    let mut stage = Stage { home: tempfile::tempdir().unwrap(), servers: Vec::new(), ports: Vec::new(), cloud: 0 };
+    stage.done(&["domain", "init", "--dir", "domain", "--name", "north"]);
+    let socket = std::os::unix::net::UnixDatagram::bind(stage.path("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let heard = || {
+        let mut bytes = [0; 64];
+        let n = socket.recv(&mut bytes).expect("a word");
+        String::from_utf8_lossy(&bytes[..n]).into_owned()
+    };
+    for (key, place) in [("domain/cloud.key", ["cloud", "--dir"]), ("domain/gate.key", ["gate", "--store"])] {
+        let mut command =
+            stage.command(&["serve", place[0], "--keys", key, place[1], place[0], "--listen", "127.0.0.1:0"]);
+        command.env("NOTIFY_SOCKET", stage.path("notify")).stdout(Stdio::null()).stderr(Stdio::null());
+        stage.servers.push(command.spawn().unwrap());
+        assert_eq!(heard(), "READY=1", "{key}");
+        let pid = stage.servers.last().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert_eq!(heard(), "STOPPING=1", "{key}");
+        assert!(stage.servers.pop().unwrap().wait().unwrap().success());
+    }
+
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+    for server in ["cloud", "gate", "gateway"] {
+        let name = format!("sealdex-{server}.service");
+        let unit = fs::read_to_string(deploy.join(&name)).unwrap();
+        // What it starts takes those options: it gets as far as reading key files that are not there.
+        let example = said(&plain(&stage, &["config", "--example", server]));
+        stage.write(&format!("{server}.toml"), &example);
+        let line = unit.lines().find_map(|l| l.strip_prefix("ExecStart=/usr/bin/sealdex ")).unwrap();
+        let home = stage.home.path().to_str().unwrap();
+        let line = line.replace("%d", home).replace("%S", home).replace("/etc/sealdex", home);
+        let started = plain(&stage, &line.split(' ').collect::<Vec<_>>());
+        assert_eq!(started.status.code(), Some(1), "{}", said(&started));
+        assert!(said(&started).contains("/key: "), "{}", said(&started));
+        stage.write(&name, &unit.replace("/usr/bin/sealdex", EXE));
+        let path = stage.path(&name);
+        match Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output() {
+            Err(_) => eprintln!("skipped: systemd-analyze is not here, {name} was not verified"),
+            Ok(verified) => assert!(verified.status.success() && verified.stderr.is_empty(), "{}", said(&verified)),
+        }
+    }
+    // Alerts are about metrics that there are.
+    let docs = fs::read_to_string(deploy.join("../docs/OPERATING.md")).unwrap();
+    let alerts = fs::read_to_string(deploy.join("alerts.yml")).unwrap();
+    let words = alerts.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("sealdex_"));
+    let metrics: HashSet<&str> = words.map(|w| w.trim_end_matches("_bucket")).filter(|w| *w != "sealdex_").collect();
+    assert!(metrics.len() > 15, "{metrics:?}");
+    for metric in metrics {
+        assert!(docs.contains(&format!("`{metric}`")), "{metric}");
+    }
+}
+
 /// A gate and a cloud that log requests as JSON, to files.
 fn logged(stage: &mut Stage) {
     for (at, name) in ["cloud", "gate"].into_iter().enumerate() {

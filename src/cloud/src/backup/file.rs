@@ -10,7 +10,7 @@ use sealdex_crypto::PrincipalId;
 use sha2::{Digest, Sha256};
 
 use super::BackupError;
-use crate::store::Kind;
+use crate::store::{Kind, Row};
 
 const MAGIC: &[u8; 24] = b"sealdex-cloud-backup/v1\n";
 const HEADER: usize = MAGIC.len() + 16 + 16 + 4 + 4 + 32 + 5 * 8;
@@ -232,10 +232,7 @@ fn read_header(source: &mut Source<'_>) -> Result<Header, BackupError> {
 }
 
 /// Reads a file to its end: each row goes to `row`; then its hash is checked. Header, hash and rows.
-pub(super) fn read(
-    path: &Path,
-    row: &mut dyn FnMut(Kind, &[u8], &[u8]) -> Result<(), BackupError>,
-) -> Result<(Header, Hash, u64), BackupError> {
+pub(super) fn read(path: &Path, row: &mut Row<'_, BackupError>) -> Result<(Header, Hash, u64), BackupError> {
     let mut source = open(path)?;
     let header = read_header(&mut source)?;
     let (mut rows, mut key, mut value) = (0_u64, Vec::new(), Vec::new());

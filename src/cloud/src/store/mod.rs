@@ -29,7 +29,7 @@ pub use self::{
 };
 pub(crate) use self::{
     row::ids as packed_ids,
-    rows::{Kind, Position},
+    rows::{Kind, Position, Row},
 };
 
 /// A batch whose signatures, limits and caller have been checked.

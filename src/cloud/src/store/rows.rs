@@ -62,6 +62,9 @@ impl Kind {
     }
 }
 
+/// What takes a row: its kind, key and value.
+pub(crate) type Row<'r, E> = dyn FnMut(Kind, &[u8], &[u8]) -> Result<(), E> + 'r;
+
 /// How far a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -114,7 +117,7 @@ impl RedbStore {
         &self,
         (batch, act): (u64, u64),
         begin: impl FnOnce(&Position) -> Result<(), E>,
-        row: &mut dyn FnMut(Kind, &[u8], &[u8]) -> Result<(), E>,
+        row: &mut Row<'_, E>,
     ) -> Result<(), E> {
         let tx = self.db.begin_read().map_err(failed)?;
         for table in tx.list_tables().map_err(failed)? {
@@ -161,7 +164,7 @@ impl RedbStore {
     pub(crate) fn import<E: From<StoreError>>(
         &self,
         until: u64,
-        rows: impl FnOnce(&mut dyn FnMut(Kind, &[u8], &[u8]) -> Result<(), E>) -> Result<(), E>,
+        rows: impl FnOnce(&mut Row<'_, E>) -> Result<(), E>,
     ) -> Result<(), E> {
         let tx = self.write()?;
         {
@@ -234,7 +237,7 @@ impl Export {
     fn batches<E: From<StoreError>>(
         &self,
         places: std::ops::RangeInclusive<u64>,
-        row: &mut dyn FnMut(Kind, &[u8], &[u8]) -> Result<(), E>,
+        row: &mut Row<'_, E>,
     ) -> Result<(), E> {
         for seq in places {
             let key = seq.to_be_bytes();
