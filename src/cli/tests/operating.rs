@@ -305,6 +305,11 @@ fn units_are_in_order_and_the_service_manager_is_told() {
         assert!(stage.servers.pop().unwrap().wait().unwrap().success());
     }
 
+    stage.write(
+        "clients",
+        "[[client]]\nid = \"a\"\nsecret = \"0123456789abcdef0123456789\"\nscopes = [\"system/*.read\"]\n",
+    );
+    fs::set_permissions(stage.path("clients"), fs::Permissions::from_mode(0o600)).unwrap();
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
     for server in ["cloud", "gate", "gateway"] {
         let name = format!("sealdex-{server}.service");
