@@ -188,3 +188,102 @@ fn a_table_that_backups_do_not_know_is_an_error() {
     assert!(refused.unwrap_err().to_string().contains("\"new_table\""));
     assert_eq!(std::fs::read_dir(dir.path().join("b")).unwrap().count(), 0, "nothing of it stays");
 }
+
+/// What backups take, on this machine. Prints; run with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures"]
+#[allow(clippy::print_stdout)]
+fn what_it_costs() {
+    const BATCHES: u64 = 100;
+    const RECORDS: u64 = 1000;
+    let batch_of = |n: u64| {
+        let records = (0..RECORDS).map(|i| {
+            let id = n * RECORDS + i;
+            let terms: Vec<_> = (0..25).map(|t| term(id * 25 + t)).collect();
+            sealdex_wire::ingest::UploadRecord { sealed: vec![7; 1024], ..record(id, id, &terms) }
+        });
+        numbered(n, records.collect())
+    };
+    let time = |first: bool| {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(RedbStore::open(&dir.path().join("store.redb")).unwrap());
+        let backup = Backup::open(store.clone(), CLOUD, &dir.path().join("backups"), 2).unwrap();
+        let (mut stored, mut backed) = (0.0, 0.0);
+        for n in 1..=BATCHES {
+            let batch = batch_of(n);
+            let began = std::time::Instant::now();
+            push(&*store, batch);
+            stored += began.elapsed().as_secs_f64();
+            let began = std::time::Instant::now();
+            if first {
+                backup.take().unwrap();
+            }
+            backed += began.elapsed().as_secs_f64();
+        }
+        let began = std::time::Instant::now();
+        let bytes: u64 = if first {
+            let files = std::fs::read_dir(dir.path().join("backups")).unwrap();
+            files.map(|f| f.unwrap().metadata().unwrap().len()).sum()
+        } else {
+            backup.take().unwrap().unwrap().bytes
+        };
+        let whole = began.elapsed().as_secs_f64();
+        let began = std::time::Instant::now();
+        restore(&dir.path().join("backups"), &dir.path().join("new"), Point::Newest).unwrap();
+        (stored, backed, bytes as f64 / 1e6, whole, began.elapsed().as_secs_f64())
+    };
+    let (stored, backed, megabytes, _, restored) = time(true);
+    println!(
+        "{BATCHES} batches of {RECORDS} records: stored in {stored:.2} s, backed up first in {backed:.2} s more, {megabytes:.1} MB"
+    );
+    println!("restored from {BATCHES} files in {restored:.2} s");
+    let (.., megabytes, whole, restored) = time(false);
+    println!("a base of {megabytes:.1} MB in {whole:.2} s, restored in {restored:.2} s");
+}
+
+#[test]
+fn a_time_is_the_newest_backup_by_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(RedbStore::open(&dir.path().join("store.redb")).unwrap());
+    let folder = dir.path().join("backups");
+    let backup = Backup::open(store.clone(), CLOUD, &folder, 2).unwrap();
+    for n in 1..=3 {
+        push(&*store, numbered(n, vec![record(n, n, &[])]));
+        backup.take().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let taken: Vec<u64> = check(&folder, &mut |_, _| {}).unwrap().parts.iter().map(|p| p.header.taken_at).collect();
+    for (at, batch) in [(taken[0], 1), (taken[1] - 1, 1), (taken[1], 2), (taken[2] - 1, 2), (u64::MAX, 3)] {
+        let to = dir.path().join(format!("at-{at}"));
+        let made = restore(&folder, &to, Point::At(at)).unwrap();
+        assert_eq!((made.restored.batch, made.restored.cut, made.records), (batch, batch != 3, batch), "{at}");
+    }
+    assert!(matches!(
+        restore(&folder, &dir.path().join("no"), Point::At(taken[0] - 1)),
+        Err(BackupError::Point { .. })
+    ));
+}
+
+#[test]
+fn every_flipped_byte_of_a_file_is_found_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(RedbStore::open(&dir.path().join("store.redb")).unwrap());
+    let folder = dir.path().join("backups");
+    let backup = Backup::open(store.clone(), CLOUD, &folder, 2).unwrap();
+    push(&*store, numbered(1, vec![record(1, 1, &[term(1)])]));
+    let path = backup.take().unwrap().unwrap().path;
+    push(&*store, numbered(2, vec![record(2, 2, &[])]));
+    backup.take().unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &bytes).unwrap();
+        let checked = check(&folder, &mut |_, _| {}).unwrap();
+        let first = checked.damaged.first().map(ToString::to_string).unwrap_or_default();
+        assert!(first.contains(path.file_name().unwrap().to_str().unwrap()), "byte {at}: {first}");
+        assert_eq!((checked.damaged.len(), checked.parts.len()), (2, 0), "byte {at}: nothing follows it");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert!(check(&folder, &mut |_, _| {}).unwrap().damaged.is_empty());
+}
