@@ -166,8 +166,13 @@ impl Servers {
                     authority: self.cloud_keys.authority,
                     seed: self.cloud_keys.seed.clone(),
                 };
-                let config =
-                    CloudConfig { data_dir: dir, listen: Listen::loopback(port), keys, bounds: Bounds::default() };
+                let config = CloudConfig {
+                    data_dir: dir,
+                    listen: Listen::loopback(port),
+                    keys,
+                    bounds: Bounds::default(),
+                    backup: None,
+                };
                 let (stop, stopped) = oneshot::channel::<()>();
                 let task = tokio::spawn(async move {
                     let stop = async move {

@@ -90,6 +90,8 @@ pub(crate) struct GatewayOptions {
     #[arg(long)]
     ca: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) server: sealdex_settings::log::ServerOptions,
+    #[command(flatten)]
     net: NetOptions,
     #[command(flatten)]
     keys: KeyOptions,
@@ -173,7 +175,7 @@ pub(crate) async fn run(o: GatewayOptions, stop: impl Future<Output = ()>) -> Re
     let (ready, bound) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         if let Ok(addr) = bound.await {
-            println!("listening on {addr}");
+            crate::serve::announce(addr);
         }
     });
     Ok(sealdex_gateway::serve(config, ready, stop).await?)

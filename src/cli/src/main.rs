@@ -5,11 +5,14 @@ mod access_log;
 mod anchor;
 mod audit;
 mod carers;
+mod cloud;
+mod config;
 mod consent;
 mod custodian;
 mod dataset;
 mod delete;
 mod demo;
+mod doctor;
 mod domain;
 mod emergencies;
 mod erase;
@@ -43,6 +46,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
+use sealdex_settings::log::ServerOptions;
 
 /// Half of what the system's allocator takes for many small objects made and dropped by many threads.
 #[global_allocator]
@@ -133,6 +137,11 @@ enum Command {
     /// Restore, check and resume the store of a gate.
     #[command(subcommand)]
     Gate(gate::GateCommand),
+    /// Print a file with every setting of a server, or check one.
+    Config(config::ConfigOptions),
+    /// Check backups of a cloud, and restore from them.
+    #[command(subcommand)]
+    Cloud(cloud::CloudCommand),
     /// Look at key files, and change how they are sealed.
     #[command(subcommand)]
     Keyfile(keyfile::KeyfileCommand),
@@ -149,6 +158,8 @@ enum Command {
     /// Watch logs: check that they only grow, and cosign.
     #[command(subcommand)]
     Witness(witness::WitnessCommand),
+    /// Look at an installation, and say what is wrong and what to do.
+    Doctor(doctor::DoctorOptions),
     /// Check this program's cryptography against known answers.
     Selftest(selftest::SelftestOptions),
 }
@@ -163,11 +174,22 @@ enum SchemaCommand {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let servers = matches!(options.command, Command::Serve(_) | Command::Witness(witness::WitnessCommand::Serve(_)));
-    let default = if servers { "info" } else { "warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let options = match config::arguments() {
+        Ok(args) => Options::parse_from(args),
+        Err(e) => {
+            eprintln!("error: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let logging = match &options.command {
+        Command::Serve(command) => command.server().start("info"),
+        Command::Witness(witness::WitnessCommand::Serve(_)) => ServerOptions::default().start("info"),
+        _ => ServerOptions::default().start("warn"),
+    };
+    if let Err(e) = logging {
+        eprintln!("error: {e}");
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -213,12 +235,15 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Query(o) => query::run(o).await.map(done),
         Command::Keygen(o) => owners::keygen(o).map(done),
         Command::Gate(c) => gate::run(c),
+        Command::Config(o) => config::run(&o),
+        Command::Cloud(c) => cloud::run(c),
         Command::Keyfile(c) => keyfile::run(c).map(done),
         Command::Schema(SchemaCommand::Check { file }) => domain::check_schema(&file).map(done),
         Command::Stats(o) => stats::run(o).await.map(done),
         Command::Verify(o) => verify::run(&o),
         Command::Anchor(c) => anchor::run(c).await.map(done),
         Command::Witness(c) => witness::run(c).await.map(done),
+        Command::Doctor(o) => doctor::run(o).await,
         Command::Selftest(o) => selftest::run(&o),
     }
 }

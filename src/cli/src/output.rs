@@ -58,6 +58,11 @@ pub(crate) fn figures(answer: &Answer) -> serde_json::Map<String, Json> {
     out
 }
 
+/// Prints the trace id of every request from now on.
+pub(crate) fn tell_traces() {
+    sealdex_net::trace::watch(|server, path, trace| eprintln!("trace {} {server}{path}", trace.trace));
+}
+
 /// Most rows a table shows.
 const ROWS: usize = 40;
 /// Most parts of a question that are explained.

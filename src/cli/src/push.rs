@@ -12,7 +12,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sealdex_fhir::{BulkManifest, Input, Mapping, total_bytes};
 use sealdex_provider::{Journal, Manifest, OwnerMap, Progress, PushInput, PushReport, PushSettings, push};
 
-use crate::{failure::Failure, key_options::KeyOptions, output::table, places::Member};
+use crate::{
+    failure::Failure,
+    key_options::KeyOptions,
+    output::{table, tell_traces},
+    places::Member,
+};
 
 /// Exit code when everything readable was pushed but something was rejected.
 const SOME_REJECTED: u8 = 3;
@@ -44,6 +49,9 @@ pub(crate) struct PushOptions {
     /// FHIR R4, or of another type than the manifest says, is rejected.
     #[arg(long)]
     manifest: Option<PathBuf>,
+    /// Print the trace id of each request, by which operators of gate and cloud find it in their logs.
+    #[arg(long)]
+    trace: bool,
     /// Certificates to trust gate and cloud by, PEM.
     #[arg(long)]
     ca: Option<PathBuf>,
@@ -133,6 +141,9 @@ pub(crate) async fn push_provider(
 }
 
 pub(crate) async fn run(o: PushOptions) -> Result<ExitCode, Failure> {
+    if o.trace {
+        tell_traces();
+    }
     let manifest = Manifest::read(&o.provider)?;
     let member = Member::open(&manifest.key, &manifest.domain, &o.keys, o.ca.as_deref()).await?;
     let (sources, passed_over) = inputs(o.paths.clone(), o.manifest.as_deref(), &manifest)?;

@@ -9,7 +9,7 @@ use sealdex_fhir::Suite;
 use crate::{
     failure::Failure,
     key_options::KeyOptions,
-    output::{Format, explained, print},
+    output::{Format, explained, print, tell_traces},
     places::Member,
 };
 
@@ -43,6 +43,9 @@ pub(crate) struct QueryOptions {
     /// Say what the index was asked, what it took, and what gate and cloud learn of each part.
     #[arg(long)]
     explain: bool,
+    /// Print the trace id of each request, by which operators of gate and cloud find it in their logs.
+    #[arg(long)]
+    trace: bool,
     /// Certificates to trust gate and cloud by, PEM.
     #[arg(long)]
     ca: Option<PathBuf>,
@@ -60,6 +63,9 @@ pub(crate) fn default_resource(schema: &sealdex_schema::Schema) -> Option<String
 }
 
 pub(crate) async fn run(o: QueryOptions) -> Result<(), Failure> {
+    if o.trace {
+        tell_traces();
+    }
     let text = match (&o.file, &o.question) {
         (Some(path), _) => {
             std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?

@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use sealdex_cloud::{CloudConfig, CloudKeys};
+use sealdex_cloud::{CloudConfig, CloudKeys, backup::schedule::BackupOptions as CloudBackup};
 use sealdex_gate::{GateConfig, backup::schedule::BackupOptions};
-use sealdex_net::{Listen, guard::Bounds, tls};
+use sealdex_net::{Listen, guard::Bounds, notify, tls};
+use sealdex_settings::log::ServerOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{failure::Failure, gate::read_gate_keys, gateway, key_options::KeyOptions};
@@ -28,6 +29,10 @@ pub(crate) enum ServeCommand {
         #[arg(long)]
         compact: bool,
         #[command(flatten)]
+        backup: CloudBackup,
+        #[command(flatten)]
+        server: ServerOptions,
+        #[command(flatten)]
         net: NetOptions,
         #[command(flatten)]
         key_options: KeyOptions,
@@ -46,8 +51,16 @@ pub(crate) enum ServeCommand {
         /// Certificates to trust the cloud by, PEM.
         #[arg(long)]
         cloud_ca: Option<PathBuf>,
+        /// Most requests at once.
+        #[arg(long, default_value_t = 256)]
+        concurrency: usize,
+        /// Most searches and batches at once.
+        #[arg(long, default_value_t = 64)]
+        heavy: usize,
         #[command(flatten)]
         backup: BackupOptions,
+        #[command(flatten)]
+        server: ServerOptions,
         #[command(flatten)]
         net: NetOptions,
         #[command(flatten)]
@@ -80,6 +93,22 @@ impl NetOptions {
     }
 }
 
+impl ServeCommand {
+    /// How it logs.
+    pub(crate) fn server(&self) -> &ServerOptions {
+        match self {
+            Self::Cloud { server, .. } | Self::Gate { server, .. } => server,
+            Self::Gateway(options) => &options.server,
+        }
+    }
+}
+
+/// Tells whoever started it where it listens.
+pub(crate) fn announce(addr: SocketAddr) {
+    println!("listening on {addr}");
+    notify::tell(notify::READY);
+}
+
 pub(crate) async fn run(command: ServeCommand) -> Result<(), Failure> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stop = async move {
@@ -87,29 +116,37 @@ pub(crate) async fn run(command: ServeCommand) -> Result<(), Failure> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        notify::tell(notify::STOPPING);
     };
     match command {
-        ServeCommand::Cloud { keys, dir, listen, compact, net, key_options } => {
+        ServeCommand::Cloud { keys, dir, listen, compact, backup, net, key_options, .. } => {
             if compact && let Some(done) = sealdex_cloud::compact(&dir)? {
                 println!("the store was written anew: {} bytes before, {} after", done.before, done.after);
             }
             let loaded = CloudKeys::load(&keys, key_options.to_read(&keys)?.as_ref())?;
-            let config =
-                CloudConfig { data_dir: dir, listen: net.listen(listen)?, keys: loaded, bounds: Bounds::default() };
-            sealdex_cloud::serve(config, |addr| println!("listening on {addr}"), stop).await?;
+            let config = CloudConfig {
+                data_dir: dir,
+                listen: net.listen(listen)?,
+                keys: loaded,
+                bounds: Bounds::default(),
+                backup: backup.plan(),
+            };
+            sealdex_cloud::serve(config, announce, stop).await?;
         }
-        ServeCommand::Gate { keys, store, listen, cloud_ca, backup, net, key_options } => {
+        ServeCommand::Gate { keys, store, listen, cloud_ca, concurrency, heavy, backup, net, key_options, .. } => {
             let secrets = read_gate_keys(&keys, &key_options)?;
             let config = GateConfig {
                 listen: net.listen(listen)?,
                 cloud_ca,
                 backup: backup.plan(),
+                bounds: Bounds { concurrency, ..Bounds::default() },
+                heavy,
                 ..GateConfig::loopback(secrets, store, 0)
             };
             let (ready, bound) = tokio::sync::oneshot::channel();
             tokio::spawn(async move {
                 if let Ok(addr) = bound.await {
-                    println!("listening on {addr}");
+                    announce(addr);
                 }
             });
             sealdex_gate::serve(config, ready, stop).await?;

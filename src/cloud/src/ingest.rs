@@ -3,6 +3,7 @@
 use std::{
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use sealdex_wire::ingest::BatchReceipt;
@@ -35,7 +36,7 @@ pub(crate) enum IngestError {
 }
 
 enum Job {
-    Accept { batch: NewBatch, answer: oneshot::Sender<Result<BatchReceipt, IngestError>>, room: Room },
+    Accept { batch: NewBatch, answer: oneshot::Sender<Result<BatchReceipt, IngestError>>, room: Room, since: Instant },
     Stop,
 }
 
@@ -57,6 +58,11 @@ impl Ingest {
         Ok((Self { queue, room: Arc::new(Semaphore::new(ROOM_KIB)) }, writer))
     }
 
+    /// Batches that wait now.
+    pub(crate) fn waiting(&self) -> u64 {
+        (self.queue.max_capacity() - self.queue.capacity()) as u64
+    }
+
     /// Room for a body of `bytes`, or overload.
     pub(crate) fn room(&self, bytes: usize) -> Result<Room, IngestError> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
@@ -66,7 +72,7 @@ impl Ingest {
     /// Waits until the batch is durable.
     pub(crate) async fn accept(&self, batch: NewBatch, room: Room) -> Result<BatchReceipt, IngestError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Job::Accept { batch, answer, room }).map_err(|e| match e {
+        self.queue.try_send(Job::Accept { batch, answer, room, since: Instant::now() }).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => IngestError::Full,
             mpsc::error::TrySendError::Closed(_) => IngestError::Failed,
         })?;
@@ -87,7 +93,8 @@ fn write(store: &dyn SealedStore, mut jobs: mpsc::Receiver<Job>, wake: &Wake) {
         let mut next = Some(first);
         while let Some(job) = next {
             match job {
-                Job::Accept { batch, answer, room } => {
+                Job::Accept { batch, answer, room, since } => {
+                    metrics::histogram!("sealdex_cloud_queue_wait_seconds").record(since.elapsed().as_secs_f64());
                     group.push(batch);
                     waiting.push((answer, room));
                 }
@@ -98,7 +105,9 @@ fn write(store: &dyn SealedStore, mut jobs: mpsc::Receiver<Job>, wake: &Wake) {
         if group.is_empty() {
             continue;
         }
+        let began = Instant::now();
         let answers = store.accept(&group);
+        metrics::histogram!("sealdex_cloud_commit_seconds").record(began.elapsed().as_secs_f64());
         metrics::histogram!("sealdex_cloud_group_batches").record(group.len() as f64);
         drop(group);
         match answers {

@@ -8,6 +8,7 @@
 //! The store is the truth and the index is derived: whatever is killed when, each acknowledged
 //! batch is there once, and the index finds out what it has missed.
 
+pub mod backup;
 mod http;
 pub mod index;
 mod indexer;
@@ -16,6 +17,7 @@ mod keys;
 mod ledger;
 mod logs;
 mod members;
+mod observe;
 mod serve;
 pub mod store;
 mod tickets;

@@ -84,7 +84,16 @@ pub(crate) fn folder(data: &Path, which: Which) -> PathBuf {
 
 /// Entries of a log's newest own checkpoint, if there is one: what its store must have.
 pub(crate) fn logged(data: &Path, which: Which) -> u64 {
-    let head = FileReader::new(folder(data, which)).read_checkpoint(Slot::Head).ok().flatten();
+    size(data, which, Slot::Head)
+}
+
+/// Entries of the checkpoint that a log serves.
+pub(crate) fn published(data: &Path, which: Which) -> u64 {
+    size(data, which, Slot::Published)
+}
+
+fn size(data: &Path, which: Which, slot: Slot) -> u64 {
+    let head = FileReader::new(folder(data, which)).read_checkpoint(slot).ok().flatten();
     let checkpoint = head.and_then(|bytes| Checkpoint::parse(Note::parse(&bytes).ok()?.text()).ok());
     checkpoint.map_or(0, |c| c.size())
 }

@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::Parser;
-use sealdex_cloud::{CloudConfig, CloudKeys};
+use clap::{CommandFactory as _, Parser};
+use sealdex_cloud::{CloudConfig, CloudKeys, backup::schedule::BackupOptions};
 use sealdex_keyfile::options::UnlockOptions;
-use sealdex_net::{Listen, guard::Bounds, tls};
+use sealdex_net::{Listen, guard::Bounds, notify, tls};
+use sealdex_settings::{expand, log::ServerOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Half of what the system's allocator takes for many small objects made and dropped by many threads.
@@ -40,19 +41,37 @@ struct Args {
     /// search index anew. Takes room for a second store meanwhile.
     #[arg(long)]
     compact: bool,
+    #[command(flatten)]
+    backup: BackupOptions,
+    #[command(flatten)]
+    server: ServerOptions,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(Args::parse()).await {
+    let mut given = std::env::args_os();
+    let program = given.next().unwrap_or_default();
+    let args = match expand(&Args::command(), "cloud", given.collect()) {
+        Ok(args) => Args::parse_from(std::iter::once(program).chain(args)),
+        Err(error) => return refused(&error),
+    };
+    if let Err(error) = args.server.start("info") {
+        return refused(&error);
+    }
+    match run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the cloud stopped");
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is wrong before there is a log.
+#[allow(clippy::print_stderr)]
+fn refused(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
@@ -66,6 +85,7 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         listen: Listen { addr: args.listen, tls, insecure: args.insecure_http },
         keys: CloudKeys::load(&args.keys, unlock.as_ref())?,
         bounds: Bounds::default(),
+        backup: args.backup.plan(),
     };
     if args.compact
         && let Some(done) = sealdex_cloud::compact(&config.data_dir)?
@@ -78,6 +98,7 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
+        notify::tell(notify::STOPPING);
     };
     Ok(sealdex_cloud::serve(config, announce, stop).await?)
 }
@@ -86,4 +107,5 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
 #[allow(clippy::print_stdout)] // the one line a supervisor may wait for; everything else is logged
 fn announce(addr: SocketAddr) {
     println!("listening on {addr}");
+    notify::tell(notify::READY);
 }

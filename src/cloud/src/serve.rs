@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+use sealdex_crypto::PrincipalId;
 use sealdex_lognet::domain::Which;
 use sealdex_net::{Authenticator, Listen, clock::now_ms, guard, peer::Http, tls::TlsError};
 use sealdex_tlog::log::FileReader;
@@ -15,12 +16,17 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     CloudKeys,
+    backup::{
+        Backup, BackupError, First,
+        schedule::{self, BackupPlan},
+    },
     http::{self, Api},
     index::{IndexError, MergedIndex, TantivyIndex},
     indexer,
     ingest::Ingest,
     logs::{self, Entries, Keeper},
     members::{Domain, RosterError},
+    observe::Observed,
     store::{ActStore, RedbStore, Rewritten, RosterStore, SealedStore, StoreError, rewrite},
     tickets::Tickets,
 };
@@ -35,6 +41,8 @@ pub struct CloudConfig {
     pub keys: CloudKeys,
     /// Bounds on requests.
     pub bounds: guard::Bounds,
+    /// Backups, if any.
+    pub backup: Option<BackupPlan>,
 }
 
 /// Why a cloud could not start or stopped.
@@ -64,6 +72,18 @@ pub enum CloudError {
         /// In the store.
         stored: u64,
     },
+    /// A store that was restored.
+    #[error(
+        "the store was restored as of batch {batch} and does not serve before it is said that later batches are lost: \
+         sealdex cloud resume --dir DIR --accept-loss-after-batch {batch} (read docs/OPERATING.md first)"
+    )]
+    Restored {
+        /// Its last batch.
+        batch: u64,
+    },
+    /// Backups.
+    #[error("cannot back up: {0}")]
+    Backup(#[from] BackupError),
     /// Trust in other servers' certificates.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -111,10 +131,14 @@ pub async fn serve(
     ready: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
 ) -> Result<(), CloudError> {
-    let CloudConfig { data_dir, listen, keys, bounds } = config;
+    let CloudConfig { data_dir, listen, keys, bounds, backup: plan } = config;
+    guard::recorder();
     let authority = keys.authority.identity()?;
     let domain = Arc::new(Domain::new(keys.domain.clone(), keys.id(), authority));
     let (store, index) = open(data_dir.clone()).await?;
+    if let Some(restored) = store.restored()? {
+        return Err(CloudError::Restored { batch: restored.batch });
+    }
     let (log, stored) = (logs::logged(&data_dir, Which::Batches), store.totals()?.last_seq);
     if log > stored {
         return Err(CloudError::Behind { log, stored });
@@ -127,13 +151,18 @@ pub async fn serve(
         domain.enter(domain.verify_stored(&document)?);
     }
 
+    let asked = schedule::asked()?;
+    let Backups { backup, sealed, acts } = backups(&store, domain.me, plan.as_ref()).await?;
+    let backing_up =
+        tokio::spawn(schedule::run(backup.clone(), plan.as_ref().and_then(|p| p.every), asked)).abort_handle();
+
     let caught_up = Arc::new(AtomicBool::new(false));
-    let sealed: Arc<dyn SealedStore> = store.clone();
     let (wake, listener) = indexer::bell();
     let indexing = listener.start(sealed.clone(), index.clone(), caught_up.clone()).map_err(CloudError::Thread)?;
     let (ingest, writing) = Ingest::start(sealed.clone(), wake.clone()).map_err(CloudError::Thread)?;
 
-    let batches = Arc::new(Batches { store: sealed.clone(), index: index.clone() });
+    let first = backup.filter(|_| plan.is_some_and(|p| p.first));
+    let batches = Arc::new(Batches { store: sealed.clone(), index: index.clone(), first });
     let (stop_logs, stopped) = watch::channel(false);
     let acts_wake = Arc::new(Notify::new());
     let acts_keeper = Keeper {
@@ -141,7 +170,7 @@ pub async fn serve(
         domain: domain.clone(),
         seed: keys.seed.clone(),
         http: Http::new(None)?,
-        source: Arc::new(Acts(store.clone())),
+        source: Arc::new(Acts(acts.clone())),
         wake: acts_wake.clone(),
     };
     let keeper = Keeper {
@@ -157,7 +186,7 @@ pub async fn serve(
     let api = Api {
         log_wake: wake.log.clone(),
         log_reader: FileReader::new(logs::folder(&data_dir, Which::Batches)),
-        acts: store.clone(),
+        acts,
         acts_wake,
         acts_reader: FileReader::new(logs::folder(&data_dir, Which::Acts)),
         auth: Arc::new(Authenticator::new(keys.domain.clone(), domain.me, domain.clone())),
@@ -172,6 +201,15 @@ pub async fn serve(
         readers: Api::readers(),
         roster_gate: Arc::default(),
     };
+    let observed = Observed {
+        data: data_dir,
+        domain: api.domain.clone(),
+        store: api.store.clone(),
+        acts: api.acts.clone(),
+        index: api.index.clone(),
+        ingest: ingest.clone(),
+    };
+    let observing = tokio::spawn(observed.run()).abort_handle();
     let router = guard::guard(http::router(api), "cloud", bounds);
     let bound = match listen.bind().await.and_then(|l| Ok((l.local_addr()?, l))) {
         Ok((addr, bound)) => {
@@ -188,6 +226,8 @@ pub async fn serve(
         }
         Err(e) => Err(e),
     };
+    observing.abort();
+    backing_up.abort();
     let _ = stop_logs.send(true);
     let _ = keeping.await;
     let _ = keeping_acts.await;
@@ -198,6 +238,33 @@ pub async fn serve(
         tracing::error!("a thread of the cloud ended by a panic");
     }
     served
+}
+
+/// The store as it is written to, and what backs it up.
+struct Backups {
+    backup: Option<Arc<Backup>>,
+    sealed: Arc<dyn SealedStore>,
+    acts: Arc<dyn ActStore>,
+}
+
+async fn backups(store: &Arc<RedbStore>, cloud: PrincipalId, plan: Option<&BackupPlan>) -> Result<Backups, CloudError> {
+    let plain = |backup| Backups { backup, sealed: store.clone(), acts: store.clone() };
+    let Some(BackupPlan { dir, keep, first, .. }) = plan.cloned() else { return Ok(plain(None)) };
+    let to_open = store.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let backup = Backup::open(to_open, cloud, &dir, keep)?;
+        if first {
+            // What is stored already may be logged already.
+            backup.take()?;
+        }
+        Ok::<_, BackupError>(Arc::new(backup))
+    });
+    let backup = opened.await.map_err(|e| CloudError::Thread(std::io::Error::other(e)))??;
+    if !first {
+        return Ok(plain(Some(backup)));
+    }
+    let written = Arc::new(First { store: store.clone(), backup: backup.clone() });
+    Ok(Backups { backup: Some(backup), sealed: written.clone(), acts: written })
 }
 
 async fn open(dir: PathBuf) -> Result<(Arc<RedbStore>, Arc<dyn MergedIndex>), CloudError> {
@@ -217,6 +284,8 @@ async fn open(dir: PathBuf) -> Result<(Arc<RedbStore>, Arc<dyn MergedIndex>), Cl
 struct Batches {
     store: Arc<dyn SealedStore>,
     index: Arc<dyn MergedIndex>,
+    /// What must have a batch before it is logged.
+    first: Option<Arc<Backup>>,
 }
 
 impl Entries for Batches {
@@ -225,7 +294,8 @@ impl Entries for Batches {
     }
 
     fn last(&self) -> Result<u64, StoreError> {
-        Ok(self.store.snapshot()?.last_seq())
+        let last = self.store.snapshot()?.last_seq();
+        Ok(self.first.as_ref().map_or(last, |backup| last.min(backup.covers().0)))
     }
 
     fn entries(&self, from: u64, to: u64) -> Result<Vec<Vec<u8>>, StoreError> {

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use sealdex_crypto::{PrincipalId, PublicIdentity};
-use sealdex_net::Directory;
+use sealdex_net::{Directory, trace::Stage};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use crate::{
@@ -198,7 +198,10 @@ impl<S: ConsentStore> Gate<S> {
             let bridges = gate.bridges(caller, &members, turns.as_ref(), bridge::spent(&request))?;
             gate.bridge_now(caller, &members, &request, bridges)
         };
+        let stage = Stage::gate("bridge");
         let (response, entry, accesses) = blocking(work).await?;
+        drop(stage);
+        let _stage = Stage::gate("store");
         self.journal.record(entry, accesses, Vec::new()).await?;
         Ok(response)
     }

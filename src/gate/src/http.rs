@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -111,6 +111,7 @@ pub async fn serve(
     ready: tokio::sync::oneshot::Sender<std::net::SocketAddr>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    sealdex_net::guard::recorder();
     let store = RedbStore::open(&config.store)?;
     let http = Http::new(config.cloud_ca.as_deref())?;
     let link = HttpLink::new(http.clone(), config.secrets.domain(), config.secrets.identity().clone());
@@ -126,11 +127,13 @@ pub async fn serve(
     let in_touch = gate.keep_in_touch(Arc::new(link));
     gate.go_on_resharing();
     let logging = gate.keep_logging();
+    let observing = tokio::spawn(observe(Arc::downgrade(&gate), config.store.clone())).abort_handle();
     let router = guard(router(gate.clone()), "gate", config.bounds);
     tracing::info!(%addr, gate = %gate.secrets().identity().id(), domain = gate.secrets().domain(), "serving");
     // Nobody may be waiting for the address.
     let _ = ready.send(addr);
     sealdex_net::serve(listener, config.listen.tls.clone(), router, shutdown).await;
+    observing.abort();
     drop(backups);
     in_touch.end().await;
     logging.end().await;
@@ -139,6 +142,27 @@ pub async fn serve(
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     Ok(())
+}
+
+/// How often gauges are brought up to date that nothing else does.
+const OBSERVED: Duration = Duration::from_secs(5);
+
+async fn observe<S: ConsentStore>(gate: Weak<Gate<S>>, store: PathBuf) {
+    while let Some(gate) = gate.upgrade() {
+        if let Ok(members) = gate.members() {
+            metrics::gauge!("sealdex_roster_version", "role" => "gate").set(members.roster().version as f64);
+        }
+        drop(gate);
+        if let Ok(file) = std::fs::metadata(&store) {
+            metrics::gauge!("sealdex_gate_store_bytes").set(file.len() as f64);
+        }
+        let dir = store.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+        if let Some((free, all)) = sealdex_net::process::disk(dir) {
+            metrics::gauge!("sealdex_gate_disk_free_bytes").set(free as f64);
+            metrics::gauge!("sealdex_gate_disk_bytes").set(all as f64);
+        }
+        tokio::time::sleep(OBSERVED).await;
+    }
 }
 
 struct App<S: ConsentStore> {

@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use sealdex_gate::{GateConfig, GateSecrets, backup::schedule::BackupOptions, serve};
 use sealdex_keyfile::options::UnlockOptions;
-use sealdex_net::{Listen, guard::Bounds, tls};
+use sealdex_net::{Listen, guard::Bounds, notify, tls};
+use sealdex_settings::{expand, log::ServerOptions};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -50,21 +51,37 @@ struct Options {
     heavy: usize,
     #[command(flatten)]
     backup: BackupOptions,
+    #[command(flatten)]
+    server: ServerOptions,
 }
 
 type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(Options::parse()).await {
+    let mut given = std::env::args_os();
+    let program = given.next().unwrap_or_default();
+    let options = match expand(&Options::command(), "gate", given.collect()) {
+        Ok(args) => Options::parse_from(std::iter::once(program).chain(args)),
+        Err(error) => return refused(&error),
+    };
+    if let Err(error) = options.server.start("info") {
+        return refused(&error);
+    }
+    match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the gate stopped");
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is wrong before there is a log.
+#[allow(clippy::print_stderr)]
+fn refused(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }
 
 async fn run(options: Options) -> Result<(), Failure> {
@@ -89,6 +106,7 @@ async fn run(options: Options) -> Result<(), Failure> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        notify::tell(notify::STOPPING);
     };
     Ok(serve(config, ready, stop).await?)
 }
@@ -98,6 +116,7 @@ async fn run(options: Options) -> Result<(), Failure> {
 async fn announce(bound: oneshot::Receiver<SocketAddr>) {
     if let Ok(addr) = bound.await {
         println!("listening on {addr}");
+        notify::tell(notify::READY);
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`server::serve`]: accept loop with TLS, bounded connections, header timeout, graceful stop.
 //! - [`guard::guard`]: the outermost layer of a router: bounded concurrency (503 with `Retry-After`),
 //!   a time limit, one `tracing` span and one set of metrics per request.
+//! - [`trace::Trace`]: what joins the log lines of the servers that a request went through.
 //! - [`auth::Call`]: an extractor that yields the verified caller and the body, in that order of cost:
 //!   an unknown or stale caller is refused before the body is read.
 //! - [`reply`]: CBOR, JSON and problem responses.
@@ -13,10 +14,13 @@ pub mod auth;
 pub mod clock;
 pub mod exchange;
 pub mod guard;
+pub mod notify;
 pub mod peer;
+pub mod process;
 pub mod reply;
 pub mod server;
 pub mod tls;
+pub mod trace;
 
 pub use auth::{Authenticator, Call, Caller, Directory};
 pub use peer::{CallError, Peer, Retry};

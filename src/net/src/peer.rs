@@ -22,7 +22,13 @@ use sealdex_crypto::{Identity, PrincipalId};
 use sealdex_wire::{Problem, ProblemType, auth::RequestParts, codec, limits};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{clock::now_ms, exchange::usable, reply, tls, tls::TlsError};
+use crate::{
+    clock::now_ms,
+    exchange::usable,
+    reply, tls,
+    tls::TlsError,
+    trace::{TRACEPARENT, Trace},
+};
 
 /// Why a call failed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -275,11 +281,12 @@ impl Peer {
 
     /// One call with retries: each attempt is signed anew.
     pub async fn call(&self, method: Method, path: &str, media: &'static str, body: Bytes) -> Result<Bytes, CallError> {
+        let trace = Trace::outgoing(self.url(), path);
         let mut pause = self.retry.pause;
         let (mut attempt, mut left) = (1, 1);
         loop {
             let (at, target) = self.targets.now();
-            match self.attempt(target, method.clone(), path, media, body.clone()).await {
+            match self.attempt(target, trace, method.clone(), path, media, body.clone()).await {
                 Err(e) if e.passes_over() && left < self.targets.all.len() => {
                     tracing::debug!(path, server = target.0, "calling the next one");
                     self.targets.leave(at);
@@ -302,6 +309,7 @@ impl Peer {
     async fn attempt(
         &self,
         (base, audience): &(String, PrincipalId),
+        trace: Trace,
         method: Method,
         path: &str,
         media: &'static str,
@@ -309,6 +317,9 @@ impl Peer {
     ) -> Result<Bytes, CallError> {
         let mut request =
             Request::builder().method(method.clone()).uri(format!("{base}{path}")).header(header::CONTENT_TYPE, media);
+        if let Some(header) = trace.header() {
+            request = request.header(TRACEPARENT, header);
+        }
         if let Some(caller) = &self.caller {
             let parts =
                 RequestParts { domain: &self.domain, audience: *audience, method: method.as_str(), path, body: &body };

@@ -16,7 +16,7 @@ use sealdex_crypto::PrincipalId;
 use sealdex_fhir::{Input, Mapping, RawRecord, Source, SourceItem};
 use sealdex_lognet::{DomainLog, domain::DomainLogError};
 use sealdex_member::{GateLink, IndexKeys, MemberKeys, Trusted};
-use sealdex_net::{CallError, Peer};
+use sealdex_net::{CallError, Peer, trace::Stage};
 use sealdex_wire::{
     ProblemType, codec,
     ingest::{BatchReceipt, CloudStats},
@@ -331,7 +331,10 @@ impl Job {
     ) -> Result<(), PushError> {
         while let Some(chunk) = chunks.recv().await {
             let job = self.clone();
-            let parsed = blocking(move || job.parse_new(chunk)).await??;
+            let parsed = {
+                let _stage = Stage::provider("parse");
+                blocking(move || job.parse_new(chunk)).await??
+            };
             if let Some(prepared) = self.prepare_logged(parsed).await?
                 && out.send(prepared).await.is_err()
             {
@@ -342,7 +345,9 @@ impl Job {
     }
 
     async fn prepare_logged(self: &Arc<Self>, parsed: Vec<Parsed>) -> Result<Option<Prepared>, PushError> {
+        let stage = Stage::provider("prepare");
         let (prepared, rejects) = self.prepare(parsed).await?;
+        drop(stage);
         for reject in rejects {
             self.reject(reject)?;
         }
@@ -398,7 +403,9 @@ impl Job {
             if self.settings.dry_run {
                 continue;
             }
+            let stage = Stage::provider("bridge");
             let (bridged, rejects) = self.bridge(prepared).await?;
+            drop(stage);
             for reject in rejects {
                 self.reject(reject)?;
             }
@@ -442,7 +449,9 @@ impl Job {
         while let Some(bridged) = batches.recv().await {
             let count = bridged.versions.len() as u64;
             report.without_patient += bridged.without_patient;
+            let stage = Stage::provider("upload");
             let (receipt, bytes) = self.upload(bridged).await?;
+            drop(stage);
             report.bytes_sent += bytes;
             report.last_seq = report.last_seq.max(receipt.seq);
             report.pushed += count;

@@ -23,6 +23,8 @@ pub(crate) struct Stage {
     pub(crate) servers: Vec<Child>,
     /// Ports of the gate, or of its nodes.
     pub(crate) ports: Vec<u16>,
+    /// Port of the cloud.
+    pub(crate) cloud: u16,
 }
 
 impl Drop for Stage {
@@ -42,10 +44,11 @@ impl Stage {
     /// A domain with its servers, a provider and users, and two patients with an observation each; the first has a
     /// psychiatric one too.
     pub(crate) fn set(users: &[&str], gate: Gate) -> Self {
-        let mut stage = Self { home: tempfile::tempdir().unwrap(), servers: Vec::new(), ports: Vec::new() };
+        let mut stage = Self { home: tempfile::tempdir().unwrap(), servers: Vec::new(), ports: Vec::new(), cloud: 0 };
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let ports: Vec<u16> = (0..if gate == Gate::Single { 1 } else { 3 }).map(|_| free_port()).collect();
         let (urls, cloud): (Vec<String>, u16) = (ports.iter().copied().map(url).collect(), free_port());
+        stage.cloud = cloud;
         let cloud_url = url(cloud);
         let mut init = vec!["domain", "init", "--dir", "domain", "--name", "north", "--cloud-url", &cloud_url];
         urls.iter().for_each(|url| init.extend(["--gate-url", url]));
@@ -82,6 +85,23 @@ impl Stage {
     fn serve_gate(&mut self, key: &str, store: &str, port: u16) {
         let listen = format!("127.0.0.1:{port}");
         self.serve(&["serve", "gate", "--keys", key, "--store", store, "--listen", &listen], port);
+    }
+
+    /// Starts the cloud again, in the place of the one before, with more options.
+    pub(crate) fn restart_cloud(&mut self, dir: &str, options: &[&str]) {
+        self.kill_cloud();
+        let (listen, port) = (format!("127.0.0.1:{}", self.cloud), self.cloud);
+        let serve = ["serve", "cloud", "--keys", "domain/cloud.key", "--dir", dir, "--listen", &listen];
+        self.serve(&[&serve, options].concat(), port);
+        if let Some(new) = self.servers.pop() {
+            self.servers[0] = new;
+        }
+    }
+
+    /// `kill -9` of the cloud.
+    pub(crate) fn kill_cloud(&mut self) {
+        let _ = self.servers[0].kill();
+        self.servers[0].wait().unwrap();
     }
 
     /// Starts a node of the gate, by its number.

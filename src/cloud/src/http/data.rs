@@ -12,7 +12,7 @@ use sealdex_ledger::{
     BatchTrees, RecordsProof, SignedBatch, ended_hash,
     versions::{Versions, VersionsRequest},
 };
-use sealdex_net::{Call, Cbor, Refusal, clock::now_ms};
+use sealdex_net::{Call, Cbor, Refusal, clock::now_ms, trace::Stage};
 use sealdex_wire::{
     ProblemType,
     auth::sha256,
@@ -60,6 +60,7 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
         return Err(Refusal::forbidden("this provider, or one above it, was revoked"));
     }
     let room = api.ingest.room(call.body.len())?;
+    let stage = Stage::cloud("check");
     let domain = api.domain.clone();
     let batch = blocking(move || {
         let upload: BatchUpload = call.cbor()?;
@@ -89,8 +90,11 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
         Ok(NewBatch { batch, provider, hospital: known.hospital, body_sha256, records, deletes, erases, stated })
     })
     .await?;
+    drop(stage);
     let records = batch.records.len();
+    let stage = Stage::cloud("store");
     let receipt = api.ingest.accept(batch, room).await?;
+    drop(stage);
     if !receipt.duplicate {
         metrics::counter!("sealdex_cloud_records_total").increment(records as u64);
         metrics::counter!("sealdex_cloud_deleted_total").increment(receipt.deleted.len() as u64);
@@ -294,7 +298,9 @@ pub(super) async fn search(State(api): State<Api>, call: Call) -> Result<Respons
         return Err(Refusal::forbidden("only gates search"));
     }
     api.ready()?;
+    let stage = Stage::cloud("search");
     api.read(move |api| {
+        let _stage = stage;
         let asked: CloudSearch = call.cbor()?;
         asked.clause.check().map_err(Refusal::malformed)?;
         if asked.limit == 0 || asked.limit > limits::PAGE {
@@ -321,6 +327,7 @@ pub(super) async fn search(State(api): State<Api>, call: Call) -> Result<Respons
         metrics::histogram!("sealdex_cloud_matches").record(out.matches.len() as f64);
         if asked.prove.is_some() {
             let asked = CloudSearch { clause: search.clause, ..asked };
+            let _stage = Stage::cloud("prove");
             let proof = api.ledger.prove(state, &*api.index, &members, &asked, &out).map_err(Refusal::internal)?;
             let proof = codec::to_cbor(&proof);
             metrics::histogram!("sealdex_cloud_proof_bytes").record(proof.len() as f64);
@@ -337,7 +344,9 @@ pub(super) async fn records(State(api): State<Api>, body: Body) -> Result<Respon
         Refusal::new(ProblemType::TooLarge, format!("a ticket and its ids are at most {TICKET_BODY} bytes"))
     })?;
     let members = api.domain.members()?;
+    let stage = Stage::cloud("fetch");
     api.read(move |api| {
+        let _stage = stage;
         let fetch: FetchTicket = codec::from_cbor(&body).map_err(Refusal::malformed)?;
         api.tickets.check(&fetch, &members, now_ms())?;
         let ids: Vec<_> = packed_ids(&fetch.ids).collect();

@@ -15,7 +15,7 @@ use axum::{
     routing::{get, post, put},
 };
 use sealdex_lognet::log_router;
-use sealdex_net::{Authenticator, Refusal};
+use sealdex_net::{Authenticator, Refusal, trace::Stage};
 use sealdex_tlog::log::FileReader;
 use sealdex_wire::ProblemType;
 use tokio::sync::{Notify, Semaphore};
@@ -72,7 +72,10 @@ impl Api {
         &self,
         f: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let slot = self.readers.clone().acquire_owned().await.map_err(Refusal::internal)?;
+        let slot = {
+            let _stage = Stage::cloud("wait");
+            self.readers.clone().acquire_owned().await.map_err(Refusal::internal)?
+        };
         let api = self.clone();
         blocking(move || {
             let _slot = slot;

@@ -11,6 +11,7 @@ mod memory;
 mod redb;
 mod rewrite;
 mod row;
+mod rows;
 
 use std::sync::Arc;
 
@@ -21,12 +22,16 @@ use sealdex_wire::{
     search::CloudSort,
 };
 
-pub(crate) use self::row::ids as packed_ids;
 pub use self::{
     acts::{ActStore, ActsRefused},
     memory::MemoryStore,
     redb::RedbStore,
     rewrite::{Rewritten, rewrite},
+    rows::Restored,
+};
+pub(crate) use self::{
+    row::ids as packed_ids,
+    rows::{Kind, Position, Row},
 };
 
 /// A batch whose signatures, limits and caller have been checked.

@@ -64,10 +64,10 @@ pub(super) const PROVIDERS: TableDefinition<Id, u64> = TableDefinition::new("pro
 pub(super) const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 pub(super) const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
 
-const ROSTER: &str = "roster";
-const STORE_ID: &str = "store-id";
-const LAST_SEQ: &str = "last-seq";
-const SEALED_BYTES: &str = "sealed-bytes";
+pub(super) const ROSTER: &str = "roster";
+pub(super) const STORE_ID: &str = "store-id";
+pub(super) const LAST_SEQ: &str = "last-seq";
+pub(super) const SEALED_BYTES: &str = "sealed-bytes";
 
 /// Pages redb keeps in memory, bytes. Its default of 1 GiB would be the process's largest part.
 pub(super) const CACHE: usize = 64 << 20;
@@ -174,22 +174,22 @@ impl SealedStore for RedbStore {
 }
 
 /// Everything a batch touches, within one transaction.
-struct Tables<'t> {
-    records: Table<'t, Id, &'static [u8]>,
-    sealed: Table<'t, Id, &'static [u8]>,
-    origins: Table<'t, Id, Id>,
-    batches: Table<'t, Id, &'static [u8]>,
-    changes: Table<'t, u64, &'static [u8]>,
-    entries: Table<'t, u64, &'static [u8]>,
-    ended: Table<'t, u64, &'static [u8]>,
-    heads: Table<'t, Id, &'static [u8]>,
-    proofs: Table<'t, ProofKey, &'static [u8]>,
-    providers: Table<'t, Id, u64>,
-    counters: Table<'t, &'static str, u64>,
+pub(super) struct Tables<'t> {
+    pub(super) records: Table<'t, Id, &'static [u8]>,
+    pub(super) sealed: Table<'t, Id, &'static [u8]>,
+    pub(super) origins: Table<'t, Id, Id>,
+    pub(super) batches: Table<'t, Id, &'static [u8]>,
+    pub(super) changes: Table<'t, u64, &'static [u8]>,
+    pub(super) entries: Table<'t, u64, &'static [u8]>,
+    pub(super) ended: Table<'t, u64, &'static [u8]>,
+    pub(super) heads: Table<'t, Id, &'static [u8]>,
+    pub(super) proofs: Table<'t, ProofKey, &'static [u8]>,
+    pub(super) providers: Table<'t, Id, u64>,
+    pub(super) counters: Table<'t, &'static str, u64>,
 }
 
 impl<'t> Tables<'t> {
-    fn open(tx: &'t WriteTransaction) -> Result<Self, StoreError> {
+    pub(super) fn open(tx: &'t WriteTransaction) -> Result<Self, StoreError> {
         Ok(Self {
             records: tx.open_table(RECORDS).map_err(failed)?,
             sealed: tx.open_table(SEALED).map_err(failed)?,

@@ -99,6 +99,12 @@ pub(crate) fn receipt_again(row: &[u8], batch: &NewBatch) -> Result<Option<Batch
     Ok(same.then_some(receipt))
 }
 
+/// The place of a batch, of its row.
+pub(crate) fn batch_seq(row: &[u8]) -> Result<u64, StoreError> {
+    let mut rest = row.get(48..).unwrap_or_default();
+    take(&mut rest).map(u64::from_be_bytes).ok_or(StoreError::Damaged("batches"))
+}
+
 pub(crate) fn change_row(change: &Change) -> Vec<u8> {
     let mut out = Vec::with_capacity(4 + 16 * (change.added.len() + change.replaced.len()));
     out.extend_from_slice(&(change.added.len() as u32).to_be_bytes());

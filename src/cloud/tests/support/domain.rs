@@ -153,8 +153,13 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(dir: &Path) -> Self {
-        let config =
-            CloudConfig { data_dir: dir.into(), listen: Listen::loopback(0), keys: keys(), bounds: Bounds::default() };
+        let config = CloudConfig {
+            data_dir: dir.into(),
+            listen: Listen::loopback(0),
+            keys: keys(),
+            bounds: Bounds::default(),
+            backup: None,
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let (bound, addr) = oneshot::channel();
         let ready = move |a| bound.send(a).expect("the test waits");

@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::Args;
+use sealdex_net::clock::Every;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
@@ -28,27 +29,11 @@ pub struct BackupOptions {
     #[arg(long, value_name = "DIR")]
     pub backup_dir: Option<PathBuf>,
     /// How often to back up: a number and s, m, h or d. `never`: only when SIGUSR1 asks.
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_every, requires = "backup_dir")]
+    #[arg(long, value_name = "TIME", default_value = "1h", requires = "backup_dir")]
     pub backup_every: Every,
     /// How many backups to keep.
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..), requires = "backup_dir")]
     pub backup_keep: u32,
-}
-
-/// How often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Every(pub Option<Duration>);
-
-fn parse_every(text: &str) -> Result<Every, String> {
-    if text == "never" {
-        return Ok(Every(None));
-    }
-    let unit = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)].into_iter().find(|(u, _)| text.ends_with(u));
-    let seconds = unit.and_then(|(u, factor)| text.strip_suffix(u)?.parse::<u64>().ok()?.checked_mul(factor));
-    match seconds {
-        Some(seconds @ 1..=31_536_000) => Ok(Every(Some(Duration::from_secs(seconds)))),
-        _ => Err("give a number and a unit, such as 30m, 1h or 1d (1s to 365d), or never".to_owned()),
-    }
 }
 
 impl BackupOptions {
@@ -164,18 +149,5 @@ impl<S: ConsentStore> Gate<S> {
             }
         }
         taken
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_a_number_and_a_unit() {
-        let every = |text| parse_every(text).ok().and_then(|e| e.0).map(|d| d.as_secs());
-        assert_eq!(["30s", "5m", "1h", "2d"].map(every), [Some(30), Some(300), Some(3600), Some(172_800)]);
-        assert_eq!(["0s", "h", "1", "-1h", "1w", "366d", "99999999999999999999d"].map(every), [None; 7]);
-        assert_eq!(parse_every("never"), Ok(Every(None)));
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use rand::RngExt as _;
 use rayon::prelude::*;
 use sealdex_crypto::{Capsule, PrincipalId, RecordId, reencapsulate_many};
+use sealdex_net::trace::Stage;
 use sealdex_wire::{
     RawPoint, limits,
     search::{FetchTicket, MatchGroup, SearchResponse, Ticket},
@@ -71,7 +72,10 @@ impl<S: ConsentStore> Gate<S> {
             let found = if gate.generation() == generation { found } else { gate.permit_again(&asker, found)? };
             gate.build(&asker, cloud, found, spent)
         };
+        let stage = Stage::gate("reencapsulate");
         let Built { groups, tickets, rows, entry, accesses } = blocking(build).await?;
+        drop(stage);
+        let _stage = Stage::gate("store");
         self.outstanding.register(rows.clone());
         self.journal.record(entry, accesses, rows).await?;
         Ok(SearchResponse { groups, tickets, covered: Vec::new(), cursor: None, completeness: None })

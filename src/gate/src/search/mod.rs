@@ -14,6 +14,7 @@ pub(crate) mod proving;
 use std::{cell::RefCell, collections::HashSet, sync::Arc};
 
 use sealdex_crypto::PrincipalId;
+use sealdex_net::trace::{Stage, carried};
 use sealdex_wire::{
     B32, ProblemType,
     auth::sha256,
@@ -143,6 +144,7 @@ impl<S: ConsentStore> Gate<S> {
         let request = Arc::new(request);
         let search = turns.as_ref().map(|t| B32(sha256(&[&t.request])));
         let Plan { streams, covered } = {
+            let _stage = Stage::gate("unfold");
             let (gate, members, request) = (self.clone(), members.clone(), request.clone());
             let work = move || {
                 let bridges = gate.bridges(caller, &members, turns.as_ref(), spent)?;
@@ -211,6 +213,7 @@ impl<S: ConsentStore> Gate<S> {
         let request = Arc::new(request);
         let asker = Arc::new(self.asker(caller, &request.purpose, &members));
         let Plan { streams, .. } = {
+            let _stage = Stage::gate("unfold");
             let (gate, members, request) = (self.clone(), members.clone(), request.clone());
             let work = move || {
                 let bridges = gate.bridges(caller, &members, turns.as_ref(), spent)?;
@@ -310,8 +313,9 @@ impl<S: ConsentStore> Gate<S> {
                 && let Some((n, stream)) = waiting.next()
             {
                 let (gate, members, asker, proving) = (self.clone(), members.clone(), asker.clone(), proving.clone());
-                running
-                    .spawn(async move { gather(&gate, &members, asker, stream, limit, proving).await.map(|r| (n, r)) });
+                running.spawn(carried(async move {
+                    gather(&gate, &members, asker, stream, limit, proving).await.map(|r| (n, r))
+                }));
             }
             match running.join_next().await {
                 None => break,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, RecordId, RoutingInfo, TagError, open_tag};
+use sealdex_net::trace::Stage;
 use sealdex_wire::{
     B32, limits,
     search::{CloudClause, CloudCursor, CloudMatch, CloudMatches, CloudSearch, CloudSort, Scoped},
@@ -63,9 +64,13 @@ pub(crate) async fn gather<S: ConsentStore>(
     let (mut kept, mut permits, mut scanned): (Vec<Permitted>, _, usize) = (Vec::new(), Permits::default(), 0);
     while !position.done && kept.len() < limit && scanned < MAX_SCANNED {
         request.after = position.after;
-        let mut page = gate.cloud.search(cloud, &request).await?;
+        let mut page = {
+            let _stage = Stage::gate("cloud");
+            gate.cloud.search(cloud, &request).await?
+        };
         check(&page, request.limit)?;
         if let Some(proving) = &proving {
+            let _stage = Stage::gate("proofs");
             let shown = Arc::new(page);
             proving.page(members, &request, &shown).await?;
             page = Arc::unwrap_or_clone(shown);
@@ -73,6 +78,7 @@ pub(crate) async fn gather<S: ConsentStore>(
         let CloudMatches { providers, matches, next, .. } = page;
         let ids: Vec<RecordId> = matches.iter().map(|m| m.0).collect();
         let (mut found, known) = {
+            let _stage = Stage::gate("permit");
             let (gate, asker) = (gate.clone(), asker.clone());
             blocking(move || filter(&gate, &asker, permits, &providers, matches)).await?
         };
