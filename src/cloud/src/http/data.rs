@@ -45,6 +45,7 @@ impl From<IngestError> for Refusal {
                 Self::new(ProblemType::StateAnew, e.to_string())
             }
             IngestError::Refused(_) => Self::new(ProblemType::Conflict, e.to_string()),
+            IngestError::NoSpace => Self::new(ProblemType::NoSpace, e.to_string()),
             IngestError::Failed => Self::internal(e),
         }
     }
@@ -60,7 +61,7 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
     }
     let room = api.ingest.room(call.body.len())?;
     let domain = api.domain.clone();
-    let batch = blocking(move || {
+    let (batch, room) = blocking(move || {
         let upload: BatchUpload = call.cbor()?;
         check(&upload)?;
         let entries = upload.records.iter().map(|r| (r.id, &r.index));
@@ -82,7 +83,7 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
             }
         };
         let BatchUpload { batch, records, .. } = upload;
-        Ok(NewBatch { batch, provider, hospital: known.hospital, body_sha256, records, stated })
+        Ok((NewBatch { batch, provider, hospital: known.hospital, body_sha256, records, stated }, room))
     })
     .await?;
     let records = batch.records.len();

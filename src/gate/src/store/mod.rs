@@ -139,6 +139,9 @@ pub enum StoreError {
     /// The backend failed: disk full, file locked by another process, damaged.
     #[error("the consent store failed: {0}")]
     Backend(String),
+    /// There is no room to write.
+    #[error("{0}")]
+    NoSpace(String),
     /// A row is not what this program writes.
     #[error("a row of table {0} is damaged or was written by another version")]
     Row(&'static str),
