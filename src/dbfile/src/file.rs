@@ -147,6 +147,13 @@ impl DbFile {
         Ok(sound)
     }
 
+    /// Gives up a check that goes on.
+    pub fn abandon_check(&self) {
+        if let Some(view) = &*self.view.read().unwrap_or_else(PoisonError::into_inner) {
+            view.give_up();
+        }
+    }
+
     /// Bytes left on the disk, as far as it tells.
     fn space(&self) -> Option<u64> {
         let of = rustix::fs::fstatvfs(&self.locked.0).ok()?;

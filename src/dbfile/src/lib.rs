@@ -16,7 +16,7 @@ use std::{fs, io, path::Path};
 
 pub use self::{
     file::{DbFile, SPARE, Trouble},
-    scrub::{Findings, Scrub, each},
+    scrub::{Findings, RATE, Scrub, each},
     view::Soundness,
 };
 

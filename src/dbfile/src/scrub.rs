@@ -72,13 +72,23 @@ pub fn each(mut look: impl FnMut() + Send + 'static) -> std::io::Result<Scrub> {
     Ok(Scrub { stop, thread: Some(thread) })
 }
 
-impl Drop for Scrub {
-    fn drop(&mut self) {
+/// Bytes a second that a look reads.
+pub const RATE: u64 = 64 << 20;
+
+impl Scrub {
+    /// No look begins after this.
+    pub fn ask_to_stop(&self) {
         let (stopped, lock, bell) = &*self.stop;
         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
         stopped.store(true, Ordering::Release);
         bell.notify_all();
         drop(guard);
+    }
+}
+
+impl Drop for Scrub {
+    fn drop(&mut self) {
+        self.ask_to_stop();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

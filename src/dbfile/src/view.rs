@@ -74,6 +74,13 @@ impl View {
         Ok(())
     }
 
+    /// Ends the check that reads it.
+    pub(crate) fn give_up(&self) {
+        let mut over = self.over();
+        over.gave_up = true;
+        over.blocks.clear();
+    }
+
     fn gave_up(&self) -> bool {
         self.over().gave_up
     }

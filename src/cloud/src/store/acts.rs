@@ -1,6 +1,6 @@
 //! The entries of the log of acts: a table that only grows, and in it a chain for each gate.
 
-use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use sealdex_crypto::{PrincipalId, log::Hash};
 use sealdex_ledger::SignedAct;
 

@@ -144,6 +144,11 @@ impl RedbStore {
         self.db.check(rate).map_err(failed)
     }
 
+    /// Gives up a check that goes on.
+    pub fn abandon_check(&self) {
+        self.db.abandon_check();
+    }
+
     /// What a failed write comes from: where the disk is full, that.
     pub(super) fn explained<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         result.map_err(|e| match self.db.full() {

@@ -155,6 +155,12 @@ pub enum StoreError {
     },
 }
 
+impl From<std::io::Error> for StoreError {
+    fn from(e: std::io::Error) -> Self {
+        Self::Backend(e.to_string())
+    }
+}
+
 /// One row: key, value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
