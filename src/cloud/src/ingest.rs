@@ -30,7 +30,9 @@ pub(crate) enum IngestError {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// There is no room on the disk.
-    #[error("the cloud's disk has no room for more: nothing was accepted. What is stored is served; send it again later")]
+    #[error(
+        "the cloud's disk has no room for more: nothing was accepted. What is stored is served; send it again later"
+    )]
     NoSpace,
     /// The store failed; the log says how.
     #[error("the batch could not be stored")]
@@ -117,7 +119,8 @@ fn write(store: &dyn SealedStore, mut jobs: mpsc::Receiver<Job>, wake: &Wake) {
             Err(error) => {
                 tracing::error!(%error, "a group of batches could not be stored");
                 metrics::counter!("sealdex_cloud_write_failures_total").increment(1);
-                let why = if matches!(error, StoreError::NoSpace(_)) { IngestError::NoSpace } else { IngestError::Failed };
+                let why =
+                    if matches!(error, StoreError::NoSpace(_)) { IngestError::NoSpace } else { IngestError::Failed };
                 waiting.into_iter().for_each(|(answer, _room)| drop(answer.send(Err(why))));
                 // What searches read may be of a file that was opened again.
                 wake.wake();

@@ -214,7 +214,10 @@ impl Look {
             Ok(found) => {
                 if let Soundness::Damaged(what) = &found {
                     metrics::counter!("sealdex_cloud_damage_total", "file" => "store.redb").increment(1);
-                    tracing::error!(what, "store.redb is damaged: see what differs with sealdex verify, and restore it");
+                    tracing::error!(
+                        what,
+                        "store.redb is damaged: see what differs with sealdex verify, and restore it"
+                    );
                 }
                 self.findings.note("store.redb", &found);
             }

@@ -27,6 +27,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Slowest a body may arrive, bytes a second.
 pub const RATE: u64 = 8 << 10;
 
+/// What every body may bring without taking room, bytes: small requests pass while large ones wait.
+pub(crate) const SMALL: usize = 64 << 10;
+
 /// Room is counted in these, bytes.
 const UNIT: usize = 1024;
 
@@ -106,7 +109,7 @@ impl Metered {
     fn within(body: Body, room: Room, held: Held, patience: Duration) -> Self {
         let began = Instant::now();
         let due = Box::pin(tokio::time::sleep_until(began + patience));
-        Self { body, room, held, began, patience, got: 0, paid: 0, due }
+        Self { body, room, held, began, patience, got: 0, paid: SMALL as u64, due }
     }
 
     /// Room for what has arrived.
@@ -183,12 +186,15 @@ mod tests {
     #[tokio::test]
     async fn room_is_taken_as_bytes_arrive_and_given_back() {
         let (room, held) = (Room::new(64 << 10), Held::default());
-        let body = Metered::new(Body::from(vec![0; 40 << 10]), room.clone(), held.clone());
+        let large = || Body::from(vec![0; SMALL + (40 << 10)]);
+        let body = Metered::new(large(), room.clone(), held.clone());
         assert_eq!(room.left(), 64 << 10, "nothing has arrived");
         let read = body.collect().await.expect("room for it").to_bytes();
-        assert_eq!((read.len(), room.left()), (40 << 10, 24 << 10), "held while the request is worked on");
+        assert_eq!((read.len(), room.left()), (SMALL + (40 << 10), 24 << 10), "held while the request is worked on");
         let second = Held::default();
-        let more = Metered::new(Body::from(vec![0; 40 << 10]), room.clone(), second.clone());
+        let small = Metered::new(Body::from(vec![0; SMALL]), Room::new(0), second.clone());
+        assert!(small.collect().await.is_ok(), "small ones need none");
+        let more = Metered::new(large(), room.clone(), second.clone());
         assert!(more.collect().await.is_err());
         assert_eq!(second.stopped(), Some(Stopped::NoRoom));
         drop((read, held, second));

@@ -20,16 +20,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
 use crate::{
-    bodies::{Held, Metered, RATE, Room, Stopped, keeping},
+    bodies::{Held, Metered, RATE, Room, SMALL, Stopped, keeping},
     reply::Refusal,
 };
 
-/// Bytes of requests that a server holds at once; a request beyond is refused with 503.
+/// Bytes of requests that a server holds at once, beside 64 KiB of each; a request beyond is refused with 503.
 pub const REQUEST_BYTES: usize = 192 << 20;
-/// Bytes of answers that wait to be read at once, beside small ones; an answer beyond is replaced by 503.
+/// Bytes of answers that wait to be read at once, beside those up to 64 KiB; an answer beyond is replaced by 503.
 pub const ANSWER_BYTES: usize = 512 << 20;
-/// Answers up to this size are counted by their connections only, bytes.
-const SMALL: usize = 64 << 10;
 /// What is kept back for [`URGENT`] requests: requests at once, and bytes of their bodies.
 pub const RESERVE: (usize, usize) = (64, 32 << 20);
 /// Requests that must get through when a server has all it can take: what ends access, who belongs to the domain, and
@@ -84,7 +82,7 @@ impl Share {
 
     /// A slot and the room that goes with it, if both have some left for a body of `bytes`.
     fn admit(&self, bytes: usize) -> Option<(OwnedSemaphorePermit, Room)> {
-        if bytes > self.room.left() {
+        if bytes.saturating_sub(SMALL) > self.room.left() {
             return None;
         }
         Some((self.slots.clone().try_acquire_owned().ok()?, self.room.clone()))
@@ -128,7 +126,8 @@ impl Guard {
         }
         let declared = usize::try_from(declared).unwrap_or(usize::MAX);
         let admitted = self.common.admit(declared);
-        let admitted = if URGENT.contains(&path) { admitted.or_else(|| self.reserve.admit(declared)) } else { admitted };
+        let admitted =
+            if URGENT.contains(&path) { admitted.or_else(|| self.reserve.admit(declared)) } else { admitted };
         admitted.ok_or_else(|| Refusal::new(ProblemType::Overloaded, "too many requests at once: try again"))
     }
 
@@ -161,7 +160,9 @@ impl Guard {
         }
         match self.answers.take(size) {
             Some(permit) => response.map(|body| keeping(body, permit)),
-            None => Refusal::new(ProblemType::Overloaded, "too many answers wait to be read: try again").into_response(),
+            None => {
+                Refusal::new(ProblemType::Overloaded, "too many answers wait to be read: try again").into_response()
+            }
         }
     }
 }

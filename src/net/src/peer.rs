@@ -294,7 +294,8 @@ impl Peer {
                     // A statement of its own: the generator must not live across the await.
                     let jitter: f64 = rand::rng().random_range(0.5..1.5);
                     // Not before the server asks to, and not all at once.
-                    let pause_now = pause.mul_f64(jitter).max(after.unwrap_or_default().min(HEEDED).mul_f64(0.5 + jitter));
+                    let pause_now =
+                        pause.mul_f64(jitter).max(after.unwrap_or_default().min(HEEDED).mul_f64(0.5 + jitter));
                     tokio::time::sleep(pause_now).await;
                     pause = (pause * 2).min(Duration::from_secs(2));
                     (attempt, left) = (attempt + 1, 1);

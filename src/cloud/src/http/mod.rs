@@ -115,10 +115,13 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/stats", get(control::stats))
         .route("/v1/excerpt", get(control::excerpt))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(|State(api): State<Api>| async move {
-            let damaged = api.findings.damaged().map_or(String::new(), |d| format!(", but damaged: {d}"));
-            api.ready().map(|()| format!("ready{damaged}\n"))
-        }))
+        .route(
+            "/readyz",
+            get(|State(api): State<Api>| async move {
+                let damaged = api.findings.damaged().map_or(String::new(), |d| format!(", but damaged: {d}"));
+                api.ready().map(|()| format!("ready{damaged}\n"))
+            }),
+        )
         .with_state(api)
         .nest("/log/batches", log)
         .nest("/log/acts", acts)

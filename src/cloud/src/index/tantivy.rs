@@ -90,7 +90,16 @@ impl TantivyIndex {
         merge.set_min_num_segments(6);
         merge.set_del_docs_ratio_before_merge(0.3);
         writer.set_merge_policy(Box::new(merge));
-        Ok(Self { dir: dir.into(), fields, hi, lo, reader, writer: Mutex::new(writer), state: RwLock::new(None), damaged: AtomicBool::new(false) })
+        Ok(Self {
+            dir: dir.into(),
+            fields,
+            hi,
+            lo,
+            reader,
+            writer: Mutex::new(writer),
+            state: RwLock::new(None),
+            damaged: AtomicBool::new(false),
+        })
     }
 
     fn state(&self) -> Option<State> {

@@ -6,11 +6,11 @@ mod index;
 
 use std::path::Path;
 
-use sealdex_dbfile::Soundness;
 use sealdex_crypto::{
     PrincipalId,
     log::{Hash, Tree, leaf_hash},
 };
+use sealdex_dbfile::Soundness;
 use sealdex_ledger::{EntryError, LedgerView, SignedBatch};
 use sealdex_lognet::domain::{LedgerError, Which, policy};
 use sealdex_tlog::{
