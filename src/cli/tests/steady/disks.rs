@@ -100,12 +100,12 @@ async fn a_disk_that_fills_up_is_read_and_written_again_later() {
     drop(mounted);
 }
 
-/// Turns a byte over in the middle of what `within` finds.
-fn flip(path: &Path, within: impl Fn(&[u8]) -> usize) {
+/// Turns a byte over at each of these places.
+fn flip(path: &Path, places: impl Fn(&[u8]) -> Vec<usize>) {
     let bytes = std::fs::read(path).unwrap();
-    let at = within(&bytes);
-    let file = std::fs::File::options().write(true).open(path).unwrap();
-    file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
+    let (places, file) = (places(&bytes), std::fs::File::options().write(true).open(path).unwrap());
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|at| file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +126,7 @@ async fn rot_is_named_mended_where_it_can_be_and_never_served() {
         files.max_by_key(|e| e.metadata().unwrap().len()).unwrap().path()
     };
     let rotten = largest(".idx");
-    flip(&rotten, |bytes| bytes.len() / 2);
+    flip(&rotten, |bytes| vec![bytes.len() / 2]);
     let log = home.path().join("cloud.log");
     until("the damaged index is named", 20, async || {
         std::fs::read_to_string(&log).unwrap().contains("the search index is damaged")
@@ -148,8 +148,7 @@ async fn rot_is_named_mended_where_it_can_be_and_never_served() {
         snapshot.sealed(&ids, usize::MAX).unwrap().into_iter().flatten().max_by_key(Vec::len).unwrap()
     };
     flip(&store, |bytes| {
-        let place = bytes.windows(64).position(|w| w == &sealed[..64]).unwrap();
-        place + 40
+        bytes.windows(64).position(|w| w == &sealed[..64]).map(|place| place + 40).into_iter().collect()
     });
     world.servers.start_cloud().await;
     until("the damaged store is named", 20, async || {
@@ -189,10 +188,7 @@ async fn rot_is_named_mended_where_it_can_be_and_never_served() {
     let gate = world.servers.gate_store();
     assert!(ready(world.servers.gate_port()).await.ends_with("ready\n"));
     let reader = world.readers["reader"].identity.id();
-    flip(&gate, |bytes| {
-        let id = reader.0;
-        (bytes.len() / 4..bytes.len()).rev().find(|&at| bytes[at..].starts_with(&id)).unwrap() + 3
-    });
+    flip(&gate, |bytes| bytes.windows(16).enumerate().filter(|(_, w)| *w == reader.0).map(|(at, _)| at + 3).collect());
     until("the damaged store is named", 20, async || {
         ready(world.servers.gate_port()).await.contains("but damaged: the gate's store")
     })

@@ -26,7 +26,7 @@ use crate::{
     ingest::Ingest,
     ledger::Ledger,
     members::Domain,
-    store::{ActStore, RosterStore, SealedStore},
+    store::{ActStore, RosterStore, SealedStore, StoreError},
     tickets::Tickets,
 };
 
@@ -91,6 +91,20 @@ impl Api {
         } else {
             Err(Refusal::new(ProblemType::Overloaded, "the search index is being brought up to date"))
         }
+    }
+}
+
+/// A write that failed.
+fn unwritten(e: StoreError) -> Refusal {
+    match e {
+        StoreError::NoSpace(_) => {
+            tracing::error!(error = %e, "the store cannot be written");
+            Refusal::new(
+                ProblemType::NoSpace,
+                "the cloud's disk has no room: nothing was accepted; send it again later",
+            )
+        }
+        other => Refusal::internal(other),
     }
 }
 
