@@ -181,7 +181,7 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 Retry-After: 1\r\n\
 Connection: close\r\n\
 Content-Type: application/problem+json\r\n\
-Content-Length: 148\r\n\r\n\
+Content-Length: 147\r\n\r\n\
 {\"type\":\"urn:sealdex:problem:overloaded\",\"title\":\"The server is overloaded\",\"status\":503,\
 \"detail\":\"too many connections are open: try again later\"}";
 
