@@ -2,7 +2,7 @@
 //! a block of the file before others wrote to it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs::File,
     io,
     os::unix::fs::FileExt,
@@ -65,10 +65,10 @@ impl View {
                 over.blocks.clear();
                 return Ok(());
             }
-            if !over.blocks.contains_key(&block) {
+            if let Entry::Vacant(vacant) = over.blocks.entry(block) {
                 let mut bytes = vec![0; BLOCK as usize];
                 self.under(block * BLOCK, &mut bytes)?;
-                over.blocks.insert(block, bytes);
+                vacant.insert(bytes);
             }
         }
         Ok(())
@@ -160,14 +160,15 @@ impl StorageBackend for Backend {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut over = self.0.over();
         for (block, inner, outer) in blocks(offset, data.len()) {
-            if !over.blocks.contains_key(&block) {
-                let mut bytes = vec![0; BLOCK as usize];
-                self.0.under(block * BLOCK, &mut bytes)?;
-                over.blocks.insert(block, bytes);
-            }
-            if let Some(bytes) = over.blocks.get_mut(&block) {
-                bytes[inner].copy_from_slice(&data[outer]);
-            }
+            let bytes = match over.blocks.entry(block) {
+                Entry::Occupied(kept) => kept.into_mut(),
+                Entry::Vacant(vacant) => {
+                    let mut bytes = vec![0; BLOCK as usize];
+                    self.0.under(block * BLOCK, &mut bytes)?;
+                    vacant.insert(bytes)
+                }
+            };
+            bytes[inner].copy_from_slice(&data[outer]);
         }
         Ok(())
     }
