@@ -75,6 +75,18 @@ impl Running {
     }
 }
 
+async fn end(running: Option<Running>) -> bool {
+    let Some(Running::Child(mut child)) = running else { panic!("no process of its own runs") };
+    let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(asked.success());
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.success();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 impl Servers {
     /// Starts both.
     pub async fn start(
@@ -96,6 +108,25 @@ impl Servers {
         servers.start_cloud().await;
         servers.start_gate().await;
         servers
+    }
+
+    /// Process ids of the cloud and of the gate's first node, where they are processes of their own.
+    pub fn pids(&self) -> (u32, u32) {
+        let pid = |running: Option<&Running>| match running {
+            Some(Running::Child(child)) => child.id(),
+            _ => panic!("no process of its own runs"),
+        };
+        (pid(self.cloud.as_ref()), pid(self.gates[0].running.as_ref()))
+    }
+
+    /// Asks the cloud's process to stop, and waits until it has; whether it said that all went well.
+    pub async fn end_cloud(&mut self) -> bool {
+        end(self.cloud.take()).await
+    }
+
+    /// As [`Servers::end_cloud`], the gate.
+    pub async fn end_gate(&mut self) -> bool {
+        end(self.gates[0].running.take()).await
     }
 
     /// Seed of the cloud's identity, which its logs' keys are made of.

@@ -1,11 +1,11 @@
 //! `sealdex serve`: the same servers as the two binaries, for one-machine use.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use sealdex_cloud::{CloudConfig, CloudKeys, backup::schedule::BackupOptions as CloudBackup};
 use sealdex_gate::{GateConfig, backup::schedule::BackupOptions};
-use sealdex_net::{Listen, guard::Bounds, notify, tls};
+use sealdex_net::{Listen, guard::Bounds, notify, server::give_notice, tls};
 use sealdex_settings::log::ServerOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -81,6 +81,9 @@ pub(crate) struct NetOptions {
     /// Serve plain HTTP beyond loopback; only behind a proxy that terminates TLS.
     #[arg(long)]
     insecure_http: bool,
+    /// How long /readyz refuses before the server stops, in seconds: at least as long as a load balancer takes to notice.
+    #[arg(long, default_value_t = 1)]
+    stop_notice: u64,
 }
 
 impl NetOptions {
@@ -89,6 +92,7 @@ impl NetOptions {
             (Some(cert), Some(key)) => Some(tls::server(cert, key)?),
             _ => None,
         };
+        give_notice(Duration::from_secs(self.stop_notice));
         Ok(Listen { addr, tls, insecure: self.insecure_http })
     }
 }

@@ -1,6 +1,7 @@
 //! The thread that brings the merged index to the state of the store.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -74,7 +75,9 @@ impl Listener {
     fn run(&self, store: &dyn SealedStore, index: &dyn MergedIndex, caught_up: &AtomicBool) {
         while !self.stop.load(Ordering::Acquire) {
             let started = Instant::now();
-            if !step(store, index, caught_up) {
+            // The libraries may panic over damaged files.
+            let stepped = catch_unwind(AssertUnwindSafe(|| step(store, index, caught_up)));
+            if !stepped.unwrap_or(false) {
                 thread::sleep(RETRY);
                 continue;
             }

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
     indexer::Wake,
-    store::{NewBatch, Refused, SealedStore},
+    store::{NewBatch, Refused, SealedStore, StoreError},
 };
 
 /// Batches that wait at most; one more is refused as overload.
@@ -30,6 +30,11 @@ pub(crate) enum IngestError {
     /// It contradicts what is stored.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// There is no room on the disk.
+    #[error(
+        "the cloud's disk has no room for more: nothing was accepted. What is stored is served; send it again later"
+    )]
+    NoSpace,
     /// The store failed; the log says how.
     #[error("the batch could not be stored")]
     Failed,
@@ -106,7 +111,9 @@ fn write(store: &dyn SealedStore, mut jobs: mpsc::Receiver<Job>, wake: &Wake) {
             continue;
         }
         let began = Instant::now();
-        let answers = store.accept(&group);
+        // The library may panic over a damaged file; the next group may be none of it.
+        let accepted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.accept(&group)));
+        let answers = accepted.unwrap_or(Err(StoreError::Damaged("some table")));
         metrics::histogram!("sealdex_cloud_commit_seconds").record(began.elapsed().as_secs_f64());
         metrics::histogram!("sealdex_cloud_group_batches").record(group.len() as f64);
         drop(group);
@@ -120,7 +127,12 @@ fn write(store: &dyn SealedStore, mut jobs: mpsc::Receiver<Job>, wake: &Wake) {
             }
             Err(error) => {
                 tracing::error!(%error, "a group of batches could not be stored");
-                waiting.into_iter().for_each(|(answer, _room)| drop(answer.send(Err(IngestError::Failed))));
+                metrics::counter!("sealdex_cloud_write_failures_total").increment(1);
+                let why =
+                    if matches!(error, StoreError::NoSpace(_)) { IngestError::NoSpace } else { IngestError::Failed };
+                waiting.into_iter().for_each(|(answer, _room)| drop(answer.send(Err(why))));
+                // What searches read may be of a file that was opened again.
+                wake.wake();
             }
         }
     }

@@ -45,6 +45,9 @@ struct Args {
     backup: BackupOptions,
     #[command(flatten)]
     server: ServerOptions,
+    /// How long /readyz refuses before the server stops, in seconds: at least as long as a load balancer takes to notice.
+    #[arg(long, default_value_t = 1)]
+    stop_notice: u64,
 }
 
 #[tokio::main]
@@ -76,6 +79,7 @@ fn refused(error: &dyn std::fmt::Display) -> ExitCode {
 
 async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let unlock = args.unlock.to_read(&args.keys)?;
+    sealdex_net::server::give_notice(std::time::Duration::from_secs(args.stop_notice));
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(cert), Some(key)) => Some(tls::server(cert, key)?),
         _ => None,

@@ -3,10 +3,14 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use sealdex_crypto::PrincipalId;
+use sealdex_dbfile::{Findings, Soundness};
 use sealdex_lognet::domain::Which;
 use sealdex_net::{Authenticator, Listen, clock::now_ms, guard, peer::Http, tls::TlsError};
 use sealdex_tlog::log::FileReader;
@@ -22,7 +26,7 @@ use crate::{
     },
     http::{self, Api},
     index::{IndexError, MergedIndex, TantivyIndex},
-    indexer,
+    indexer::{self, Wake},
     ingest::Ingest,
     logs::{self, Entries, Keeper},
     members::{Domain, RosterError},
@@ -183,7 +187,17 @@ pub async fn serve(
     };
     let keeping_acts = tokio::spawn(acts_keeper.run(stopped.clone()));
     let keeping = tokio::spawn(keeper.run(stopped));
+    let findings = Findings::default();
+    let look = Look {
+        store: store.clone(),
+        index: index.clone(),
+        findings: findings.clone(),
+        caught_up: caught_up.clone(),
+        wake: wake.clone(),
+    };
+    let scrub = sealdex_dbfile::each(move || look.through()).map_err(CloudError::Thread)?;
     let api = Api {
+        findings,
         log_wake: wake.log.clone(),
         log_reader: FileReader::new(logs::folder(&data_dir, Which::Batches)),
         acts,
@@ -193,7 +207,7 @@ pub async fn serve(
         tickets: Arc::new(Tickets::new(keys.domain, domain.me, now_ms())),
         domain,
         store: sealed,
-        rosters: store,
+        rosters: store.clone(),
         index,
         ledger: Arc::default(),
         ingest: ingest.clone(),
@@ -228,6 +242,9 @@ pub async fn serve(
     };
     observing.abort();
     backing_up.abort();
+    scrub.ask_to_stop();
+    store.abandon_check();
+    drop((scrub, store));
     let _ = stop_logs.send(true);
     let _ = keeping.await;
     let _ = keeping_acts.await;
@@ -265,6 +282,43 @@ async fn backups(store: &Arc<RedbStore>, cloud: PrincipalId, plan: Option<&Backu
     }
     let written = Arc::new(First { store: store.clone(), backup: backup.clone() });
     Ok(Backups { backup: Some(backup), sealed: written.clone(), acts: written })
+}
+
+/// Looks through store and index for what has rotted.
+struct Look {
+    store: Arc<RedbStore>,
+    index: Arc<dyn MergedIndex>,
+    findings: Findings,
+    caught_up: Arc<AtomicBool>,
+    wake: Wake,
+}
+
+impl Look {
+    fn through(&self) {
+        match self.store.check(sealdex_dbfile::RATE) {
+            Ok(found) => {
+                if let Soundness::Damaged(what) = &found {
+                    metrics::counter!("sealdex_cloud_damage_total", "file" => "store.redb").increment(1);
+                    tracing::error!(
+                        what,
+                        "store.redb is damaged: see what differs with sealdex verify, and restore it"
+                    );
+                }
+                self.findings.note("store.redb", &found);
+            }
+            Err(error) => tracing::error!(%error, "store.redb cannot be checked"),
+        }
+        match self.index.check() {
+            Ok(None) => {}
+            Ok(Some(files)) => {
+                metrics::counter!("sealdex_cloud_damage_total", "file" => "index").increment(1);
+                tracing::error!(files, "the search index is damaged and is built anew from the store");
+                self.caught_up.store(false, Ordering::Release);
+                self.wake.wake();
+            }
+            Err(error) => tracing::error!(%error, "the search index cannot be checked"),
+        }
+    }
 }
 
 async fn open(dir: PathBuf) -> Result<(Arc<RedbStore>, Arc<dyn MergedIndex>), CloudError> {

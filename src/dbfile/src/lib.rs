@@ -1,10 +1,24 @@
-//! Making a redb file whole or not at all.
+//! redb files on disks that fill up, fail and rot.
+//!
+//! - [`ensure`] makes a file whole or not at all;
+//! - [`DbFile`] opens it again after its disk failed, without a restart, and refuses to write where space is short;
+//! - [`DbFile::check`] verifies every checksum of the file while it is in use.
 //!
 //! redb survives `kill -9` at any point of a file's life but its first milliseconds: a process killed while
 //! it lays out a new file leaves one that never opens again. So a new file is laid out beside its place and
 //! renamed into it.
 
+mod file;
+mod scrub;
+mod view;
+
 use std::{fs, io, path::Path};
+
+pub use self::{
+    file::{DbFile, SPARE, Trouble},
+    scrub::{Findings, RATE, Scrub, each},
+    view::Soundness,
+};
 
 use redb::{Database, DatabaseError, StorageError};
 

@@ -57,6 +57,30 @@ fn bundles_resolve_their_own_references() {
     assert!(matches!(&rejected[..], [(2, RejectReason::Json(_))]));
 }
 
+/// Kilobytes of gzip that hold one row of a gigabyte, in the header or after it.
+#[test]
+fn a_table_that_unpacks_to_one_endless_row_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mapping = Mapping::parse("record_type = \"Stay\"\nid = \"stay\"\nowner = \"who\"").unwrap();
+    let path = dir.path().join("bomb.csv.gz");
+    for (header, endless) in [("stay,who\n1,\"", b'\n'), ("stay,who\n1,", b'a'), ("", b'a')] {
+        let mut gz = flate2::write::GzEncoder::new(fs::File::create(&path).unwrap(), flate2::Compression::fast());
+        gz.write_all(header.as_bytes()).unwrap();
+        let row = vec![endless; 1 << 20];
+        (0..64).for_each(|_| gz.write_all(&row).unwrap());
+        gz.finish().unwrap();
+        assert!(fs::metadata(&path).unwrap().len() < 1 << 20);
+        match Source::open(&path, Some(&mapping)) {
+            Err(e) => assert!(e.to_string().contains("longer than") && header.is_empty(), "{e}"),
+            Ok(source) => {
+                let items: Vec<SourceItem> = source.collect();
+                let [SourceItem::Rejected(only)] = items.as_slice() else { panic!("{} items", items.len()) };
+                assert!(only.reason.to_string().contains("longer than"), "{:?}", only.reason);
+            }
+        }
+    }
+}
+
 #[test]
 fn tables_by_a_mapping() {
     let dir = tempfile::tempdir().unwrap();

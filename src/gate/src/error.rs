@@ -153,6 +153,7 @@ impl GateError {
             Self::TooMany { .. } => ProblemType::Malformed,
             Self::Proof(e) if e.is_tampering() => ProblemType::Tampered,
             Self::Cloud(_) | Self::Proof(_) => ProblemType::Upstream,
+            Self::Store(StoreError::NoSpace(_)) => ProblemType::NoSpace,
             Self::Store(_) | Self::Sealed(_) | Self::Worker => ProblemType::Internal,
         }
     }
@@ -183,6 +184,10 @@ impl From<GateError> for Refusal {
                     ProblemType::Upstream,
                     "the cloud does not answer this gate as it should: try again; the gate's log has the cause",
                 )
+            }
+            ProblemType::NoSpace => {
+                tracing::error!(error = %e, "the gate's store cannot be written");
+                Refusal::new(ProblemType::NoSpace, "the gate's disk has no room: nothing was changed; try again later")
             }
             kind => Refusal::new(kind, e.to_string()),
         }

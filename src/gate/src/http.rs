@@ -12,6 +12,7 @@ use axum::{
     routing::{get, post, put},
 };
 use http::{Method, Uri};
+use sealdex_dbfile::{DbFile, Findings, Scrub, Soundness};
 use sealdex_net::{
     Authenticator, Call, Cbor, Json, Listen, Refusal,
     clock::now_ms,
@@ -113,6 +114,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     sealdex_net::guard::recorder();
     let store = RedbStore::open(&config.store)?;
+    let (file, findings) = (store.file(), Findings::default());
     let http = Http::new(config.cloud_ca.as_deref())?;
     let link = HttpLink::new(http.clone(), config.secrets.domain(), config.secrets.identity().clone());
     let log = config.store.with_extension("ledger");
@@ -128,13 +130,17 @@ pub async fn serve(
     gate.go_on_resharing();
     let logging = gate.keep_logging();
     let observing = tokio::spawn(observe(Arc::downgrade(&gate), config.store.clone())).abort_handle();
-    let router = guard(router(gate.clone()), "gate", config.bounds);
+    let scrub = look_through(file.clone(), findings.clone()).map_err(StoreError::from)?;
+    let router = guard(routes(gate.clone(), findings), "gate", config.bounds);
     tracing::info!(%addr, gate = %gate.secrets().identity().id(), domain = gate.secrets().domain(), "serving");
     // Nobody may be waiting for the address.
     let _ = ready.send(addr);
     sealdex_net::serve(listener, config.listen.tls.clone(), router, shutdown).await;
     observing.abort();
     drop(backups);
+    scrub.ask_to_stop();
+    file.abandon_check();
+    drop((scrub, file));
     in_touch.end().await;
     logging.end().await;
     let asked = Instant::now();
@@ -165,14 +171,30 @@ async fn observe<S: ConsentStore>(gate: Weak<Gate<S>>, store: PathBuf) {
     }
 }
 
+/// Verifies the store's checksums now and then.
+fn look_through(file: Arc<DbFile>, findings: Findings) -> std::io::Result<Scrub> {
+    sealdex_dbfile::each(move || match file.check(sealdex_dbfile::RATE) {
+        Ok(found) => {
+            if let Soundness::Damaged(what) = &found {
+                metrics::counter!("sealdex_gate_damage_total").increment(1);
+                let path = file.path().display();
+                tracing::error!(%path, what, "the store is damaged: restore it from a backup (sealdex gate restore)");
+            }
+            findings.note("the gate's store", &found);
+        }
+        Err(error) => tracing::error!(%error, "the store cannot be checked"),
+    })
+}
+
 struct App<S: ConsentStore> {
     gate: Arc<Gate<S>>,
     auth: Arc<Authenticator>,
+    findings: Findings,
 }
 
 impl<S: ConsentStore> Clone for App<S> {
     fn clone(&self) -> Self {
-        Self { gate: self.gate.clone(), auth: self.auth.clone() }
+        Self { gate: self.gate.clone(), auth: self.auth.clone(), findings: self.findings.clone() }
     }
 }
 
@@ -184,6 +206,10 @@ impl<S: ConsentStore> FromRef<App<S>> for Arc<Authenticator> {
 
 /// The gate's routes, without the guard around them.
 pub fn router<S: ConsentStore>(gate: Arc<Gate<S>>) -> Router {
+    routes(gate, Findings::default())
+}
+
+fn routes<S: ConsentStore>(gate: Arc<Gate<S>>, findings: Findings) -> Router {
     let id = gate.secrets().identity().id();
     let auth = Arc::new(Authenticator::new(gate.secrets().domain(), id, gate.clone()));
     let writes = WRITES.iter().fold(Router::new(), |router, (method, path)| {
@@ -221,19 +247,23 @@ pub fn router<S: ConsentStore>(gate: Arc<Gate<S>>) -> Router {
         .route("/v1/openapi.json", get(|| async { Json(openapi::document()) }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz::<S>))
-        .with_state(App { gate, auth })
+        .with_state(App { gate, auth, findings })
 }
 
 type Answer<T> = Result<T, Refusal>;
 
-async fn readyz<S: ConsentStore>(State(app): State<App<S>>) -> Answer<&'static str> {
+async fn readyz<S: ConsentStore>(State(app): State<App<S>>) -> Answer<String> {
     app.gate.members()?;
+    if let Some(damaged) = app.findings.damaged() {
+        return Ok(format!("ready, but damaged: {damaged}\n"));
+    }
     // It must stay reachable while it waits: for revocations, rosters and being resumed.
     Ok(match (app.gate.standings.serving(), app.gate.in_touch()) {
         (Err(_), _) => "ready, but restored: waits to be resumed\n",
         (_, Err(_)) => "ready, but out of touch with the other nodes\n",
         _ => "ready\n",
-    })
+    }
+    .to_owned())
 }
 
 /// Whatever changes what the gate knows.

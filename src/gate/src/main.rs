@@ -40,6 +40,9 @@ struct Options {
     /// Serve plain HTTP beyond loopback; only behind a proxy that terminates TLS.
     #[arg(long)]
     insecure_http: bool,
+    /// How long /readyz refuses before the server stops, in seconds: at least as long as a load balancer takes to notice.
+    #[arg(long, default_value_t = 1)]
+    stop_notice: u64,
     /// Certificates that clouds are trusted by, PEM; the web's roots when not given.
     #[arg(long)]
     cloud_ca: Option<PathBuf>,
@@ -85,6 +88,7 @@ fn refused(error: &dyn std::fmt::Display) -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Failure> {
+    sealdex_net::server::give_notice(std::time::Duration::from_secs(options.stop_notice));
     let tls = match (&options.tls_cert, &options.tls_key) {
         (Some(cert), Some(key)) => Some(tls::server(cert, key)?),
         _ => None,

@@ -98,7 +98,7 @@ impl CallError {
                 (problem.status == 503 && problem.problem_type() != Some(ProblemType::NotServing))
                     || matches!(
                         problem.problem_type(),
-                        Some(ProblemType::Stale | ProblemType::Upstream | ProblemType::Timeout)
+                        Some(ProblemType::Stale | ProblemType::Upstream | ProblemType::Timeout | ProblemType::NoSpace)
                     )
             }
             _ => false,
@@ -106,7 +106,11 @@ impl CallError {
     }
 }
 
-/// How long to try. Every request of this protocol may be repeated.
+/// Longest a server's `Retry-After` is heeded.
+const HEEDED: Duration = Duration::from_secs(10);
+
+/// How long to try. Every request of this protocol may be repeated: each attempt is signed anew, and what changes
+/// something is known again by what it carries.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
     /// Attempts in all.
@@ -287,21 +291,24 @@ impl Peer {
         loop {
             let (at, target) = self.targets.now();
             match self.attempt(target, trace, method.clone(), path, media, body.clone()).await {
-                Err(e) if e.passes_over() && left < self.targets.all.len() => {
+                Err((e, _)) if e.passes_over() && left < self.targets.all.len() => {
                     tracing::debug!(path, server = target.0, "calling the next one");
                     self.targets.leave(at);
                     left += 1;
                 }
-                Err(e) if e.passes() && attempt < self.retry.attempts => {
+                Err((e, after)) if e.passes() && attempt < self.retry.attempts => {
                     tracing::debug!(attempt, path, "trying again");
                     // A statement of its own: the generator must not live across the await.
                     let jitter: f64 = rand::rng().random_range(0.5..1.5);
-                    tokio::time::sleep(pause.mul_f64(jitter)).await;
+                    // Not before the server asks to, and not all at once.
+                    let pause_now =
+                        pause.mul_f64(jitter).max(after.unwrap_or_default().min(HEEDED).mul_f64(0.5 + jitter));
+                    tokio::time::sleep(pause_now).await;
                     pause = (pause * 2).min(Duration::from_secs(2));
                     (attempt, left) = (attempt + 1, 1);
                     self.targets.leave(at);
                 }
-                other => return other,
+                other => return other.map_err(|(e, _)| e),
             }
         }
     }
@@ -314,7 +321,7 @@ impl Peer {
         path: &str,
         media: &'static str,
         body: Bytes,
-    ) -> Result<Bytes, CallError> {
+    ) -> Result<Bytes, (CallError, Option<Duration>)> {
         let mut request =
             Request::builder().method(method.clone()).uri(format!("{base}{path}")).header(header::CONTENT_TYPE, media);
         if let Some(header) = trace.header() {
@@ -325,10 +332,15 @@ impl Peer {
                 RequestParts { domain: &self.domain, audience: *audience, method: method.as_str(), path, body: &body };
             request = request.header(header::AUTHORIZATION, sign(&parts, caller, self.with_keys));
         }
-        let request = request.body(body).map_err(|_| CallError::Address(format!("{base}{path}")))?;
-        let (head, answer) = self.http.send(request, 4 * limits::BODY, self.timeout).await?.into_parts();
+        let request = request.body(body).map_err(|_| (CallError::Address(format!("{base}{path}")), None))?;
+        let sent = self.http.send(request, 4 * limits::BODY, self.timeout).await;
+        let (head, answer) = sent.map_err(|e| (e, None))?.into_parts();
         let status = head.status;
-        if status.is_success() { Ok(answer) } else { Err(self.refused(path, status, &answer)) }
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let after = head.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+        Err((self.refused(path, status, &answer), after.map(Duration::from_secs)))
     }
 
     fn refused(&self, path: &str, status: StatusCode, answer: &[u8]) -> CallError {

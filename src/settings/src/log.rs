@@ -37,7 +37,9 @@ impl ServerOptions {
     /// The trace file cannot be opened.
     pub fn start(&self, default: &str) -> Result<(), String> {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
+        // A log that cannot be written, on a full disk, is no reason to fail: telling so on the same stream would panic.
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let log = log.log_internal_errors(false);
         match self.log_format {
             LogFormat::Text => log.init(),
             LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),

@@ -62,6 +62,8 @@ problems! {
     Budget, "budget", 429, "The caller has asked too much for now";
     /// Come back later.
     Overloaded, "overloaded", 503, "The server is overloaded";
+    /// Nothing can be written for want of space; what is stored is served.
+    NoSpace, "no-space", 507, "The server has no space to write";
     /// It serves nobody until its operators have decided something.
     NotServing, "not-serving", 503, "The server does not serve for now";
     /// A server behind this one does not answer.

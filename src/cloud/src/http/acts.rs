@@ -9,7 +9,7 @@ use sealdex_wire::{
     limits,
 };
 
-use super::{Api, blocking};
+use super::{Api, blocking, unwritten};
 
 /// `POST /v1/acts`: answered when they are durable; the same ones again change nothing. With none, to ask for the last.
 pub(super) async fn post(State(api): State<Api>, call: Call) -> Result<Cbor<ActsTaken>, Refusal> {
@@ -35,7 +35,7 @@ pub(super) async fn post(State(api): State<Api>, call: Call) -> Result<Cbor<Acts
             act.verify(&domain, &keys).map_err(|e| Refusal::new(ProblemType::BadDocument, e.to_string()))?;
             acts.push(act);
         }
-        let appended = store.append_acts(gate, &acts).map_err(Refusal::internal)?;
+        let appended = store.append_acts(gate, &acts).map_err(unwritten)?;
         let last = appended.map_err(|e| Refusal::new(ProblemType::Conflict, e.to_string()))?;
         Ok((last, acts.len() as u64))
     })

@@ -12,7 +12,7 @@ use sealdex_wire::{
 };
 use serde::Serialize;
 
-use super::{Api, blocking};
+use super::{Api, blocking, unwritten};
 use crate::members::Members;
 
 /// Records in an excerpt at most.
@@ -50,7 +50,7 @@ pub(super) async fn put_roster(State(api): State<Api>, call: Call) -> Result<Jso
 async fn keep(api: &Api, members: Members) -> Result<(), Refusal> {
     let rosters = api.rosters.clone();
     let document = codec::to_json(&members.documents).into_bytes();
-    blocking(move || rosters.put_roster(&document).map_err(Refusal::internal)).await?;
+    blocking(move || rosters.put_roster(&document).map_err(unwritten)).await?;
     tracing::info!(version = members.version, "who belongs to the domain has changed");
     api.domain.enter(members);
     api.log_wake.notify_one();

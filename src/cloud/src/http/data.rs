@@ -46,6 +46,7 @@ impl From<IngestError> for Refusal {
                 Self::new(ProblemType::StateAnew, e.to_string())
             }
             IngestError::Refused(_) => Self::new(ProblemType::Conflict, e.to_string()),
+            IngestError::NoSpace => Self::new(ProblemType::NoSpace, e.to_string()),
             IngestError::Failed => Self::internal(e),
         }
     }
@@ -62,7 +63,7 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
     let room = api.ingest.room(call.body.len())?;
     let stage = Stage::cloud("check");
     let domain = api.domain.clone();
-    let batch = blocking(move || {
+    let (batch, room) = blocking(move || {
         let upload: BatchUpload = call.cbor()?;
         check(&upload)?;
         let entries = upload.records.iter().map(|r| (r.id, &r.index));
@@ -87,7 +88,8 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
         let BatchUpload { batch, records, deletes, erases, .. } = upload;
         let deletes = deletes.as_chunks().0.iter().map(|origin| Term(*origin)).collect();
         let erases = packed_ids(&erases).collect();
-        Ok(NewBatch { batch, provider, hospital: known.hospital, body_sha256, records, deletes, erases, stated })
+        let hospital = known.hospital;
+        Ok((NewBatch { batch, provider, hospital, body_sha256, records, deletes, erases, stated }, room))
     })
     .await?;
     drop(stage);

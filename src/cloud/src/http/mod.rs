@@ -14,6 +14,7 @@ use axum::{
     extract::{FromRef, State},
     routing::{get, post, put},
 };
+use sealdex_dbfile::Findings;
 use sealdex_lognet::log_router;
 use sealdex_net::{Authenticator, Refusal, trace::Stage};
 use sealdex_tlog::log::FileReader;
@@ -25,7 +26,7 @@ use crate::{
     ingest::Ingest,
     ledger::Ledger,
     members::Domain,
-    store::{ActStore, RosterStore, SealedStore},
+    store::{ActStore, RosterStore, SealedStore, StoreError},
     tickets::Tickets,
 };
 
@@ -51,6 +52,8 @@ pub(crate) struct Api {
     pub(crate) ingest: Ingest,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) caught_up: Arc<AtomicBool>,
+    /// What the last look through the files found.
+    pub(crate) findings: Findings,
     pub(crate) readers: Arc<Semaphore>,
     /// Held while a roster is compared with the last and stored.
     pub(crate) roster_gate: Arc<tokio::sync::Mutex<()>>,
@@ -94,6 +97,20 @@ impl Api {
     }
 }
 
+/// A write that failed.
+fn unwritten(e: StoreError) -> Refusal {
+    match e {
+        StoreError::NoSpace(_) => {
+            tracing::error!(error = %e, "the store cannot be written");
+            Refusal::new(
+                ProblemType::NoSpace,
+                "the cloud's disk has no room: nothing was accepted; send it again later",
+            )
+        }
+        other => Refusal::internal(other),
+    }
+}
+
 /// Runs work off the event loop; a panic in it is the server's fault, not the caller's.
 async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(f).await.map_err(Refusal::internal)?
@@ -117,7 +134,13 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/stats", get(control::stats))
         .route("/v1/excerpt", get(control::excerpt))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(|State(api): State<Api>| async move { api.ready().map(|()| "ready\n") }))
+        .route(
+            "/readyz",
+            get(|State(api): State<Api>| async move {
+                let damaged = api.findings.damaged().map_or(String::new(), |d| format!(", but damaged: {d}"));
+                api.ready().map(|()| format!("ready{damaged}\n"))
+            }),
+        )
         .with_state(api)
         .nest("/log/batches", log)
         .nest("/log/acts", acts)

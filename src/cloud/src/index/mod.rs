@@ -104,6 +104,12 @@ pub trait MergedIndex: Send + Sync + 'static {
     /// `None` before the first [`MergedIndex::catch_up`].
     fn snapshot(&self) -> Option<Arc<dyn Snapshot>>;
 
+    /// Verifies what is on disk; what is wrong with it. A damaged index answers nothing more until
+    /// [`MergedIndex::catch_up`] has built it anew.
+    fn check(&self) -> Result<Option<String>, IndexError> {
+        Ok(None)
+    }
+
     /// Bytes on disk.
     fn bytes(&self) -> u64;
 }

@@ -13,7 +13,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use sealdex_crypto::RecordId;
@@ -51,6 +54,7 @@ pub struct TantivyIndex {
     reader: IndexReader,
     writer: Mutex<IndexWriter>,
     state: RwLock<Option<State>>,
+    damaged: AtomicBool,
 }
 
 /// What searches see: an index and the state of the store it stands for.
@@ -86,7 +90,16 @@ impl TantivyIndex {
         merge.set_min_num_segments(6);
         merge.set_del_docs_ratio_before_merge(0.3);
         writer.set_merge_policy(Box::new(merge));
-        Ok(Self { dir: dir.into(), fields, hi, lo, reader, writer: Mutex::new(writer), state: RwLock::new(None) })
+        Ok(Self {
+            dir: dir.into(),
+            fields,
+            hi,
+            lo,
+            reader,
+            writer: Mutex::new(writer),
+            state: RwLock::new(None),
+            damaged: AtomicBool::new(false),
+        })
     }
 
     fn state(&self) -> Option<State> {
@@ -115,6 +128,38 @@ impl TantivyIndex {
         Ok(())
     }
 
+    fn catch_up_by(&self, writer: &mut IndexWriter, snapshot: Arc<dyn Snapshot>) -> Result<u64, IndexError> {
+        let have = Payload::of(&writer.index().load_metas()?.payload.unwrap_or_default());
+        let to = snapshot.last_seq();
+        let at_odds = |reason: &str| tracing::warn!(reason, "the search index is built anew from the store");
+        let from = match have {
+            // A new directory.
+            None if self.reader.searcher().num_docs() == 0 => Some(0),
+            _ if self.damaged.load(Ordering::Acquire) => None,
+            Some(p) if p.store == snapshot.store_id() && p.seq <= to => Some(p.seq),
+            _ => None,
+        };
+        match from {
+            Some(from) if from == to && have.is_some() => self.reader.reload()?,
+            Some(from) => self.index_after(writer, from, &*snapshot)?,
+            None => at_odds("it is damaged, belongs to another store, or is ahead of this one"),
+        }
+        if from.is_none() || self.reader.searcher().num_docs() != snapshot.live() {
+            if from.is_some() {
+                at_odds("it does not hold the records the store holds");
+            }
+            writer.delete_all_documents()?;
+            self.index_after(writer, 0, &*snapshot)?;
+        }
+        let searcher = self.reader.searcher();
+        if searcher.num_docs() != snapshot.live() {
+            return Err(IndexError::AtOdds { indexed: searcher.num_docs(), stored: snapshot.live() });
+        }
+        self.damaged.store(false, Ordering::Release);
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(State { searcher, snapshot });
+        Ok(to)
+    }
+
     fn document(&self, id: RecordId, record: &StoredRecord) -> TantivyDocument {
         let mut doc = TantivyDocument::default();
         for term in record.terms.chunks_exact(16) {
@@ -131,40 +176,35 @@ impl TantivyIndex {
 
 impl MergedIndex for TantivyIndex {
     fn catch_up(&self, snapshot: Arc<dyn Snapshot>) -> Result<u64, IndexError> {
-        let mut writer = self.writer.lock().map_err(|_| IndexError::Poisoned)?;
-        let have = Payload::of(&writer.index().load_metas()?.payload.unwrap_or_default());
-        let to = snapshot.last_seq();
-        let at_odds = |reason: &str| tracing::warn!(reason, "the search index is built anew from the store");
-        let from = match have {
-            // A new directory.
-            None if self.reader.searcher().num_docs() == 0 => Some(0),
-            Some(p) if p.store == snapshot.store_id() && p.seq <= to => Some(p.seq),
-            _ => None,
-        };
-        match from {
-            Some(from) if from == to && have.is_some() => self.reader.reload()?,
-            Some(from) => self.index_after(&mut writer, from, &*snapshot)?,
-            None => at_odds("it belongs to another store or is ahead of this one"),
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let caught_up = self.catch_up_by(&mut writer, snapshot);
+        // A writer that failed, for want of room or otherwise, takes nothing more; rolled back it does.
+        if caught_up.is_err()
+            && let Err(error) = writer.rollback()
+        {
+            tracing::error!(%error, "the index writer cannot begin anew");
         }
-        if from.is_none() || self.reader.searcher().num_docs() != snapshot.live() {
-            if from.is_some() {
-                at_odds("it does not hold the records the store holds");
-            }
-            writer.delete_all_documents()?;
-            self.index_after(&mut writer, 0, &*snapshot)?;
+        caught_up
+    }
+
+    fn check(&self) -> Result<Option<String>, IndexError> {
+        let index = self.writer.lock().unwrap_or_else(PoisonError::into_inner).index().clone();
+        let mut damaged = damaged_files(&index)?;
+        // A merge may have removed a file that was looked for: what is damaged is so twice.
+        if !damaged.is_empty() {
+            damaged = damaged_files(&index)?;
         }
-        let searcher = self.reader.searcher();
-        if searcher.num_docs() != snapshot.live() {
-            return Err(IndexError::AtOdds { indexed: searcher.num_docs(), stored: snapshot.live() });
+        if damaged.is_empty() {
+            return Ok(None);
         }
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(State { searcher, snapshot });
-        Ok(to)
+        self.damaged.store(true, Ordering::Release);
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(Some(damaged.join(", ")))
     }
 
     fn indexed(&self) -> u64 {
         self.state().map_or(0, |s| s.snapshot.last_seq())
     }
-
     fn search(&self, search: &IndexSearch) -> Result<Searched, IndexError> {
         let Some(State { searcher, snapshot }) = self.state() else { return Ok(Searched::default()) };
         if search.limit == 0 {
@@ -278,6 +318,15 @@ fn create(dir: &Path, schema: Schema) -> Result<Index, IndexError> {
     }
     std::fs::create_dir_all(dir).map_err(io)?;
     Ok(Index::create_in_dir(dir, schema)?)
+}
+
+/// Names of files of the last commit whose checksums do not fit, or that are gone.
+fn damaged_files(index: &Index) -> Result<Vec<String>, IndexError> {
+    let damaged = match index.validate_checksum() {
+        Ok(damaged) => damaged,
+        Err(_) => index.validate_checksum()?,
+    };
+    Ok(damaged.into_iter().map(|path| path.display().to_string()).collect())
 }
 
 /// What a commit stands for.

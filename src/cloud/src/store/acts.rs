@@ -1,6 +1,6 @@
 //! The entries of the log of acts: a table that only grows, and in it a chain for each gate.
 
-use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use sealdex_crypto::{PrincipalId, log::Hash};
 use sealdex_ledger::SignedAct;
 
@@ -180,17 +180,7 @@ impl ActStore for RedbStore {
         gate: PrincipalId,
         entries: &[SignedAct],
     ) -> Result<Result<Option<Vec<u8>>, ActsRefused>, StoreError> {
-        let tx = self.write()?;
-        let (appended, added) = {
-            let (acts, places) = (tx.open_table(ACTS).map_err(failed)?, tx.open_table(ACT_PLACES).map_err(failed)?);
-            let mut chain = RedbChain { acts, places, gate, added: false };
-            (append(&mut chain, gate, entries)?, chain.added)
-        };
-        match appended.is_ok() && added {
-            true => tx.commit().map_err(failed)?,
-            false => tx.abort().map_err(failed)?,
-        }
-        Ok(appended)
+        self.explained(self.append(gate, entries))
     }
 
     fn last_act(&self) -> Result<u64, StoreError> {
@@ -206,5 +196,25 @@ impl ActStore for RedbStore {
         let acts = tx.open_table(ACTS).map_err(failed)?;
         let rows = acts.range(from..=to).map_err(failed)?;
         rows.map(|row| row.map(|(_, entry)| entry.value().to_vec()).map_err(failed)).collect()
+    }
+}
+
+impl RedbStore {
+    fn append(
+        &self,
+        gate: PrincipalId,
+        entries: &[SignedAct],
+    ) -> Result<Result<Option<Vec<u8>>, ActsRefused>, StoreError> {
+        let tx = self.write()?;
+        let (appended, added) = {
+            let (acts, places) = (tx.open_table(ACTS).map_err(failed)?, tx.open_table(ACT_PLACES).map_err(failed)?);
+            let mut chain = RedbChain { acts, places, gate, added: false };
+            (append(&mut chain, gate, entries)?, chain.added)
+        };
+        match appended.is_ok() && added {
+            true => tx.commit().map_err(failed)?,
+            false => tx.abort().map_err(failed)?,
+        }
+        Ok(appended)
     }
 }

@@ -174,6 +174,9 @@ pub enum StoreError {
     /// The backend failed.
     #[error("the store failed: {0}")]
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no room to write.
+    #[error("{0}")]
+    NoSpace(String),
     /// What is stored does not read back.
     #[error("the store is damaged: a row of {0} does not parse; restore it from a backup")]
     Damaged(&'static str),

@@ -25,10 +25,10 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    Table, TableDefinition, WriteTransaction,
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
 };
 use sealdex_crypto::{PrincipalId, RecordId, Term, log::Hash};
+use sealdex_dbfile::{DbFile, Soundness, Trouble};
 use sealdex_ledger::{prove::PAGE_BYTES, run::PAGE_PAIRS};
 use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
 
@@ -64,6 +64,9 @@ pub(super) const PROVIDERS: TableDefinition<Id, u64> = TableDefinition::new("pro
 pub(super) const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 pub(super) const SETTINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("settings");
 
+/// Tables of a store, those of acts with them: one that is added is counted here, or older stores never get it.
+const TABLES: usize = 14;
+
 pub(super) const ROSTER: &str = "roster";
 pub(super) const STORE_ID: &str = "store-id";
 pub(super) const LAST_SEQ: &str = "last-seq";
@@ -76,18 +79,27 @@ pub(super) fn failed(e: impl Into<redb::Error>) -> StoreError {
     StoreError::Backend(Box::new(e.into()))
 }
 
+impl From<Trouble> for StoreError {
+    fn from(e: Trouble) -> Self {
+        match e {
+            Trouble::NoSpace { .. } => Self::NoSpace(e.to_string()),
+            Trouble::Redb(e) => failed(e),
+        }
+    }
+}
+
 /// The store in one file.
 pub struct RedbStore {
-    pub(super) db: Database,
-    path: std::path::PathBuf,
+    pub(super) db: DbFile,
 }
 
 impl RedbStore {
     /// Opens or creates the file. Only one process can have it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        sealdex_dbfile::ensure(path).map_err(failed)?;
-        let db = Database::builder().set_cache_size(CACHE).create(path).map_err(failed)?;
-        let store = Self { db, path: path.into() };
+        let store = Self { db: DbFile::open(path, CACHE).map_err(failed)? };
+        if store.laid_out()? {
+            return Ok(store);
+        }
         let tx = store.write()?;
         {
             tx.open_table(RECORDS).map_err(failed)?;
@@ -114,16 +126,41 @@ impl RedbStore {
         Ok(store)
     }
 
+    /// Whether nothing needs to be written before it can be used: a full disk must not keep a cloud from starting.
+    fn laid_out(&self) -> Result<bool, StoreError> {
+        let tx = self.db.begin_read().map_err(failed)?;
+        let known = tx.list_tables().map_err(failed)?.count() == TABLES;
+        Ok(known && tx.open_table(SETTINGS).map_err(failed)?.get(STORE_ID).map_err(failed)?.is_some())
+    }
+
     pub(super) fn write(&self) -> Result<WriteTransaction, StoreError> {
-        let mut tx = self.db.begin_write().map_err(failed)?;
-        tx.set_durability(Durability::Immediate).map_err(failed)?;
+        let mut tx = self.db.begin_write()?;
         tx.set_quick_repair(true);
         Ok(tx)
     }
-}
 
-impl SealedStore for RedbStore {
-    fn accept(&self, group: &[NewBatch]) -> Result<Vec<Result<BatchReceipt, Refused>>, StoreError> {
+    /// Verifies every checksum of the file while it is in use, reading at most `rate` bytes a second.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`] when the file cannot be read at all.
+    pub fn check(&self, rate: u64) -> Result<Soundness, StoreError> {
+        self.db.check(rate).map_err(failed)
+    }
+
+    /// Gives up a check that goes on.
+    pub fn abandon_check(&self) {
+        self.db.abandon_check();
+    }
+
+    /// What a failed write comes from: where the disk is full, that.
+    pub(super) fn explained<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        result.map_err(|e| match self.db.full() {
+            Some(reason) => StoreError::NoSpace(format!("{}: {reason}", self.db.path().display())),
+            None => e,
+        })
+    }
+
+    fn accept_all(&self, group: &[NewBatch]) -> Result<Vec<Result<BatchReceipt, Refused>>, StoreError> {
         let tx = self.write()?;
         let answers = {
             let mut tables = Tables::open(&tx)?;
@@ -135,6 +172,12 @@ impl SealedStore for RedbStore {
             tx.abort().map_err(failed)?;
         }
         Ok(answers)
+    }
+}
+
+impl SealedStore for RedbStore {
+    fn accept(&self, group: &[NewBatch]) -> Result<Vec<Result<BatchReceipt, Refused>>, StoreError> {
+        self.explained(self.accept_all(group))
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
@@ -167,7 +210,7 @@ impl SealedStore for RedbStore {
             batches: tx.open_table(BATCHES).map_err(failed)?.len().map_err(failed)?,
             last_seq: count(LAST_SEQ)?,
             sealed_bytes: count(SEALED_BYTES)?,
-            store_bytes: std::fs::metadata(&self.path).map_or(0, |m| m.len()),
+            store_bytes: std::fs::metadata(self.db.path()).map_or(0, |m| m.len()),
             providers,
         })
     }
@@ -576,8 +619,10 @@ impl RosterStore for RedbStore {
     }
 
     fn put_roster(&self, document: &[u8]) -> Result<(), StoreError> {
-        let tx = self.write()?;
-        tx.open_table(SETTINGS).map_err(failed)?.insert(ROSTER, document).map_err(failed)?;
-        tx.commit().map_err(failed)
+        self.explained((|| {
+            let tx = self.write()?;
+            tx.open_table(SETTINGS).map_err(failed)?.insert(ROSTER, document).map_err(failed)?;
+            tx.commit().map_err(failed)
+        })())
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableHandle};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableHandle};
 use sealdex_ledger::{SignedAct, SignedBatch};
 
 use super::{

@@ -10,6 +10,7 @@ use sealdex_crypto::{
     PrincipalId,
     log::{Hash, Tree, leaf_hash},
 };
+use sealdex_dbfile::Soundness;
 use sealdex_ledger::{EntryError, LedgerView, SignedBatch};
 use sealdex_lognet::domain::{LedgerError, Which, policy};
 use sealdex_tlog::{
@@ -109,6 +110,9 @@ pub fn verify(
     let ledger = members.ledger.clone().ok_or(VerifyError::NoLog)?;
     let snapshot = store.snapshot()?;
     let mut out = Verified { batches: snapshot.last_seq(), ..Verified::default() };
+    if let Soundness::Damaged(what) = store.check(u64::MAX)? {
+        out.differs(format!("store.redb is damaged: {what}"));
+    }
     let entries = check_log(data, &ledger, &*snapshot, &mut out)?;
     let view = read_entries(domain, &members, &*snapshot, entries, &mut out)?;
     let mut index = index::Sums::new();

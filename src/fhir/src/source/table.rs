@@ -1,14 +1,45 @@
 //! Rows of a table, by a mapping.
 
-use std::{io::Read, path::Path, sync::Arc};
+use std::{
+    io::{self, Read},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use serde_json::{Map, Value as Json};
 
 use super::{RejectReason, RejectedLine, SourceError, SourceItem};
 use crate::{Mapping, RawRecord, record::legal_id};
 
+/// Longest row, bytes.
+const MAX_ROW: usize = 16 << 20;
+
+/// A table that gives no more than [`MAX_ROW`] bytes for one row: a few kilobytes of gzip can hold one of gigabytes.
+struct Bounded {
+    table: Box<dyn Read + Send>,
+    left: Arc<AtomicUsize>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(io::Error::other(format!("a row is longer than {MAX_ROW} bytes: is this a table?")));
+        }
+        let most = out.len().min(left);
+        let n = self.table.read(&mut out[..most])?;
+        self.left.store(left - n, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
 pub(super) struct Rows {
-    reader: csv::Reader<Box<dyn Read + Send>>,
+    reader: csv::Reader<Bounded>,
+    /// What may still be read for the row that is next.
+    left: Arc<AtomicUsize>,
     file: Arc<Path>,
     columns: Vec<Column>,
     id: usize,
@@ -41,7 +72,9 @@ fn check_header(columns: &[Column], mapping: &Mapping) -> Result<(), String> {
 
 impl Rows {
     pub(super) fn new(reader: Box<dyn Read + Send>, file: Arc<Path>, mapping: &Mapping) -> Result<Self, SourceError> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(reader);
+        let left = Arc::new(AtomicUsize::new(MAX_ROW));
+        let bounded = Bounded { table: reader, left: left.clone() };
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bounded);
         let header = reader.headers().map_err(|e| SourceError::io(&file, std::io::Error::other(e.to_string())))?;
         let columns: Vec<Column> = header
             .iter()
@@ -60,7 +93,7 @@ impl Rows {
         for number in &mapping.numbers {
             find(number)?;
         }
-        Ok(Self { id, owner, columns, reader, file, mapping: mapping.clone(), done: false })
+        Ok(Self { id, owner, columns, reader, left, file, mapping: mapping.clone(), done: false })
     }
 
     fn record(&self, row: &csv::StringRecord) -> Result<Vec<u8>, RejectReason> {
@@ -100,6 +133,7 @@ impl Iterator for Rows {
         if self.done {
             return None;
         }
+        self.left.store(MAX_ROW, Ordering::Relaxed);
         let mut row = csv::ByteRecord::new();
         let read = self.reader.read_byte_record(&mut row);
         let line = row.position().map_or(0, csv::Position::line);

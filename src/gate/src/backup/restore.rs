@@ -9,6 +9,8 @@ use super::{
     BackupError, files,
     rows::{self, Summary},
 };
+use sealdex_dbfile::Soundness;
+
 use crate::{
     secrets::GateSecrets,
     standing,
@@ -48,8 +50,12 @@ pub fn check_backup(path: &Path, secrets: &GateSecrets) -> Result<(u64, Summary,
 /// [`StoreError`] when it cannot be opened; what is wrong inside is in the report.
 pub fn check_store(path: &Path, secrets: &GateSecrets) -> Result<Report, StoreError> {
     let store = existing(path)?;
+    let found = store.check(u64::MAX)?;
     store.read(|snapshot| {
         let mut checker = Checker::new(secrets);
+        if let Soundness::Damaged(what) = found {
+            checker.unreadable(Table::Meta, &StoreError::Backend(format!("a checksum of the file: {what}")));
+        }
         for table in Table::ALL {
             let read = rows::pages(snapshot, table, |page| {
                 checker.rows(table, &page);

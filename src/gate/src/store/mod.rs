@@ -145,6 +145,9 @@ pub enum StoreError {
     /// The backend failed: disk full, file locked by another process, damaged.
     #[error("the consent store failed: {0}")]
     Backend(String),
+    /// There is no room to write.
+    #[error("{0}")]
+    NoSpace(String),
     /// A row is not what this program writes.
     #[error("a row of table {0} is damaged or was written by another version")]
     Row(&'static str),
@@ -156,6 +159,12 @@ pub enum StoreError {
         /// Of this program.
         expected: u32,
     },
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(e: std::io::Error) -> Self {
+        Self::Backend(e.to_string())
+    }
 }
 
 /// One row: key, value.

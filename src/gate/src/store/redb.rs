@@ -1,10 +1,9 @@
 //! The embedded backend: one redb file, one writer at a time, readers beside it.
 
-use std::{cell::OnceCell, path::Path};
+use std::{cell::OnceCell, path::Path, sync::Arc};
 
-use ::redb::{
-    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
-};
+use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use sealdex_dbfile::{DbFile, Soundness, Trouble};
 
 use super::upgrade::{FORMAT, FORMAT_KEY};
 use super::{ConsentStore, Row, Snapshot, StoreError, Table, Transaction};
@@ -20,7 +19,19 @@ fn failed(e: impl Into<::redb::Error>) -> StoreError {
 }
 
 /// A consent store in one file. A second process that opens the file is refused.
-pub struct RedbStore(Database);
+pub struct RedbStore(Arc<DbFile>);
+
+/// Pages kept in memory, bytes.
+const CACHE: usize = 256 << 20;
+
+impl From<Trouble> for StoreError {
+    fn from(e: Trouble) -> Self {
+        match e {
+            Trouble::NoSpace { .. } => Self::NoSpace(e.to_string()),
+            Trouble::Redb(e) => failed(e),
+        }
+    }
+}
 
 impl RedbStore {
     /// Opens or creates the file.
@@ -29,8 +40,11 @@ impl RedbStore {
     /// [`StoreError::Backend`] when the file is locked, damaged or cannot be written;
     /// [`StoreError::Format`] when another version wrote it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        sealdex_dbfile::ensure(path).map_err(failed)?;
-        let store = Self(Database::create(path).map_err(failed)?);
+        let store = Self(Arc::new(DbFile::open(path, CACHE).map_err(failed)?));
+        // A full disk must not keep a gate from starting.
+        if store.laid_out()? {
+            return Ok(store);
+        }
         store.write(|t| match t.get(Table::Meta, FORMAT_KEY)? {
             None => t.put(Table::Meta, FORMAT_KEY, &FORMAT.to_be_bytes()),
             Some(bytes) => {
@@ -41,6 +55,28 @@ impl RedbStore {
         })?;
         Ok(store)
     }
+
+    fn laid_out(&self) -> Result<bool, StoreError> {
+        let txn = self.0.begin_read().map_err(failed)?;
+        if txn.list_tables().map_err(failed)?.count() < Table::ALL.len() {
+            return Ok(false);
+        }
+        let format = txn.open_table(definition(Table::Meta)).map_err(failed)?.get(FORMAT_KEY).map_err(failed)?;
+        Ok(format.is_some_and(|f| f.value() == FORMAT.to_be_bytes()))
+    }
+
+    /// The file itself, to be looked through while it is in use.
+    pub(crate) fn file(&self) -> Arc<DbFile> {
+        self.0.clone()
+    }
+
+    /// Verifies every checksum of the file, reading at most `rate` bytes a second.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`] when it cannot be read at all.
+    pub fn check(&self, rate: u64) -> Result<Soundness, StoreError> {
+        self.0.check(rate).map_err(failed)
+    }
 }
 
 impl ConsentStore for RedbStore {
@@ -50,10 +86,13 @@ impl ConsentStore for RedbStore {
     }
 
     fn write<T, E: From<StoreError>>(&self, mut f: impl FnMut(&mut dyn Transaction) -> Result<T, E>) -> Result<T, E> {
-        let txn = self.0.begin_write().map_err(failed)?;
+        let txn = self.0.begin_write().map_err(StoreError::from)?;
         // Dropping the transaction on an error undoes it.
-        let out = f(&mut Writing::begin(&txn)?)?;
-        txn.commit().map_err(failed)?;
+        let written = Writing::begin(&txn).map_err(E::from).and_then(|mut tables| f(&mut tables));
+        // Whatever was made of it, a write that failed for want of room says so.
+        let full = || self.0.full().map(|reason| StoreError::NoSpace(format!("{}: {reason}", self.0.path().display())));
+        let out = written.map_err(|e| full().map_or(e, E::from))?;
+        txn.commit().map_err(|e| full().unwrap_or_else(|| failed(e)))?;
         Ok(out)
     }
 }

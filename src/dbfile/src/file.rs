@@ -1,0 +1,352 @@
+//! A database file that outlives the failures of its disk.
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use redb::{
+    Database, DatabaseError, Durability, Error, ReadTransaction, ReadableDatabase, StorageBackend, StorageError,
+    WriteTransaction,
+};
+
+use crate::view::{self, Soundness, View};
+
+/// The check that is going on.
+type Viewed = Arc<RwLock<Option<Arc<View>>>>;
+
+/// Space that a write leaves on its disk, bytes: for the search index, logs and merges beside the store, and for the
+/// pages that redb writes before it frees others.
+pub const SPARE: u64 = 32 << 20;
+
+/// Why a write did not begin, or did not end.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The disk is full, or nearly; or nothing may be written to it.
+    #[error(
+        "{path} cannot be written: {reason}. What is stored is still served; writing goes on by itself when there is room"
+    )]
+    NoSpace {
+        /// Which file.
+        path: PathBuf,
+        /// What the disk says.
+        reason: String,
+    },
+    /// Anything else.
+    #[error(transparent)]
+    Redb(#[from] Error),
+}
+
+/// A redb file. After an I/O error redb refuses everything until the file is opened anew; this does so at the next use.
+pub struct DbFile {
+    path: PathBuf,
+    cache: usize,
+    open: RwLock<Open>,
+    view: Viewed,
+    checking: Mutex<()>,
+    // Dropped last: until then no other process may open the file.
+    locked: Locked,
+}
+
+struct Open {
+    db: Arc<Database>,
+    disk: Arc<Disk>,
+}
+
+struct Locked(Arc<File>);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Snapshots may keep the file open; the lock is not theirs.
+        let _ = self.0.unlock();
+    }
+}
+
+fn io_error(e: io::Error) -> DatabaseError {
+    DatabaseError::Storage(StorageError::Io(e))
+}
+
+impl DbFile {
+    /// Opens or makes the file, with `cache` bytes of pages in memory.
+    ///
+    /// # Errors
+    /// [`DatabaseError::DatabaseAlreadyOpen`] when another process has it, or what redb says.
+    pub fn open(path: &Path, cache: usize) -> Result<Self, DatabaseError> {
+        crate::ensure(path)?;
+        let file = Arc::new(File::options().read(true).write(true).open(path).map_err(io_error)?);
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DatabaseError::DatabaseAlreadyOpen),
+            Err(TryLockError::Error(e)) => return Err(io_error(e)),
+        }
+        let locked = Locked(file);
+        let view = Viewed::default();
+        let open = Open::new(&locked.0, cache, &view)?;
+        Ok(Self { path: path.into(), cache, open: RwLock::new(open), view, checking: Mutex::default(), locked })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The newest state.
+    ///
+    /// # Errors
+    /// What redb says.
+    pub fn begin_read(&self) -> Result<ReadTransaction, Error> {
+        Ok(self.db()?.begin_read()?)
+    }
+
+    /// The one writer; durable when committed.
+    ///
+    /// # Errors
+    /// [`Trouble::NoSpace`] when less than [`SPARE`] is left on the disk.
+    pub fn begin_write(&self) -> Result<WriteTransaction, Trouble> {
+        if let Some(left) = self.space().filter(|left| *left < SPARE) {
+            let reason = format!("{} MiB are left on its disk, and {} MiB are kept free", left >> 20, SPARE >> 20);
+            return Err(Trouble::NoSpace { path: self.path.clone(), reason });
+        }
+        let mut tx = self.db().map_err(|e| self.explain(e))?.begin_write().map_err(|e| self.explain(e.into()))?;
+        tx.set_durability(Durability::Immediate).map_err(|e| Trouble::Redb(e.into()))?;
+        Ok(tx)
+    }
+
+    /// What an error of a transaction comes from: the disk's word, if the disk failed.
+    pub fn explain(&self, e: Error) -> Trouble {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        match open.disk.full() {
+            Some(reason) => Trouble::NoSpace { path: self.path.clone(), reason },
+            None => Trouble::Redb(e),
+        }
+    }
+
+    /// Whether the disk had no room at its last failure; `None` once the file was opened again.
+    pub fn full(&self) -> Option<String> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).disk.full()
+    }
+
+    /// Verifies every checksum of the newest state, one check at a time, reading at most `rate` bytes a second. Readers and writers go on
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When the file cannot be read at all.
+    pub fn check(&self, rate: u64) -> Result<Soundness, Error> {
+        let _one_at_a_time = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        // The view begins between two transactions, and is told of all that is written from then on.
+        let writer = self.db()?.begin_write()?;
+        let view = Arc::new(View::of(self.locked.0.clone(), rate).map_err(Error::Io)?);
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(view.clone());
+        let begun = writer.abort();
+        let sound = view::soundness(&view);
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = None;
+        begun?;
+        Ok(sound)
+    }
+
+    /// Gives up a check that goes on.
+    pub fn abandon_check(&self) {
+        if let Some(view) = &*self.view.read().unwrap_or_else(PoisonError::into_inner) {
+            view.give_up();
+        }
+    }
+
+    /// Bytes left on the disk, as far as it tells.
+    fn space(&self) -> Option<u64> {
+        let of = rustix::fs::fstatvfs(&self.locked.0).ok()?;
+        Some(of.f_bavail.saturating_mul(of.f_frsize))
+    }
+
+    fn db(&self) -> Result<Arc<Database>, Error> {
+        {
+            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            if !open.disk.failed() {
+                return Ok(open.db.clone());
+            }
+        }
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if open.disk.failed() {
+            tracing::warn!(path = %self.path.display(), "the disk failed; the file is opened again");
+            *open = Open::new(&self.locked.0, self.cache, &self.view)?;
+        }
+        Ok(open.db.clone())
+    }
+}
+
+impl Open {
+    fn new(file: &Arc<File>, cache: usize, view: &Viewed) -> Result<Self, DatabaseError> {
+        let disk = Arc::new(Disk { file: file.clone(), failure: RwLock::default(), view: view.clone() });
+        let backend = Backend(disk.clone());
+        let db = Arc::new(Database::builder().set_cache_size(cache).create_with_backend(backend)?);
+        Ok(Self { db, disk })
+    }
+}
+
+/// The file as one [`Database`] has it. After the first failure nothing is written any more, so that what is left of this
+/// database cannot harm the next one.
+#[derive(Debug)]
+struct Disk {
+    file: Arc<File>,
+    failure: RwLock<Option<Failure>>,
+    view: Viewed,
+}
+
+#[derive(Debug)]
+struct Failure {
+    full: bool,
+    reason: String,
+}
+
+impl Disk {
+    fn failed(&self) -> bool {
+        self.failure.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn full(&self) -> Option<String> {
+        let failure = self.failure.read().unwrap_or_else(PoisonError::into_inner);
+        failure.as_ref().filter(|f| f.full).map(|f| f.reason.clone())
+    }
+
+    fn run<T>(&self, what: &str, f: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+        let result = {
+            // Held while it runs: once a failure is noted, nothing is under way.
+            let failure = self.failure.read().unwrap_or_else(PoisonError::into_inner);
+            if failure.is_some() {
+                return Err(io::Error::other("the disk failed before"));
+            }
+            f(&self.file)
+        };
+        if let Err(e) = &result {
+            use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+            let full = matches!(e.kind(), StorageFull | QuotaExceeded | FileTooLarge | ReadOnlyFilesystem);
+            let mut failure = self.failure.write().unwrap_or_else(PoisonError::into_inner);
+            failure.get_or_insert_with(|| Failure { full, reason: format!("{what}: {e}") });
+        }
+        result
+    }
+}
+
+impl Disk {
+    /// Writes, after a check that goes on was told what.
+    fn change(&self, what: &str, offset: u64, len: u64, f: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        self.run(what, |file| {
+            view.as_ref().map_or(Ok(()), |view| view.keep(offset, len))?;
+            f(file)
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Backend(Arc<Disk>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.run("reading its length", |f| Ok(f.metadata()?.len()))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.run("reading", |f| f.read_exact_at(out, offset))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.change("growing it", len, u64::MAX - len, |f| f.set_len(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.run("syncing", File::sync_data)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.change("writing", offset, data.len() as u64, |f| f.write_all_at(data, offset))
+    }
+}
+
+/// For tests of what stands on this.
+impl DbFile {
+    /// Acts as if the disk had failed.
+    #[doc(hidden)]
+    pub fn fail_for_test(&self, full: bool) {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let mut failure = open.disk.failure.write().unwrap_or_else(PoisonError::into_inner);
+        *failure = Some(Failure { full, reason: "as a test has it".into() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::{ReadableTable, TableDefinition};
+
+    use super::*;
+
+    const ROWS: TableDefinition<u64, &[u8]> = TableDefinition::new("rows");
+
+    fn put(file: &DbFile, key: u64, bytes: usize) -> Result<(), Trouble> {
+        let tx = file.begin_write()?;
+        {
+            let mut rows = tx.open_table(ROWS).map_err(|e| file.explain(e.into()))?;
+            rows.insert(key, vec![key as u8; bytes].as_slice()).map_err(|e| file.explain(e.into()))?;
+        }
+        tx.commit().map_err(|e| file.explain(e.into()))
+    }
+
+    fn keys(file: &DbFile) -> Vec<u64> {
+        let rows = file.begin_read().unwrap().open_table(ROWS).unwrap();
+        rows.iter().unwrap().map(|row| row.unwrap().0.value()).collect()
+    }
+
+    #[test]
+    fn after_a_failure_the_file_is_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = DbFile::open(&dir.path().join("a.redb"), 1 << 20).unwrap();
+        put(&file, 1, 10).unwrap();
+        let old = file.begin_read().unwrap();
+        let half = file.begin_write().unwrap();
+        half.open_table(ROWS).unwrap().insert(2, [0; 9].as_slice()).unwrap();
+        file.fail_for_test(true);
+        let lost = half.commit().map_err(|e| file.explain(e.into()));
+        assert!(matches!(lost, Err(Trouble::NoSpace { .. })), "{lost:?}");
+        assert_eq!(keys(&file), [1], "read by a second database while the first one's reader lives");
+        put(&file, 3, 10).unwrap();
+        drop(old);
+        assert_eq!(keys(&file), [1, 3]);
+        assert!(matches!(DbFile::open(file.path(), 0), Err(DatabaseError::DatabaseAlreadyOpen)));
+        let path = file.path().to_owned();
+        let pin = file.begin_read().unwrap();
+        drop(file);
+        assert_eq!(keys(&DbFile::open(&path, 1 << 20).unwrap()), [1, 3], "a reader does not keep the lock");
+        drop(pin);
+    }
+
+    #[test]
+    fn every_flipped_byte_is_found_while_others_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.redb");
+        {
+            let file = DbFile::open(&path, 1 << 20).unwrap();
+            (0..200).for_each(|key| put(&file, key, 700).unwrap());
+            std::thread::scope(|s| {
+                let writing = s.spawn(|| (200..320).for_each(|key| put(&file, key % 210, 900).unwrap()));
+                let mut checks = 0;
+                while !writing.is_finished() || checks < 3 {
+                    let sound = file.check(u64::MAX).unwrap();
+                    assert!(matches!(sound, Soundness::Sound), "{sound:?} after {checks} checks");
+                    checks += 1;
+                }
+            });
+        }
+        // A value in the middle of the file.
+        let bytes = std::fs::read(&path).unwrap();
+        let at = (0..bytes.len() - 600).find(|&at| bytes[at..at + 600].iter().all(|b| *b == 77)).expect("row 77");
+        let file = DbFile::open(&path, 1 << 20).unwrap();
+        let raw = File::options().write(true).open(&path).unwrap();
+        raw.write_all_at(&[78], at as u64 + 300).unwrap();
+        let sound = file.check(u64::MAX).unwrap();
+        assert!(matches!(sound, Soundness::Damaged(_)), "{sound:?}");
+        raw.write_all_at(&[77], at as u64 + 300).unwrap();
+        assert!(matches!(file.check(u64::MAX).unwrap(), Soundness::Sound));
+    }
+}

@@ -1,0 +1,232 @@
+//! Bytes in flight: what requests bring and answers carry, bounded by size and by patience.
+//!
+//! Room is taken as bytes arrive, not by what a request declares: a declared length costs its sender nothing. It is
+//! given back when the request is answered, since whoever read the body holds it until then.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep},
+};
+
+/// Longest nothing of a body may arrive, and how long a body may be slower than [`RATE`].
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Slowest a body may arrive, bytes a second.
+pub const RATE: u64 = 8 << 10;
+
+/// What every body may bring without taking room, bytes: small requests pass while large ones wait.
+pub(crate) const SMALL: usize = 64 << 10;
+
+/// Room is counted in these, bytes.
+const UNIT: usize = 1024;
+
+/// Room for bytes.
+#[derive(Clone)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Room {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes / UNIT)))
+    }
+
+    pub(crate) fn left(&self) -> usize {
+        self.0.available_permits() * UNIT
+    }
+
+    pub(crate) fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
+        self.0.clone().try_acquire_many_owned(units).ok()
+    }
+}
+
+/// Why a body was not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    NoRoom = 1,
+    Slow = 2,
+}
+
+/// What one request holds of a room, and whether its body was stopped.
+#[derive(Clone, Default)]
+pub(crate) struct Held {
+    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    stopped: Arc<AtomicU8>,
+}
+
+impl Held {
+    fn add(&self, more: OwnedSemaphorePermit) {
+        let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        match permit.as_mut() {
+            Some(permit) => permit.merge(more),
+            None => *permit = Some(more),
+        }
+    }
+
+    fn stop(&self, why: Stopped) {
+        self.stopped.store(why as u8, Ordering::Release);
+    }
+
+    pub(crate) fn stopped(&self) -> Option<Stopped> {
+        match self.stopped.load(Ordering::Acquire) {
+            1 => Some(Stopped::NoRoom),
+            2 => Some(Stopped::Slow),
+            _ => None,
+        }
+    }
+}
+
+/// A request's body that takes room as it arrives and gives up on a sender that is too slow.
+pub(crate) struct Metered {
+    body: Body,
+    room: Room,
+    held: Held,
+    began: Instant,
+    patience: Duration,
+    got: u64,
+    /// Bytes that room is already taken for.
+    paid: u64,
+    due: Pin<Box<Sleep>>,
+}
+
+impl Metered {
+    pub(crate) fn new(body: Body, room: Room, held: Held) -> Self {
+        Self::within(body, room, held, PATIENCE)
+    }
+
+    fn within(body: Body, room: Room, held: Held, patience: Duration) -> Self {
+        let began = Instant::now();
+        let due = Box::pin(tokio::time::sleep_until(began + patience));
+        Self { body, room, held, began, patience, got: 0, paid: SMALL as u64, due }
+    }
+
+    /// Room for what has arrived.
+    fn pay(&mut self) -> bool {
+        let missing = self.got.saturating_sub(self.paid) as usize;
+        if missing == 0 {
+            return true;
+        }
+        // A little ahead, so that small frames do not each take a whole unit.
+        let ahead = missing.max(16 * UNIT);
+        let Some((permit, bytes)) =
+            self.room.take(ahead).map(|p| (p, ahead)).or_else(|| self.room.take(missing).map(|p| (p, missing)))
+        else {
+            return false;
+        };
+        self.held.add(permit);
+        self.paid += bytes as u64;
+        true
+    }
+}
+
+impl HttpBody for Metered {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.got += frame.data_ref().map_or(0, |d| d.len() as u64);
+                if !this.pay() {
+                    this.held.stop(Stopped::NoRoom);
+                    return Poll::Ready(Some(Err("there is no room for more bodies".into())));
+                }
+                let by_rate = this.began + this.patience + Duration::from_millis(this.got.saturating_mul(1000) / RATE);
+                this.due.as_mut().reset(by_rate.min(Instant::now() + this.patience));
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Pending => match this.due.as_mut().poll(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) => {
+                    this.held.stop(Stopped::Slow);
+                    Poll::Ready(Some(Err("the body arrives too slowly".into())))
+                }
+            },
+            Poll::Ready(Some(Err(e))) => Poll::Ready(Some(Err(e.into()))),
+            Poll::Ready(None) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body that keeps its room until it is sent or dropped.
+pub(crate) fn keeping(body: Body, permit: OwnedSemaphorePermit) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        let _kept = &permit;
+        frame
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn room_is_taken_as_bytes_arrive_and_given_back() {
+        let (room, held) = (Room::new(64 << 10), Held::default());
+        let large = || Body::from(vec![0; SMALL + (40 << 10)]);
+        let body = Metered::new(large(), room.clone(), held.clone());
+        assert_eq!(room.left(), 64 << 10, "nothing has arrived");
+        let read = body.collect().await.expect("room for it").to_bytes();
+        assert_eq!((read.len(), room.left()), (SMALL + (40 << 10), 24 << 10), "held while the request is worked on");
+        let second = Held::default();
+        let small = Metered::new(Body::from(vec![0; SMALL]), Room::new(0), second.clone());
+        assert!(small.collect().await.is_ok(), "small ones need none");
+        let more = Metered::new(large(), room.clone(), second.clone());
+        assert!(more.collect().await.is_err());
+        assert_eq!(second.stopped(), Some(Stopped::NoRoom));
+        drop((read, held, second));
+        assert_eq!(room.left(), 64 << 10);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_trickles_is_given_up() {
+        // Never still for as long as patience lasts, and far below the rate.
+        let (patience, held) = (Duration::from_millis(400), Held::default());
+        let trickle = trickling(Duration::from_millis(150));
+        let began = Instant::now();
+        assert!(Metered::within(trickle, Room::new(1 << 20), held.clone(), patience).collect().await.is_err());
+        assert_eq!(held.stopped(), Some(Stopped::Slow));
+        assert!(began.elapsed() < 3 * patience, "{:?}", began.elapsed());
+    }
+
+    fn trickling(every: Duration) -> Body {
+        struct Trickle(Pin<Box<Sleep>>, Duration);
+        impl HttpBody for Trickle {
+            type Data = Bytes;
+            type Error = Infallible;
+            fn poll_frame(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                std::task::ready!(self.0.as_mut().poll(cx));
+                let next = Instant::now() + self.1;
+                self.0.as_mut().reset(next);
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+            }
+        }
+        Body::new(Trickle(Box::pin(tokio::time::sleep(every)), every))
+    }
+}
