@@ -23,4 +23,4 @@ pub mod verify;
 
 pub use keys::{CloudKeys, KEY_KIND, KeysError};
 pub use members::RosterError;
-pub use serve::{CloudConfig, CloudError, serve};
+pub use serve::{Cloud, CloudConfig, CloudError, serve};

@@ -2,16 +2,20 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
 
+use axum::Router;
 use sealdex_lognet::domain::Which;
-use sealdex_net::{Authenticator, Listen, clock::now_ms, guard, peer::Http, tls::TlsError};
+use sealdex_net::{Authenticator, Listen, blocking, clock::now_ms, edge::Worker, guard, peer::Http, tls::TlsError};
 use sealdex_tlog::log::FileReader;
 use sealdex_wire::roster::BadKeys;
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     CloudKeys,
@@ -86,6 +90,99 @@ pub enum CloudError {
     Thread(std::io::Error),
 }
 
+/// A cloud that runs: what is stored is indexed and logged. It is served by whatever takes requests to its routes.
+pub struct Cloud {
+    router: Router,
+    stop_logs: watch::Sender<bool>,
+    keeping: Vec<JoinHandle<()>>,
+    ingest: Ingest,
+    wake: indexer::Wake,
+    threads: Vec<Worker>,
+}
+
+impl Cloud {
+    /// Starts a cloud over an open store. The index and the logs are in `data_dir`; witnesses are reached by `http`.
+    pub async fn start(
+        data_dir: PathBuf,
+        keys: CloudKeys,
+        bounds: guard::Bounds,
+        store: Arc<RedbStore>,
+        http: Http,
+    ) -> Result<Self, CloudError> {
+        let authority = keys.authority.identity()?;
+        let domain = Arc::new(Domain::new(keys.domain.clone(), keys.id(), authority));
+        let index = open_index(data_dir.clone()).await?;
+        refuse_older(&data_dir, &store)?;
+        if let Some(document) = store.roster()? {
+            domain.enter(domain.verify_stored(&document)?);
+        }
+        let caught_up = Arc::new(AtomicBool::new(false));
+        let sealed: Arc<dyn SealedStore> = store.clone();
+        let (wake, listener) = indexer::bell();
+        let indexing = listener.start(sealed.clone(), index.clone(), caught_up.clone()).map_err(CloudError::Thread)?;
+        let (ingest, writing) = Ingest::start(sealed.clone(), wake.clone()).map_err(CloudError::Thread)?;
+
+        let (stop_logs, stopped) = watch::channel(false);
+        let acts_wake = Arc::new(Notify::new());
+        let keep = |source: Arc<dyn Entries>, wake: Arc<Notify>| {
+            let (data, domain, seed, http) = (data_dir.clone(), domain.clone(), keys.seed.clone(), http.clone());
+            tokio::spawn(Keeper { data, domain, seed, http, source, wake }.run(stopped.clone()))
+        };
+        let keeping_acts = keep(Arc::new(Acts(store.clone())), acts_wake.clone());
+        let batches = Arc::new(Batches { store: sealed.clone(), index: index.clone() });
+        let keeping = keep(batches, wake.log.clone());
+        let api = Api {
+            log_wake: wake.log.clone(),
+            log_reader: FileReader::new(logs::folder(&data_dir, Which::Batches)),
+            acts: store.clone(),
+            acts_wake,
+            acts_reader: FileReader::new(logs::folder(&data_dir, Which::Acts)),
+            auth: Arc::new(Authenticator::new(keys.domain.clone(), domain.me, domain.clone())),
+            tickets: Arc::new(Tickets::new(keys.domain, domain.me, now_ms())),
+            domain,
+            store: sealed,
+            rosters: store,
+            index,
+            ledger: Arc::default(),
+            ingest: ingest.clone(),
+            caught_up,
+            readers: Api::readers(),
+            roster_gate: Arc::default(),
+        };
+        let router = guard::guard(http::router(api), "cloud", bounds);
+        let (keeping, threads) = (vec![keeping, keeping_acts], vec![writing, indexing]);
+        Ok(Self { router, stop_logs, keeping, ingest, wake, threads })
+    }
+
+    /// Its routes, with the guard around them.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Finishes what was accepted, and ends.
+    pub async fn stop(mut self) {
+        let _ = self.stop_logs.send(true);
+        for keeping in std::mem::take(&mut self.keeping) {
+            let _ = keeping.await;
+        }
+        self.ingest.stop().await;
+        self.wake.stop();
+        let threads = std::mem::take(&mut self.threads);
+        let ended = blocking(move || threads.into_iter().fold(true, |whole, thread| whole & thread.join())).await;
+        if !matches!(ended, Ok(true)) {
+            tracing::error!("a thread of the cloud ended by a panic");
+        }
+    }
+}
+
+/// Ends what runs besides requests; nothing is waited for.
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        let _ = self.stop_logs.send(true);
+        self.wake.stop();
+    }
+}
+
 /// Serves until `stop` resolves, then finishes what was accepted. `ready` is told the bound address
 /// as soon as requests are taken; `/readyz` tells when searches are.
 pub async fn serve(
@@ -94,67 +191,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), CloudError> {
     let CloudConfig { data_dir, listen, keys, bounds } = config;
-    let authority = keys.authority.identity()?;
-    let domain = Arc::new(Domain::new(keys.domain.clone(), keys.id(), authority));
-    let (store, index) = open(data_dir.clone()).await?;
-    let (log, stored) = (logs::logged(&data_dir, Which::Batches), store.totals()?.last_seq);
-    if log > stored {
-        return Err(CloudError::Behind { log, stored });
-    }
-    let (log, stored) = (logs::logged(&data_dir, Which::Acts), store.last_act()?);
-    if log > stored {
-        return Err(CloudError::Behind { log, stored });
-    }
-    if let Some(document) = store.roster()? {
-        domain.enter(domain.verify_stored(&document)?);
-    }
-
-    let caught_up = Arc::new(AtomicBool::new(false));
-    let sealed: Arc<dyn SealedStore> = store.clone();
-    let (wake, listener) = indexer::bell();
-    let indexing = listener.start(sealed.clone(), index.clone(), caught_up.clone()).map_err(CloudError::Thread)?;
-    let (ingest, writing) = Ingest::start(sealed.clone(), wake.clone()).map_err(CloudError::Thread)?;
-
-    let batches = Arc::new(Batches { store: sealed.clone(), index: index.clone() });
-    let (stop_logs, stopped) = watch::channel(false);
-    let acts_wake = Arc::new(Notify::new());
-    let acts_keeper = Keeper {
-        data: data_dir.clone(),
-        domain: domain.clone(),
-        seed: keys.seed.clone(),
-        http: Http::new(None)?,
-        source: Arc::new(Acts(store.clone())),
-        wake: acts_wake.clone(),
-    };
-    let keeper = Keeper {
-        data: data_dir.clone(),
-        domain: domain.clone(),
-        seed: keys.seed.clone(),
-        http: Http::new(None)?,
-        source: batches,
-        wake: wake.log.clone(),
-    };
-    let keeping_acts = tokio::spawn(acts_keeper.run(stopped.clone()));
-    let keeping = tokio::spawn(keeper.run(stopped));
-    let api = Api {
-        log_wake: wake.log.clone(),
-        log_reader: FileReader::new(logs::folder(&data_dir, Which::Batches)),
-        acts: store.clone(),
-        acts_wake,
-        acts_reader: FileReader::new(logs::folder(&data_dir, Which::Acts)),
-        auth: Arc::new(Authenticator::new(keys.domain.clone(), domain.me, domain.clone())),
-        tickets: Arc::new(Tickets::new(keys.domain, domain.me, now_ms())),
-        domain,
-        store: sealed,
-        rosters: store,
-        index,
-        ledger: Arc::default(),
-        ingest: ingest.clone(),
-        caught_up,
-        readers: Api::readers(),
-        roster_gate: Arc::default(),
-    };
-    let router = guard::guard(http::router(api), "cloud", bounds);
+    let store = open_store(data_dir.clone()).await?;
+    let cloud = Cloud::start(data_dir, keys, bounds, store, Http::new(None)?).await?;
     let bound = match listen.bind().await.and_then(|l| Ok((l.local_addr()?, l))) {
         Ok((addr, bound)) => {
             tracing::info!(%addr, "the cloud listens");
@@ -165,34 +203,43 @@ pub async fn serve(
     };
     let served = match bound {
         Ok(bound) => {
-            sealdex_net::serve(bound, listen.tls, router, stop).await;
+            sealdex_net::serve(bound, listen.tls, cloud.router(), stop).await;
             Ok(())
         }
         Err(e) => Err(e),
     };
-    let _ = stop_logs.send(true);
-    let _ = keeping.await;
-    let _ = keeping_acts.await;
-    ingest.stop().await;
-    wake.stop();
-    let ended = tokio::task::spawn_blocking(move || writing.join().is_ok() & indexing.join().is_ok()).await;
-    if !matches!(ended, Ok(true)) {
-        tracing::error!("a thread of the cloud ended by a panic");
-    }
+    cloud.stop().await;
     served
 }
 
-async fn open(dir: PathBuf) -> Result<(Arc<RedbStore>, Arc<dyn MergedIndex>), CloudError> {
-    let opened = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&dir).map_err(|source| CloudError::DataDir { dir: dir.clone(), source })?;
-        let store = Arc::new(RedbStore::open(&dir.join("store.redb"))?);
-        let index: Arc<dyn MergedIndex> = Arc::new(TantivyIndex::open(&dir.join("index"))?);
-        Ok((store, index))
-    });
-    match opened.await {
-        Ok(result) => result,
-        Err(panic) => Err(CloudError::Thread(std::io::Error::other(panic))),
+/// A store that is older than its logs would tell two histories.
+fn refuse_older(data_dir: &Path, store: &RedbStore) -> Result<(), CloudError> {
+    for (which, stored) in [(Which::Batches, store.totals()?.last_seq), (Which::Acts, store.last_act()?)] {
+        let log = logs::logged(data_dir, which);
+        if log > stored {
+            return Err(CloudError::Behind { log, stored });
+        }
     }
+    Ok(())
+}
+
+async fn open_store(dir: PathBuf) -> Result<Arc<RedbStore>, CloudError> {
+    apart(move || {
+        std::fs::create_dir_all(&dir).map_err(|source| CloudError::DataDir { dir: dir.clone(), source })?;
+        Ok(Arc::new(RedbStore::open(&dir.join("store.redb"))?))
+    })
+    .await
+}
+
+async fn open_index(dir: PathBuf) -> Result<Arc<dyn MergedIndex>, CloudError> {
+    apart(move || Ok(Arc::new(TantivyIndex::open(&dir.join("index"))?) as Arc<dyn MergedIndex>)).await
+}
+
+/// Off the event loop.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CloudError> + Send + 'static,
+) -> Result<T, CloudError> {
+    blocking(work).await.unwrap_or_else(|panic| Err(CloudError::Thread(std::io::Error::other(panic))))
 }
 
 /// The log of batches.

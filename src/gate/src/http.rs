@@ -33,6 +33,7 @@ use sealdex_wire::{
 };
 
 use crate::{
+    acts::KeepsLogging,
     backup::{
         BackupError,
         schedule::{self, BackupPlan},
@@ -40,7 +41,10 @@ use crate::{
     cloud::HttpCloud,
     error::GateError,
     gate::Gate,
-    nodes::{exchange::HttpLink, writes::WRITES},
+    nodes::{
+        exchange::{HttpLink, InTouch},
+        writes::WRITES,
+    },
     openapi,
     secrets::GateSecrets,
     store::{ConsentStore, RedbStore, StoreError},
@@ -120,24 +124,45 @@ pub async fn serve(
     let bind = |source| ServeError::Bind { addr: config.listen.addr, source };
     let listener = config.listen.bind().await.map_err(bind)?;
     let addr = listener.local_addr().map_err(bind)?;
-    gate.resume();
-    gate.finish_noted().await?;
-    let in_touch = gate.keep_in_touch(Arc::new(link));
-    gate.go_on_resharing();
-    let logging = gate.keep_logging();
+    let running = Running::start(&gate, link).await?;
     let router = guard(router(gate.clone()), "gate", config.bounds);
     tracing::info!(%addr, gate = %gate.secrets().identity().id(), domain = gate.secrets().domain(), "serving");
     // Nobody may be waiting for the address.
     let _ = ready.send(addr);
     sealdex_net::serve(listener, config.listen.tls.clone(), router, shutdown).await;
     drop(backups);
-    in_touch.end().await;
-    logging.end().await;
+    running.end().await;
     let asked = Instant::now();
     while Arc::strong_count(&gate) > 1 && asked.elapsed() < LAST_WORK {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     Ok(())
+}
+
+/// What a gate does besides answering, for as long as it is not dropped.
+pub struct Running {
+    in_touch: InTouch,
+    logging: KeepsLogging,
+}
+
+impl Running {
+    /// Takes up what an earlier run of the gate left, and goes on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn start<S: ConsentStore>(gate: &Arc<Gate<S>>, link: HttpLink) -> Result<Self, GateError> {
+        gate.resume();
+        gate.finish_noted().await?;
+        let in_touch = gate.keep_in_touch(Arc::new(link));
+        gate.go_on_resharing();
+        Ok(Self { in_touch, logging: gate.keep_logging() })
+    }
+
+    /// Ends it, and waits until it has.
+    pub async fn end(self) {
+        self.in_touch.end().await;
+        self.logging.end().await;
+    }
 }
 
 struct App<S: ConsentStore> {

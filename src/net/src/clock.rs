@@ -1,10 +1,8 @@
 //! The wall clock, in the units of the wire.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 /// Unix time, milliseconds.
 pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    crate::edge::now_ms()
 }
 
 /// Unix time, seconds.

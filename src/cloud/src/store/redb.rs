@@ -86,7 +86,16 @@ impl RedbStore {
     /// Opens or creates the file. Only one process can have it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         sealdex_dbfile::ensure(path).map_err(failed)?;
-        let db = Database::builder().set_cache_size(CACHE).create(path).map_err(failed)?;
+        Self::of(Database::builder().set_cache_size(CACHE).create(path).map_err(failed)?, path)
+    }
+
+    /// A store in a database that is open, whatever it is stored in.
+    pub fn over(backend: impl redb::StorageBackend) -> Result<Self, StoreError> {
+        let db = Database::builder().set_cache_size(CACHE).create_with_backend(backend).map_err(failed)?;
+        Self::of(db, Path::new(""))
+    }
+
+    fn of(db: Database, path: &Path) -> Result<Self, StoreError> {
         let store = Self { db, path: path.into() };
         let tx = store.write()?;
         {

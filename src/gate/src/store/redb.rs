@@ -30,7 +30,19 @@ impl RedbStore {
     /// [`StoreError::Format`] when another version wrote it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         sealdex_dbfile::ensure(path).map_err(failed)?;
-        let store = Self(Database::create(path).map_err(failed)?);
+        Self::of(Database::create(path).map_err(failed)?)
+    }
+
+    /// A consent store in whatever keeps bytes as a file does.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn over(backend: impl ::redb::StorageBackend) -> Result<Self, StoreError> {
+        Self::of(Database::builder().create_with_backend(backend).map_err(failed)?)
+    }
+
+    fn of(db: Database) -> Result<Self, StoreError> {
+        let store = Self(db);
         store.write(|t| match t.get(Table::Meta, FORMAT_KEY)? {
             None => t.put(Table::Meta, FORMAT_KEY, &FORMAT.to_be_bytes()),
             Some(bytes) => {
