@@ -11,7 +11,10 @@ use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::BodyExt as _;
-use sealdex_net::peer::{Exchange, Http, Transport};
+use sealdex_net::{
+    clock::now_ms,
+    peer::{Exchange, Http, Transport},
+};
 use tokio::{
     task::AbortHandle,
     time::{Instant, sleep},
@@ -56,8 +59,8 @@ struct State {
     /// Which life of each party may send.
     lives: BTreeMap<String, u64>,
     cut: BTreeSet<(String, String)>,
-    /// How often a request with this signature was taken in.
-    taken: HashMap<String, u32>,
+    /// Requests that were taken in, by signature: in which life of the server.
+    taken: HashMap<String, u64>,
     /// Tickets as readers presented them, newest last.
     tickets: Vec<(String, Bytes)>,
     altered: u64,
@@ -67,6 +70,8 @@ struct Server {
     name: &'static str,
     router: Option<Router>,
     life: u64,
+    /// When this life began, Unix milliseconds.
+    began: u64,
     running: Vec<AbortHandle>,
 }
 
@@ -129,7 +134,7 @@ impl Network {
     pub fn serve(&self, at: &'static str, name: &'static str, router: Router) {
         let mut state = self.state();
         let life = state.servers.get(at).map_or(0, |s| s.life) + 1;
-        state.servers.insert(at, Server { name, router: Some(router), life, running: Vec::new() });
+        state.servers.insert(at, Server { name, router: Some(router), life, began: now_ms(), running: Vec::new() });
     }
 
     /// A party is dead: what it sends and answers from now on is lost, and what it is at ends.
@@ -248,7 +253,7 @@ impl Network {
             *request.body_mut() = body;
         }
         let damaged = damaged.is_some() && !request.body().is_empty();
-        let (name, task, life) = {
+        let (name, task, life, began) = {
             let mut state = self.state();
             let Some(server) = state.servers.get_mut(at.as_str()) else { return Err("no such host".into()) };
             let Some(router) = server.router.clone() else {
@@ -258,7 +263,7 @@ impl Network {
             let task = tokio::spawn(answer(router, request));
             server.running.retain(|task| !task.is_finished());
             server.running.push(task.abort_handle());
-            (server.name, task, server.life)
+            (server.name, task, server.life, server.began)
         };
         let _hangs_up = HangsUp(hangs_up.then(|| task.abort_handle()));
         let answered = match task.await {
@@ -278,24 +283,26 @@ impl Network {
             if damaged { " damaged" } else { "" },
             status.as_u16()
         ));
-        self.judge(name, &path, signature, damaged, status.is_success());
+        if status.is_success() {
+            self.judge(name, &path, signature, damaged, (life, began));
+        }
         match self.state().servers.get(at.as_str()).is_some_and(|s| s.life == life) {
             true => Ok(answered),
             false => Err("the connection was reset".into()),
         }
     }
 
-    /// A signed request is taken in once, and as it was signed.
-    fn judge(&self, name: &str, path: &str, signature: Option<String>, damaged: bool, success: bool) {
-        let Some(signature) = signature.filter(|_| success) else { return };
+    /// A signed request is taken in once, and as it was signed. A server that was restarted knows of the time before
+    /// only that it is before: a request that was signed by a clock ahead of its own may be taken in once more.
+    fn judge(&self, name: &str, path: &str, signature: Option<String>, damaged: bool, (life, began): (u64, u64)) {
+        let Some(signature) = signature else { return };
         if damaged {
             self.trace.violation(format!("{name} took in a request to {path} that was changed on its way"));
         }
-        let mut state = self.state();
-        let times = state.taken.entry(signature).or_default();
-        *times += 1;
-        if *times > 1 {
-            self.trace.violation(format!("{name} took in the same request to {path} {times} times"));
+        let ahead = signature.split("ts=").nth(1).and_then(|t| t.split(',').next()?.parse().ok()) >= Some(began);
+        let before = self.state().taken.insert(signature, life);
+        if before.is_some_and(|before| before == life || !ahead) {
+            self.trace.violation(format!("{name} took in the same request to {path} twice"));
         }
     }
 }

@@ -26,7 +26,7 @@ use sealdex_provider::{Journal, OwnerMap, Writer, WriterInput};
 use sealdex_schema::FHIR_R4;
 use sealdex_tlog::note::{CosignerKey, KeyName, VerifierKey};
 use sealdex_wire::{
-    codec,
+    codec, limits,
     roster::{Proofs, Role, Server},
 };
 use tokio::sync::Mutex;
@@ -46,6 +46,9 @@ pub const PATIENTS: usize = 3;
 pub const READERS: usize = 2;
 /// The section everything is in.
 pub const SECTION: &str = "observations";
+
+/// How far clocks may be off, milliseconds: beyond it every signed request is refused.
+pub const ACCEPTED: i64 = limits::CLOCK_SKEW_MS as i64;
 
 /// What goes wrong while a domain is set up or taken up again.
 pub type Failed = Box<dyn std::error::Error>;
@@ -129,9 +132,10 @@ impl Parties {
         }
         let (secrets, bridges): (Vec<_>, Vec<_>) = secrets.into_iter().unzip();
         let mut secrets = secrets.into_iter().map(MemberKeys::new);
-        let skew = || match workload.below(4) {
-            // Within what is accepted, most of the time.
-            0 => workload.within(0, 180_000) as i64 - 90_000,
+        // The first of each is never so far off that no server listens to it.
+        let skew = |n: usize| match workload.below(8) {
+            0 if n > 0 => (ACCEPTED + workload.within(5_000, 90_000) as i64) * [1, -1][workload.below(2)],
+            1 | 2 => workload.within(0, 40_000) as i64 - 20_000,
             _ => 0,
         };
         let provider = |(n, keys): (usize, MemberKeys)| Provider {
@@ -142,14 +146,14 @@ impl Parties {
             writer: Mutex::default(),
         };
         let providers: Vec<Provider> = secrets.by_ref().take(PROVIDERS).enumerate().map(provider).collect();
-        let reader = |(n, keys)| Reader { name: format!("reader-{n}"), keys, skew: skew(), session: Mutex::default() };
+        let reader = |(n, keys)| Reader { name: format!("reader-{n}"), keys, skew: skew(n), session: Mutex::default() };
         let readers: Vec<Reader> = secrets.enumerate().map(reader).collect();
         let patient = |n| {
             let mut entry = OwnerEntry::random();
             for provider in &providers {
                 entry.admit(provider.keys.identity.id(), &[SECTION.to_owned(), "demographics".to_owned()]);
             }
-            Patient { name: format!("patient-{n}"), entry, skew: skew() }
+            Patient { name: format!("patient-{n}"), entry, skew: skew(n) }
         };
         let patients: Vec<Patient> = (0..PATIENTS).map(patient).collect();
         for provider in &providers {

@@ -21,7 +21,7 @@ use crate::{
     model::{CODES, During, Model, Question, Recorded, Said, Version, Word, tenths},
     network::{Faults, Network},
     outside::{self, SKEW},
-    parties::{DOMAIN, Failed, PATIENTS, PROVIDERS, Parties, READERS, SECTION},
+    parties::{ACCEPTED, DOMAIN, Failed, PATIENTS, PROVIDERS, Parties, READERS, SECTION},
     trace::Trace,
 };
 
@@ -426,6 +426,10 @@ impl Simulation {
         let done = SKEW.scope(me.skew, self.submit(patient, reader, word)).await;
         self.trace
             .note(&format!("patient-{patient}: {}", done.as_ref().map_or_else(|e| call_kind(e), |_| "done".into())));
+        if done.is_ok() && me.skew.abs() > ACCEPTED {
+            self.trace
+                .violation(format!("patient-{patient} was listened to, though its clock is off by {} ms", me.skew));
+        }
         if done.is_ok() {
             let mut model = lock(&self.model);
             if let Some(said) = model.words.get_mut(&(patient, reader)).and_then(|w| w.get_mut(place)) {
@@ -476,6 +480,9 @@ impl Simulation {
                 return Err(kind);
             }
         };
+        if me.skew.abs() > ACCEPTED {
+            self.trace.violation(format!("reader-{reader} was answered, though its clock is off by {} ms", me.skew));
+        }
         let during = During { from, to: self.trace.now(), unix: (unix, now_ms() / 1000) };
         let hits: Vec<(String, Vec<u8>)> = answer.hits.into_iter().map(|h| (h.identity, h.bytes)).collect();
         let mut ids: Vec<String> = hits.iter().map(|(id, _)| id.clone()).collect();
@@ -499,11 +506,11 @@ impl Simulation {
         for pair in [("cloud", "witness"), ("gate", "cloud"), ("reader-0", "gate"), ("hospital-0", "cloud")] {
             self.network().cut(pair.0, pair.1, false);
         }
-        // Whatever is late arrives.
+        // Whatever is late arrives, and clocks that are behind are past the last start of a server.
         sleep(Duration::from_secs(25)).await;
         self.trace.note("everything is well again");
         self.settle().await?;
-        for n in 0..READERS {
+        for n in (0..READERS).filter(|n| self.parties.readers[*n].skew.abs() <= ACCEPTED) {
             // Once as it was, with what it has learnt; once anew.
             for _ in 0..2 {
                 for code in 0..CODES.len() {
