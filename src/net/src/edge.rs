@@ -93,3 +93,64 @@ impl Worker {
         self.0.is_none_or(|thread| thread.join().is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, time::Duration};
+
+    use super::*;
+
+    struct Fixed(Cell<u64>);
+
+    impl Outside for Fixed {
+        fn now_ms(&self) -> u64 {
+            self.0.get()
+        }
+
+        fn jitter(&self) -> f64 {
+            1.25
+        }
+
+        fn turns(&self) -> u32 {
+            2
+        }
+    }
+
+    #[test]
+    fn a_simulation_stands_in_on_its_thread_until_it_ends() {
+        let fixed = Rc::new(Fixed(Cell::new(5)));
+        {
+            let _simulated = simulate(fixed.clone());
+            assert_eq!((now_ms(), jitter()), (5, 1.25));
+            fixed.0.set(6);
+            assert_eq!(now_ms(), 6);
+            assert!(thread::spawn(now_ms).join().unwrap() > 6, "another thread has the system's clock");
+        }
+        assert!(now_ms() > 6);
+        assert!((0.5..1.5).contains(&jitter()));
+    }
+
+    #[test]
+    fn work_is_done_on_the_simulated_thread_and_elsewhere_without_one() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let here = thread::current().id();
+        runtime.block_on(async {
+            let on = || thread::current().id();
+            assert_ne!(blocking(on).await.unwrap(), here);
+            let _simulated = simulate(Rc::new(Fixed(Cell::new(5))));
+            assert_eq!(blocking(on).await.unwrap(), here);
+        });
+    }
+
+    #[test]
+    fn a_worker_may_sleep_and_is_waited_for() {
+        let (said, heard) = std::sync::mpsc::channel();
+        let work = async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            said.send(thread::current().name().map(str::to_owned)).unwrap();
+        };
+        assert!(worker("a-worker", work).unwrap().join());
+        assert_eq!(heard.recv().unwrap().as_deref(), Some("a-worker"));
+        assert!(!worker("another", async { panic!("on purpose") }).unwrap().join());
+    }
+}

@@ -13,7 +13,10 @@ use sealdex_client::{GrantRequest, owner};
 use sealdex_fhir::{Record, Suite};
 use sealdex_net::{CallError, clock::now_ms, reply};
 use sealdex_provider::Written;
-use sealdex_wire::{consent::Accepted, ingest::CloudStats};
+use sealdex_wire::{
+    consent::{Accepted, SubmitGrants},
+    ingest::CloudStats,
+};
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
@@ -107,6 +110,8 @@ struct Simulation {
     speaking: [Turn; PATIENTS],
     restarting: [Turn; 2],
     links: Vec<sealdex_member::GateLink>,
+    /// Grants as each patient signed them.
+    signed: [Lock<Vec<SubmitGrants>>; PATIENTS],
 }
 
 /// One thing at a time.
@@ -150,6 +155,7 @@ impl Simulation {
             speaking: Default::default(),
             restarting: Default::default(),
             links,
+            signed: Default::default(),
         })
     }
 
@@ -204,7 +210,11 @@ impl Simulation {
                 let (patient, reader) = (chance.below(PATIENTS), chance.below(READERS));
                 tokio::task::spawn_local(async move { me.say(patient, reader, Word::Revoke).await })
             }
-            53..83 => {
+            53..57 => {
+                let (patient, which) = (chance.below(PATIENTS), chance.below(1 << 20));
+                tokio::task::spawn_local(async move { me.carry(patient, which).await })
+            }
+            57..83 => {
                 let (reader, question) = (chance.below(READERS), self.question());
                 tokio::task::spawn_local(async move { drop(me.ask(reader, question).await) })
             }
@@ -455,6 +465,7 @@ impl Simulation {
                 };
                 // As `grant_all` does, but on this thread, whose clock is simulated.
                 let made = owner::submit(link, DOMAIN, vec![owner.grant(&request, None)]);
+                lock(&self.signed[patient]).push(made.clone());
                 link.post_json::<_, Accepted>("/v1/grants", &made).await.map(|_| ())
             }
             Word::Revoke => {
@@ -462,6 +473,19 @@ impl Simulation {
                 owner::revoke_all(link, vec![revocation]).await.map(|_| ())
             }
         }
+    }
+
+    /// A grant that was signed before comes again, from whoever has a copy of it: nothing changes by it.
+    async fn carry(&self, patient: usize, which: usize) {
+        let signed = {
+            let signed = lock(&self.signed[patient]);
+            signed.get(which % signed.len().max(1)).cloned()
+        };
+        let Some(signed) = signed else { return };
+        self.trace.note(&format!("a grant of patient-{patient} comes again"));
+        let skew = self.parties.patients[patient].skew;
+        let done = SKEW.scope(skew, self.links[patient].post_json::<_, Accepted>("/v1/grants", &signed)).await;
+        self.trace.note(&format!("the grant: {}", done.map_or_else(|e| call_kind(&e), |_| "taken".into())));
     }
 
     /// A reader asks; whether it was answered, and what with.
