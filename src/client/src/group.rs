@@ -319,8 +319,7 @@ pub(crate) async fn rotate_all(
                     };
                     page.grants.into_par_iter().map(factor).collect::<Result<Vec<_>, GroupError>>()
                 };
-                let rotations =
-                    tokio::task::spawn_blocking(work).await.map_err(|e| GroupError::Died(e.to_string()))??;
+                let rotations = sealdex_net::blocking(work).await.map_err(|e| GroupError::Died(e.to_string()))??;
                 let done: Accepted = gate.post_json("/v1/groups/rotate", &RotateGrants { reader, rotations }).await?;
                 count += done.count;
                 turned += done.count;

@@ -172,7 +172,7 @@ impl Opener {
             fetches.spawn(async move { (i, cloud.post_cbor::<_, Fetched>("/v1/records", &ticket).await) });
         }
         let opener = self.clone();
-        let keys = tokio::task::spawn_blocking(move || {
+        let keys = sealdex_net::blocking(move || {
             let keys: Result<Vec<Vec<CapsuleKey>>, OpeningError> =
                 groups.par_chunks(TOGETHER).map(|g| opener.capsule_keys(g)).collect();
             keys.map(|keys| (groups, keys.into_iter().flatten().collect::<Vec<_>>()))
@@ -218,7 +218,7 @@ impl Opener {
             });
             opened.collect::<Result<Vec<_>, _>>()
         };
-        tokio::task::spawn_blocking(work).await.map_err(|e| OpeningError::Died(e.to_string()))?
+        sealdex_net::blocking(work).await.map_err(|e| OpeningError::Died(e.to_string()))?
     }
 }
 

@@ -436,9 +436,8 @@ impl Session {
         if asking.cost.opened > asking.most {
             return Err(AskError::TooCostly(asking.most));
         }
-        let parsed = tokio::task::spawn_blocking(move || {
-            opened.into_par_iter().map(parse).collect::<Result<Vec<_>, RecordError>>()
-        });
+        let parsed =
+            sealdex_net::blocking(move || opened.into_par_iter().map(parse).collect::<Result<Vec<_>, RecordError>>());
         for (record, provider) in parsed.await.map_err(|e| AskError::Died(e.to_string()))?? {
             hits.add(record, self.name(provider));
         }

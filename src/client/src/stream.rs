@@ -183,5 +183,5 @@ impl Session {
 
 async fn parse_all(opened: Vec<Opened>) -> Result<Vec<(Record, PrincipalId)>, AskError> {
     let work = move || opened.into_par_iter().map(parse).collect::<Result<Vec<_>, RecordError>>();
-    Ok(tokio::task::spawn_blocking(work).await.map_err(|e| AskError::Died(e.to_string()))??)
+    Ok(sealdex_net::blocking(work).await.map_err(|e| AskError::Died(e.to_string()))??)
 }

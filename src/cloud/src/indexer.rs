@@ -5,13 +5,12 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
     },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use sealdex_net::edge::{self, Worker};
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     index::{IndexError, MergedIndex},
@@ -27,7 +26,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Tells the indexer that there is something to do. Cheap, any number of times.
 #[derive(Clone)]
 pub(crate) struct Wake {
-    bell: SyncSender<()>,
+    bell: Arc<Notify>,
     stop: Arc<AtomicBool>,
     /// The log's keeper.
     pub(crate) log: Arc<Notify>,
@@ -36,7 +35,7 @@ pub(crate) struct Wake {
 impl Wake {
     pub(crate) fn wake(&self) {
         // A bell that rings already is enough.
-        let _ = self.bell.try_send(());
+        self.bell.notify_one();
         self.log.notify_one();
     }
 
@@ -49,14 +48,13 @@ impl Wake {
 
 /// A new bell, and what listens to it.
 pub(crate) fn bell() -> (Wake, Listener) {
-    let (bell, rings) = sync_channel(1);
-    let stop = Arc::new(AtomicBool::new(false));
-    (Wake { bell, stop: stop.clone(), log: Arc::default() }, Listener { rings, stop })
+    let (bell, stop) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+    (Wake { bell: bell.clone(), stop: stop.clone(), log: Arc::default() }, Listener { bell, stop })
 }
 
 /// The indexer's side of the bell.
 pub(crate) struct Listener {
-    rings: Receiver<()>,
+    bell: Arc<Notify>,
     stop: Arc<AtomicBool>,
 }
 
@@ -68,24 +66,22 @@ impl Listener {
         store: Arc<dyn SealedStore>,
         index: Arc<dyn MergedIndex>,
         caught_up: Arc<AtomicBool>,
-    ) -> std::io::Result<JoinHandle<()>> {
-        thread::Builder::new().name("cloud-indexer".into()).spawn(move || self.run(&*store, &*index, &caught_up))
+    ) -> std::io::Result<Worker> {
+        edge::worker("cloud-indexer", self.run(store, index, caught_up))
     }
 
-    fn run(&self, store: &dyn SealedStore, index: &dyn MergedIndex, caught_up: &AtomicBool) {
+    async fn run(self, store: Arc<dyn SealedStore>, index: Arc<dyn MergedIndex>, caught_up: Arc<AtomicBool>) {
         while !self.stop.load(Ordering::Acquire) {
             let started = Instant::now();
             // The libraries may panic over damaged files.
-            let stepped = catch_unwind(AssertUnwindSafe(|| step(store, index, caught_up)));
+            let stepped = catch_unwind(AssertUnwindSafe(|| step(&*store, &*index, &caught_up)));
             if !stepped.unwrap_or(false) {
-                thread::sleep(RETRY);
+                tokio::time::sleep(RETRY).await;
                 continue;
             }
-            if self.rings.recv().is_err() {
-                return;
-            }
+            self.bell.notified().await;
             if !self.stop.load(Ordering::Acquire) {
-                thread::sleep(PACE.saturating_sub(started.elapsed()));
+                tokio::time::sleep(PACE.saturating_sub(started.elapsed())).await;
             }
         }
     }

@@ -1,11 +1,8 @@
 //! The way in: a bounded queue, one writer thread, one `fsync` for everything that waits.
 
-use std::{
-    sync::Arc,
-    thread::{self, JoinHandle},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
+use sealdex_net::edge::{self, Worker};
 use sealdex_wire::ingest::BatchReceipt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -57,9 +54,9 @@ pub(crate) struct Ingest {
 
 impl Ingest {
     /// Starts the writer thread, which ends at [`Ingest::stop`].
-    pub(crate) fn start(store: Arc<dyn SealedStore>, wake: Wake) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub(crate) fn start(store: Arc<dyn SealedStore>, wake: Wake) -> std::io::Result<(Self, Worker)> {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let writer = thread::Builder::new().name("cloud-writer".into()).spawn(move || write(&*store, jobs, &wake))?;
+        let writer = edge::worker("cloud-writer", write(store, jobs, wake))?;
         Ok((Self { queue, room: Arc::new(Semaphore::new(ROOM_KIB)) }, writer))
     }
 
@@ -90,10 +87,10 @@ impl Ingest {
     }
 }
 
-fn write(store: &dyn SealedStore, mut jobs: mpsc::Receiver<Job>, wake: &Wake) {
+async fn write(store: Arc<dyn SealedStore>, mut jobs: mpsc::Receiver<Job>, wake: Wake) {
     let mut stopping = false;
     while !stopping {
-        let Some(first) = jobs.blocking_recv() else { return };
+        let Some(first) = jobs.recv().await else { return };
         let (mut group, mut waiting) = (Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(job) = next {

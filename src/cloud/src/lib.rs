@@ -25,4 +25,4 @@ pub mod verify;
 
 pub use keys::{CloudKeys, KEY_KIND, KeysError};
 pub use members::RosterError;
-pub use serve::{CloudConfig, CloudError, compact, serve};
+pub use serve::{Cloud, CloudConfig, CloudError, compact, serve};

@@ -6,7 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sealdex_lognet::{
@@ -20,7 +20,10 @@ use sealdex_tlog::{
     note::Note,
 };
 use sealdex_wire::{consent::SecretBytes, roster::Ledger};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{members::Domain, store::StoreError};
 
@@ -123,6 +126,7 @@ impl Keeper {
             let started = Instant::now();
             // Whatever a round is at can be done again.
             let round = tokio::select! {
+                biased;
                 round = self.round(&mut open) => round,
                 _ = stop.wait_for(|stopped| *stopped) => return,
             };
@@ -139,11 +143,13 @@ impl Keeper {
                 }
             };
             tokio::select! {
+                biased;
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(pause) => {}
                 _ = stop.wait_for(|stopped| *stopped) => return,
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(pace(self.source.which()).saturating_sub(started.elapsed())) => {}
                 _ = stop.wait_for(|stopped| *stopped) => return,
             }
@@ -250,5 +256,5 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, KeepError> + Send + 'static,
 ) -> Result<T, KeepError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| KeepError::Thread)?
+    sealdex_net::blocking(work).await.map_err(|_| KeepError::Thread)?
 }

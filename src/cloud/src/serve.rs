@@ -9,14 +9,18 @@ use std::{
     },
 };
 
+use axum::Router;
 use sealdex_crypto::PrincipalId;
 use sealdex_dbfile::{Findings, Soundness};
 use sealdex_lognet::domain::Which;
-use sealdex_net::{Authenticator, Listen, clock::now_ms, guard, peer::Http, tls::TlsError};
+use sealdex_net::{Authenticator, Listen, blocking, clock::now_ms, edge::Worker, guard, peer::Http, tls::TlsError};
 use sealdex_tlog::log::FileReader;
 use sealdex_wire::roster::BadKeys;
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     CloudKeys,
@@ -128,6 +132,126 @@ pub fn compact(data_dir: &Path) -> Result<Option<Rewritten>, CloudError> {
     }
 }
 
+/// A cloud that runs: what is stored is indexed and logged. It is served by whatever takes requests to its routes.
+pub struct Cloud {
+    router: Router,
+    api: Api,
+    data: PathBuf,
+    stop_logs: watch::Sender<bool>,
+    keeping: Vec<JoinHandle<()>>,
+    wake: Wake,
+    threads: Vec<Worker>,
+}
+
+impl Cloud {
+    /// Starts a cloud over an open store. The index and the logs are in `data_dir`; witnesses are reached by `http`.
+    ///
+    /// # Errors
+    /// [`CloudError`].
+    pub async fn start(
+        data_dir: PathBuf,
+        keys: CloudKeys,
+        bounds: guard::Bounds,
+        store: Arc<RedbStore>,
+        http: Http,
+    ) -> Result<Self, CloudError> {
+        Self::written_to(data_dir, keys, bounds, Backups::none(store), http).await
+    }
+
+    async fn written_to(
+        data_dir: PathBuf,
+        keys: CloudKeys,
+        bounds: guard::Bounds,
+        stores: Backups,
+        http: Http,
+    ) -> Result<Self, CloudError> {
+        let Backups { store, sealed, acts, first, .. } = stores;
+        let authority = keys.authority.identity()?;
+        let domain = Arc::new(Domain::new(keys.domain.clone(), keys.id(), authority));
+        let index = open_index(data_dir.clone()).await?;
+        refuse_older(&data_dir, &store)?;
+        if let Some(document) = store.roster()? {
+            domain.enter(domain.verify_stored(&document)?);
+        }
+        let caught_up = Arc::new(AtomicBool::new(false));
+        let (wake, listener) = indexer::bell();
+        let indexing = listener.start(sealed.clone(), index.clone(), caught_up.clone()).map_err(CloudError::Thread)?;
+        let (ingest, writing) = Ingest::start(sealed.clone(), wake.clone()).map_err(CloudError::Thread)?;
+
+        let (stop_logs, stopped) = watch::channel(false);
+        let acts_wake = Arc::new(Notify::new());
+        let keep = |source: Arc<dyn Entries>, wake: Arc<Notify>| {
+            let (data, domain, seed, http) = (data_dir.clone(), domain.clone(), keys.seed.clone(), http.clone());
+            tokio::spawn(Keeper { data, domain, seed, http, source, wake }.run(stopped.clone()))
+        };
+        let keeping_acts = keep(Arc::new(Acts(acts.clone())), acts_wake.clone());
+        let batches = Arc::new(Batches { store: sealed.clone(), index: index.clone(), first });
+        let keeping = keep(batches, wake.log.clone());
+        let api = Api {
+            findings: Findings::default(),
+            log_wake: wake.log.clone(),
+            log_reader: FileReader::new(logs::folder(&data_dir, Which::Batches)),
+            acts,
+            acts_wake,
+            acts_reader: FileReader::new(logs::folder(&data_dir, Which::Acts)),
+            auth: Arc::new(Authenticator::new(keys.domain.clone(), domain.me, domain.clone())),
+            tickets: Arc::new(Tickets::new(keys.domain, domain.me, now_ms())),
+            domain,
+            store: sealed,
+            rosters: store,
+            index,
+            ledger: Arc::default(),
+            ingest,
+            caught_up,
+            readers: Api::readers(),
+            roster_gate: Arc::default(),
+        };
+        let router = guard::guard(http::router(api.clone()), "cloud", bounds);
+        let (keeping, threads) = (vec![keeping, keeping_acts], vec![writing, indexing]);
+        Ok(Self { router, api, data: data_dir, stop_logs, keeping, wake, threads })
+    }
+
+    /// Its routes, with the guard around them.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// What brings its gauges up to date.
+    fn observed(&self) -> Observed {
+        Observed {
+            data: self.data.clone(),
+            domain: self.api.domain.clone(),
+            store: self.api.store.clone(),
+            acts: self.api.acts.clone(),
+            index: self.api.index.clone(),
+            ingest: self.api.ingest.clone(),
+        }
+    }
+
+    /// Finishes what was accepted, and ends.
+    pub async fn stop(mut self) {
+        let _ = self.stop_logs.send(true);
+        for keeping in std::mem::take(&mut self.keeping) {
+            let _ = keeping.await;
+        }
+        self.api.ingest.stop().await;
+        self.wake.stop();
+        let threads = std::mem::take(&mut self.threads);
+        let ended = blocking(move || threads.into_iter().fold(true, |whole, thread| whole & thread.join())).await;
+        if !matches!(ended, Ok(true)) {
+            tracing::error!("a thread of the cloud ended by a panic");
+        }
+    }
+}
+
+/// Ends what runs besides requests; nothing is waited for.
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        let _ = self.stop_logs.send(true);
+        self.wake.stop();
+    }
+}
+
 /// Serves until `stop` resolves, then finishes what was accepted. `ready` is told the bound address
 /// as soon as requests are taken; `/readyz` tells when searches are.
 pub async fn serve(
@@ -137,94 +261,25 @@ pub async fn serve(
 ) -> Result<(), CloudError> {
     let CloudConfig { data_dir, listen, keys, bounds, backup: plan } = config;
     guard::recorder();
-    let authority = keys.authority.identity()?;
-    let domain = Arc::new(Domain::new(keys.domain.clone(), keys.id(), authority));
-    let (store, index) = open(data_dir.clone()).await?;
+    let store = open_store(data_dir.clone()).await?;
     if let Some(restored) = store.restored()? {
         return Err(CloudError::Restored { batch: restored.batch });
     }
-    let (log, stored) = (logs::logged(&data_dir, Which::Batches), store.totals()?.last_seq);
-    if log > stored {
-        return Err(CloudError::Behind { log, stored });
-    }
-    let (log, stored) = (logs::logged(&data_dir, Which::Acts), store.last_act()?);
-    if log > stored {
-        return Err(CloudError::Behind { log, stored });
-    }
-    if let Some(document) = store.roster()? {
-        domain.enter(domain.verify_stored(&document)?);
-    }
-
+    refuse_older(&data_dir, &store)?;
     let asked = schedule::asked()?;
-    let Backups { backup, sealed, acts } = backups(&store, domain.me, plan.as_ref()).await?;
-    let backing_up =
-        tokio::spawn(schedule::run(backup.clone(), plan.as_ref().and_then(|p| p.every), asked)).abort_handle();
-
-    let caught_up = Arc::new(AtomicBool::new(false));
-    let (wake, listener) = indexer::bell();
-    let indexing = listener.start(sealed.clone(), index.clone(), caught_up.clone()).map_err(CloudError::Thread)?;
-    let (ingest, writing) = Ingest::start(sealed.clone(), wake.clone()).map_err(CloudError::Thread)?;
-
-    let first = backup.filter(|_| plan.is_some_and(|p| p.first));
-    let batches = Arc::new(Batches { store: sealed.clone(), index: index.clone(), first });
-    let (stop_logs, stopped) = watch::channel(false);
-    let acts_wake = Arc::new(Notify::new());
-    let acts_keeper = Keeper {
-        data: data_dir.clone(),
-        domain: domain.clone(),
-        seed: keys.seed.clone(),
-        http: Http::new(None)?,
-        source: Arc::new(Acts(acts.clone())),
-        wake: acts_wake.clone(),
-    };
-    let keeper = Keeper {
-        data: data_dir.clone(),
-        domain: domain.clone(),
-        seed: keys.seed.clone(),
-        http: Http::new(None)?,
-        source: batches,
-        wake: wake.log.clone(),
-    };
-    let keeping_acts = tokio::spawn(acts_keeper.run(stopped.clone()));
-    let keeping = tokio::spawn(keeper.run(stopped));
-    let findings = Findings::default();
+    let backups = Backups::open(&store, keys.id(), plan.as_ref()).await?;
+    let every = plan.as_ref().and_then(|p| p.every);
+    let backing_up = tokio::spawn(schedule::run(backups.backup.clone(), every, asked)).abort_handle();
+    let cloud = Cloud::written_to(data_dir, keys, bounds, backups, Http::new(None)?).await?;
     let look = Look {
         store: store.clone(),
-        index: index.clone(),
-        findings: findings.clone(),
-        caught_up: caught_up.clone(),
-        wake: wake.clone(),
+        index: cloud.api.index.clone(),
+        findings: cloud.api.findings.clone(),
+        caught_up: cloud.api.caught_up.clone(),
+        wake: cloud.wake.clone(),
     };
     let scrub = sealdex_dbfile::each(move || look.through()).map_err(CloudError::Thread)?;
-    let api = Api {
-        findings,
-        log_wake: wake.log.clone(),
-        log_reader: FileReader::new(logs::folder(&data_dir, Which::Batches)),
-        acts,
-        acts_wake,
-        acts_reader: FileReader::new(logs::folder(&data_dir, Which::Acts)),
-        auth: Arc::new(Authenticator::new(keys.domain.clone(), domain.me, domain.clone())),
-        tickets: Arc::new(Tickets::new(keys.domain, domain.me, now_ms())),
-        domain,
-        store: sealed,
-        rosters: store.clone(),
-        index,
-        ledger: Arc::default(),
-        ingest: ingest.clone(),
-        caught_up,
-        readers: Api::readers(),
-        roster_gate: Arc::default(),
-    };
-    let observed = Observed {
-        data: data_dir,
-        domain: api.domain.clone(),
-        store: api.store.clone(),
-        acts: api.acts.clone(),
-        index: api.index.clone(),
-        ingest: ingest.clone(),
-    };
-    let observing = tokio::spawn(observed.run()).abort_handle();
-    let router = guard::guard(http::router(api), "cloud", bounds);
+    let observing = tokio::spawn(cloud.observed().run()).abort_handle();
     let bound = match listen.bind().await.and_then(|l| Ok((l.local_addr()?, l))) {
         Ok((addr, bound)) => {
             tracing::info!(%addr, "the cloud listens");
@@ -235,7 +290,7 @@ pub async fn serve(
     };
     let served = match bound {
         Ok(bound) => {
-            sealdex_net::serve(bound, listen.tls, router, stop).await;
+            sealdex_net::serve(bound, listen.tls, cloud.router(), stop).await;
             Ok(())
         }
         Err(e) => Err(e),
@@ -245,43 +300,55 @@ pub async fn serve(
     scrub.ask_to_stop();
     store.abandon_check();
     drop((scrub, store));
-    let _ = stop_logs.send(true);
-    let _ = keeping.await;
-    let _ = keeping_acts.await;
-    ingest.stop().await;
-    wake.stop();
-    let ended = tokio::task::spawn_blocking(move || writing.join().is_ok() & indexing.join().is_ok()).await;
-    if !matches!(ended, Ok(true)) {
-        tracing::error!("a thread of the cloud ended by a panic");
-    }
+    cloud.stop().await;
     served
 }
 
-/// The store as it is written to, and what backs it up.
+/// A store that is older than its logs would tell two histories.
+fn refuse_older(data_dir: &Path, store: &RedbStore) -> Result<(), CloudError> {
+    for (which, stored) in [(Which::Batches, store.totals()?.last_seq), (Which::Acts, store.last_act()?)] {
+        let log = logs::logged(data_dir, which);
+        if log > stored {
+            return Err(CloudError::Behind { log, stored });
+        }
+    }
+    Ok(())
+}
+
+/// The store, how it is written to, and what backs it up.
 struct Backups {
+    store: Arc<RedbStore>,
     backup: Option<Arc<Backup>>,
     sealed: Arc<dyn SealedStore>,
     acts: Arc<dyn ActStore>,
+    /// What must have a batch before it is logged.
+    first: Option<Arc<Backup>>,
 }
 
-async fn backups(store: &Arc<RedbStore>, cloud: PrincipalId, plan: Option<&BackupPlan>) -> Result<Backups, CloudError> {
-    let plain = |backup| Backups { backup, sealed: store.clone(), acts: store.clone() };
-    let Some(BackupPlan { dir, keep, first, .. }) = plan.cloned() else { return Ok(plain(None)) };
-    let to_open = store.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        let backup = Backup::open(to_open, cloud, &dir, keep)?;
-        if first {
-            // What is stored already may be logged already.
-            backup.take()?;
-        }
-        Ok::<_, BackupError>(Arc::new(backup))
-    });
-    let backup = opened.await.map_err(|e| CloudError::Thread(std::io::Error::other(e)))??;
-    if !first {
-        return Ok(plain(Some(backup)));
+impl Backups {
+    fn none(store: Arc<RedbStore>) -> Self {
+        Self { backup: None, sealed: store.clone(), acts: store.clone(), first: None, store }
     }
-    let written = Arc::new(First { store: store.clone(), backup: backup.clone() });
-    Ok(Backups { backup: Some(backup), sealed: written.clone(), acts: written })
+
+    async fn open(store: &Arc<RedbStore>, cloud: PrincipalId, plan: Option<&BackupPlan>) -> Result<Self, CloudError> {
+        let Some(BackupPlan { dir, keep, first, .. }) = plan.cloned() else { return Ok(Self::none(store.clone())) };
+        let to_open = store.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let backup = Backup::open(to_open, cloud, &dir, keep)?;
+            if first {
+                // What is stored already may be logged already.
+                backup.take()?;
+            }
+            Ok::<_, BackupError>(Arc::new(backup))
+        });
+        let backup = opened.await.map_err(|e| CloudError::Thread(std::io::Error::other(e)))??;
+        let none = Self::none(store.clone());
+        if !first {
+            return Ok(Self { backup: Some(backup), ..none });
+        }
+        let written = Arc::new(First { store: store.clone(), backup: backup.clone() });
+        Ok(Self { backup: Some(backup.clone()), sealed: written.clone(), acts: written, first: Some(backup), ..none })
+    }
 }
 
 /// Looks through store and index for what has rotted.
@@ -321,17 +388,23 @@ impl Look {
     }
 }
 
-async fn open(dir: PathBuf) -> Result<(Arc<RedbStore>, Arc<dyn MergedIndex>), CloudError> {
-    let opened = tokio::task::spawn_blocking(move || {
+async fn open_store(dir: PathBuf) -> Result<Arc<RedbStore>, CloudError> {
+    apart(move || {
         std::fs::create_dir_all(&dir).map_err(|source| CloudError::DataDir { dir: dir.clone(), source })?;
-        let store = Arc::new(RedbStore::open(&dir.join("store.redb"))?);
-        let index: Arc<dyn MergedIndex> = Arc::new(TantivyIndex::open(&dir.join("index"))?);
-        Ok((store, index))
-    });
-    match opened.await {
-        Ok(result) => result,
-        Err(panic) => Err(CloudError::Thread(std::io::Error::other(panic))),
-    }
+        Ok(Arc::new(RedbStore::open(&dir.join("store.redb"))?))
+    })
+    .await
+}
+
+async fn open_index(dir: PathBuf) -> Result<Arc<dyn MergedIndex>, CloudError> {
+    apart(move || Ok(Arc::new(TantivyIndex::open(&dir.join("index"))?) as Arc<dyn MergedIndex>)).await
+}
+
+/// Off the event loop.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CloudError> + Send + 'static,
+) -> Result<T, CloudError> {
+    blocking(work).await.unwrap_or_else(|panic| Err(CloudError::Thread(std::io::Error::other(panic))))
 }
 
 /// The log of batches.

@@ -47,13 +47,14 @@ pub struct DbFile {
     open: RwLock<Open>,
     view: Viewed,
     checking: Mutex<()>,
-    // Dropped last: until then no other process may open the file.
-    locked: Locked,
+    // Dropped last: until then no other process may open the file. None of what is no file.
+    locked: Option<Locked>,
 }
 
 struct Open {
     db: Arc<Database>,
-    disk: Arc<Disk>,
+    /// None of what is no file: it is never opened again.
+    disk: Option<Arc<Disk>>,
 }
 
 struct Locked(Arc<File>);
@@ -85,7 +86,19 @@ impl DbFile {
         let locked = Locked(file);
         let view = Viewed::default();
         let open = Open::new(&locked.0, cache, &view)?;
-        Ok(Self { path: path.into(), cache, open: RwLock::new(open), view, checking: Mutex::default(), locked })
+        let (open, checking) = (RwLock::new(open), Mutex::default());
+        Ok(Self { path: path.into(), cache, open, view, checking, locked: Some(locked) })
+    }
+
+    /// A database in whatever keeps bytes as a file does: for simulations. It is not opened again after a failure, has as
+    /// much room as it has, and is never checked.
+    ///
+    /// # Errors
+    /// What redb says.
+    pub fn over(backend: impl StorageBackend, cache: usize) -> Result<Self, DatabaseError> {
+        let db = Arc::new(Database::builder().set_cache_size(cache).create_with_backend(backend)?);
+        let (open, view, checking) = (RwLock::new(Open { db, disk: None }), Viewed::default(), Mutex::default());
+        Ok(Self { path: PathBuf::new(), cache, open, view, checking, locked: None })
     }
 
     /// Where it is.
@@ -118,7 +131,7 @@ impl DbFile {
     /// What an error of a transaction comes from: the disk's word, if the disk failed.
     pub fn explain(&self, e: Error) -> Trouble {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        match open.disk.full() {
+        match open.disk.as_ref().and_then(|d| d.full()) {
             Some(reason) => Trouble::NoSpace { path: self.path.clone(), reason },
             None => Trouble::Redb(e),
         }
@@ -126,7 +139,7 @@ impl DbFile {
 
     /// Whether the disk had no room at its last failure; `None` once the file was opened again.
     pub fn full(&self) -> Option<String> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).disk.full()
+        self.open.read().unwrap_or_else(PoisonError::into_inner).disk.as_ref()?.full()
     }
 
     /// Verifies every checksum of the newest state, one check at a time, reading at most `rate` bytes a second. Readers and writers go on
@@ -135,10 +148,11 @@ impl DbFile {
     /// # Errors
     /// When the file cannot be read at all.
     pub fn check(&self, rate: u64) -> Result<Soundness, Error> {
+        let Some(locked) = &self.locked else { return Ok(Soundness::Busy) };
         let _one_at_a_time = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
         // The view begins between two transactions, and is told of all that is written from then on.
         let writer = self.db()?.begin_write()?;
-        let view = Arc::new(View::of(self.locked.0.clone(), rate).map_err(Error::Io)?);
+        let view = Arc::new(View::of(locked.0.clone(), rate).map_err(Error::Io)?);
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(view.clone());
         let begun = writer.abort();
         let sound = view::soundness(&view);
@@ -156,21 +170,21 @@ impl DbFile {
 
     /// Bytes left on the disk, as far as it tells.
     fn space(&self) -> Option<u64> {
-        let of = rustix::fs::fstatvfs(&self.locked.0).ok()?;
+        let of = rustix::fs::fstatvfs(&self.locked.as_ref()?.0).ok()?;
         Some(of.f_bavail.saturating_mul(of.f_frsize))
     }
 
     fn db(&self) -> Result<Arc<Database>, Error> {
         {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-            if !open.disk.failed() {
+            if !open.failed() {
                 return Ok(open.db.clone());
             }
         }
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if open.disk.failed() {
+        if let Some(locked) = self.locked.as_ref().filter(|_| open.failed()) {
             tracing::warn!(path = %self.path.display(), "the disk failed; the file is opened again");
-            *open = Open::new(&self.locked.0, self.cache, &self.view)?;
+            *open = Open::new(&locked.0, self.cache, &self.view)?;
         }
         Ok(open.db.clone())
     }
@@ -181,7 +195,11 @@ impl Open {
         let disk = Arc::new(Disk { file: file.clone(), failure: RwLock::default(), view: view.clone() });
         let backend = Backend(disk.clone());
         let db = Arc::new(Database::builder().set_cache_size(cache).create_with_backend(backend)?);
-        Ok(Self { db, disk })
+        Ok(Self { db, disk: Some(disk) })
+    }
+
+    fn failed(&self) -> bool {
+        self.disk.as_ref().is_some_and(|d| d.failed())
     }
 }
 
@@ -271,7 +289,8 @@ impl DbFile {
     #[doc(hidden)]
     pub fn fail_for_test(&self, full: bool) {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let mut failure = open.disk.failure.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(disk) = &open.disk else { return };
+        let mut failure = disk.failure.write().unwrap_or_else(PoisonError::into_inner);
         *failure = Some(Failure { full, reason: "as a test has it".into() });
     }
 }

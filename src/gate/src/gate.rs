@@ -269,5 +269,5 @@ where
     T: Send + 'static,
     E: Into<GateError> + Send + 'static,
 {
-    tokio::task::spawn_blocking(carried_over(work)).await.map_err(|_| GateError::Worker)?.map_err(Into::into)
+    sealdex_net::blocking(carried_over(work)).await.map_err(|_| GateError::Worker)?.map_err(Into::into)
 }

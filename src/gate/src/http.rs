@@ -35,6 +35,7 @@ use sealdex_wire::{
 };
 
 use crate::{
+    acts::KeepsLogging,
     backup::{
         BackupError,
         schedule::{self, BackupPlan},
@@ -42,7 +43,10 @@ use crate::{
     cloud::HttpCloud,
     error::GateError,
     gate::Gate,
-    nodes::{exchange::HttpLink, writes::WRITES},
+    nodes::{
+        exchange::{HttpLink, InTouch},
+        writes::WRITES,
+    },
     openapi,
     secrets::GateSecrets,
     store::{ConsentStore, RedbStore, StoreError},
@@ -124,11 +128,7 @@ pub async fn serve(
     let bind = |source| ServeError::Bind { addr: config.listen.addr, source };
     let listener = config.listen.bind().await.map_err(bind)?;
     let addr = listener.local_addr().map_err(bind)?;
-    gate.resume();
-    gate.finish_noted().await?;
-    let in_touch = gate.keep_in_touch(Arc::new(link));
-    gate.go_on_resharing();
-    let logging = gate.keep_logging();
+    let running = Running::start(&gate, link).await?;
     let observing = tokio::spawn(observe(Arc::downgrade(&gate), config.store.clone())).abort_handle();
     let scrub = look_through(file.clone(), findings.clone()).map_err(StoreError::from)?;
     let router = guard(routes(gate.clone(), findings), "gate", config.bounds);
@@ -141,8 +141,7 @@ pub async fn serve(
     scrub.ask_to_stop();
     file.abandon_check();
     drop((scrub, file));
-    in_touch.end().await;
-    logging.end().await;
+    running.end().await;
     let asked = Instant::now();
     while Arc::strong_count(&gate) > 1 && asked.elapsed() < LAST_WORK {
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -184,6 +183,32 @@ fn look_through(file: Arc<DbFile>, findings: Findings) -> std::io::Result<Scrub>
         }
         Err(error) => tracing::error!(%error, "the store cannot be checked"),
     })
+}
+
+/// What a gate does besides answering, for as long as it is not dropped.
+pub struct Running {
+    in_touch: InTouch,
+    logging: KeepsLogging,
+}
+
+impl Running {
+    /// Takes up what an earlier run of the gate left, and goes on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn start<S: ConsentStore>(gate: &Arc<Gate<S>>, link: HttpLink) -> Result<Self, GateError> {
+        gate.resume();
+        gate.finish_noted().await?;
+        let in_touch = gate.keep_in_touch(Arc::new(link));
+        gate.go_on_resharing();
+        Ok(Self { in_touch, logging: gate.keep_logging() })
+    }
+
+    /// Ends it, and waits until it has.
+    pub async fn end(self) {
+        self.in_touch.end().await;
+        self.logging.end().await;
+    }
 }
 
 struct App<S: ConsentStore> {

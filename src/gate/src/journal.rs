@@ -1,13 +1,11 @@
 //! Group commit: what searches and batches leave behind (audit entries, tickets) is durable before they
 //! are answered, and requests that finish together share one transaction and one disk sync.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread::JoinHandle,
-};
+use std::sync::Arc;
 
 use sealdex_crypto::PrincipalId;
-use tokio::sync::oneshot;
+use sealdex_net::edge::{self, Worker};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     error::GateError,
@@ -29,8 +27,8 @@ struct Act {
 /// The way to the committing thread. Dropping it waits for the thread, so that the store is closed when
 /// its gate is gone.
 pub(crate) struct Journal {
-    acts: Option<mpsc::Sender<Act>>,
-    thread: Option<JoinHandle<()>>,
+    acts: Option<mpsc::UnboundedSender<Act>>,
+    thread: Option<Worker>,
 }
 
 impl Journal {
@@ -40,9 +38,9 @@ impl Journal {
         outstanding: Arc<Outstanding>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        let (sender, acts) = mpsc::channel();
-        let run = move || commit_all(&*store, &outstanding, &clock, &acts);
-        let thread = std::thread::Builder::new().name("gate-journal".into()).spawn(run);
+        // As long as requests are: each waits for its own.
+        let (sender, acts) = mpsc::unbounded_channel();
+        let thread = edge::worker("gate-journal", commit_all(store, outstanding, clock, acts));
         let started = |thread| Self { acts: Some(sender), thread: Some(thread) };
         thread.map(started).map_err(|e| StoreError::Backend(e.to_string()))
     }
@@ -71,9 +69,19 @@ impl Drop for Journal {
     }
 }
 
-fn commit_all<S: ConsentStore>(store: &S, outstanding: &Outstanding, clock: &Clock, acts: &mpsc::Receiver<Act>) {
-    while let Ok(first) = acts.recv() {
-        let group: Vec<Act> = std::iter::once(first).chain(acts.try_iter().take(GROUP - 1)).collect();
+async fn commit_all<S: ConsentStore>(
+    store: Arc<S>,
+    outstanding: Arc<Outstanding>,
+    clock: Clock,
+    mut acts: mpsc::UnboundedReceiver<Act>,
+) {
+    while let Some(first) = acts.recv().await {
+        let mut group = vec![first];
+        while group.len() < GROUP
+            && let Ok(next) = acts.try_recv()
+        {
+            group.push(next);
+        }
         let expired = outstanding.take_expired(clock());
         let result = store.write(|txn| {
             for act in &group {

@@ -55,5 +55,5 @@ pub mod unfold;
 
 pub use error::GateError;
 pub use gate::{Clock, Gate};
-pub use http::{GateConfig, ServeError, router, serve};
+pub use http::{GateConfig, Running, ServeError, router, serve};
 pub use secrets::{GateKeys, GateSecrets};

@@ -1,10 +1,6 @@
 //! The logs of a Sealdex domain: their keys and policies, and the batches as a reader of the log knows them.
 
-use std::{
-    collections::VecDeque,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
@@ -16,6 +12,7 @@ use sealdex_tlog::{
     policy::{Policy, PolicyError},
 };
 use sealdex_wire::{labels, limits, roster::Ledger};
+use tokio::time::Instant;
 
 use crate::{
     client::{FetchError, LogClient},

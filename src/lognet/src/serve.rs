@@ -76,7 +76,7 @@ async fn read<T: Send + 'static>(
     served: Arc<Served>,
     f: impl FnOnce(&Served) -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
-    let read = tokio::task::spawn_blocking(move || f(&served)).await;
+    let read = sealdex_net::blocking(move || f(&served)).await;
     read.unwrap_or_else(|_| Err(StorageError::new("finish reading", "the log", std::io::ErrorKind::Other)))
 }
 

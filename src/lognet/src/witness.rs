@@ -86,6 +86,26 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), WitnessError> {
     let WitnessConfig { dir, listen, key, logs, bounds } = config;
+    let router = open(dir, key, logs, bounds)?;
+    let failed = |source| WitnessError::Listen { addr: listen.addr, source };
+    let bound = listen.bind().await.map_err(failed)?;
+    let addr = bound.local_addr().map_err(failed)?;
+    tracing::info!(%addr, "the witness listens");
+    ready(addr);
+    sealdex_net::serve(bound, listen.tls, router, stop).await;
+    Ok(())
+}
+
+/// The routes of a witness that keeps its word in `dir`.
+///
+/// # Errors
+/// [`WitnessError`].
+pub fn open(
+    dir: PathBuf,
+    key: CosignerKey,
+    logs: Vec<(String, Vec<VerifierKey>)>,
+    bounds: guard::Bounds,
+) -> Result<Router, WitnessError> {
     let files = WitnessFiles::open(&dir).map_err(|source| WitnessError::Dir { dir, source })?;
     let mut api = Api { witness: Witness::new(key, files), origins: Vec::new() };
     for (origin, keys) in logs {
@@ -96,14 +116,7 @@ pub async fn serve(
         followed.map_err(|source| WitnessError::Log { origin: origin.clone(), source })?;
         api.origins.push(origin);
     }
-    let router = guard::guard(router(Arc::new(api)), "witness", bounds);
-    let failed = |source| WitnessError::Listen { addr: listen.addr, source };
-    let bound = listen.bind().await.map_err(failed)?;
-    let addr = bound.local_addr().map_err(failed)?;
-    tracing::info!(%addr, "the witness listens");
-    ready(addr);
-    sealdex_net::serve(bound, listen.tls, router, stop).await;
-    Ok(())
+    Ok(guard::guard(router(Arc::new(api)), "witness", bounds))
 }
 
 fn router(api: Arc<Api>) -> Router {
@@ -116,7 +129,7 @@ fn router(api: Arc<Api>) -> Router {
 
 async fn add_checkpoint(State(api): State<Arc<Api>>, body: Bytes) -> Response {
     // A witness writes to disk before it answers.
-    let answer = tokio::task::spawn_blocking(move || api.witness.add_checkpoint(&body, now_s())).await;
+    let answer = sealdex_net::blocking(move || api.witness.add_checkpoint(&body, now_s())).await;
     match answer {
         Ok(Ok(cosignature)) => text(StatusCode::OK, TEXT, cosignature),
         Ok(Err(refusal)) => refuse(&refusal),
@@ -137,7 +150,7 @@ fn refuse(refusal: &Refusal) -> Response {
 
 /// Which key, and which logs with the size cosigned last.
 async fn about(State(api): State<Arc<Api>>) -> Response {
-    let about = tokio::task::spawn_blocking(move || {
+    let about = sealdex_net::blocking(move || {
         let mut about = format!("witness {}\n", api.witness.verifier());
         for origin in &api.origins {
             let size = api.witness.latest(origin)?.map_or(0, |head| head.size);

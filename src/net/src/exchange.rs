@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
-use crate::peer::{CallError, Http, root_cause};
+use crate::peer::{CallError, Http, Way, root_cause};
 
 impl Http {
     /// Sends a request as it is and reads an answer of at most `limit` bytes, whatever its status. All of it takes at
@@ -24,17 +24,24 @@ impl Http {
         let server =
             || format!("{}://{}", uri.scheme_str().unwrap_or("http"), uri.authority().map_or("", |a| a.as_str()));
         let unreachable = |reason: String| CallError::Unreachable { server: server(), reason };
+        let too_long = || {
+            let reason = format!("it has more than {limit} bytes");
+            CallError::BadAnswer { server: server(), path: uri.path().into(), reason }
+        };
         let exchange = async {
-            let response = self.0.request(request.map(Full::new)).await.map_err(|e| unreachable(root_cause(&e)))?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, limit).collect().await.map_err(|e| {
-                if e.is::<LengthLimitError>() {
-                    let reason = format!("it has more than {limit} bytes");
-                    CallError::BadAnswer { server: server(), path: uri.path().into(), reason }
-                } else {
-                    unreachable(root_cause(&*e))
+            let wire = match &self.0 {
+                Way::Wire(wire) => wire,
+                Way::Other(other) => {
+                    let answer = other.exchange(request).await.map_err(unreachable)?;
+                    return if answer.body().len() > limit { Err(too_long()) } else { Ok(answer) };
                 }
-            })?;
+            };
+            let response = wire.request(request.map(Full::new)).await.map_err(|e| unreachable(root_cause(&e)))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, limit)
+                .collect()
+                .await
+                .map_err(|e| if e.is::<LengthLimitError>() { too_long() } else { unreachable(root_cause(&*e)) })?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
         tokio::time::timeout(timeout, exchange).await.map_err(|_| unreachable("timed out".into()))?

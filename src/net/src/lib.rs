@@ -9,12 +9,14 @@
 //!   an unknown or stale caller is refused before the body is read.
 //! - [`reply`]: CBOR, JSON and problem responses.
 //! - [`peer::Http::send`]: one request to any server, as it is.
+//! - [`edge`]: clock, chance and threads, and what a simulation puts in their stead.
 //! - [`peer::Peer`]: a client of one server, which signs, retries with jitter and decodes.
 
 pub mod auth;
 pub mod bodies;
 mod capacity;
 pub mod clock;
+pub mod edge;
 pub mod exchange;
 pub mod guard;
 pub mod notify;
@@ -27,6 +29,7 @@ pub mod tls;
 pub mod trace;
 
 pub use auth::{Authenticator, Call, Caller, Directory};
+pub use edge::blocking;
 pub use peer::{CallError, Peer, Retry};
 pub use reply::{Cbor, Json, Refusal};
 pub use server::{Listen, serve};

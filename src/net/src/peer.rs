@@ -2,6 +2,7 @@
 
 use std::{
     path::Path,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -24,6 +25,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     clock::now_ms,
+    edge,
     exchange::usable,
     reply, tls,
     tls::TlsError,
@@ -132,7 +134,23 @@ impl Retry {
 
 /// Shared connections: clone freely.
 #[derive(Clone)]
-pub struct Http(pub(crate) Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub struct Http(pub(crate) Way);
+
+/// How requests get to servers.
+#[derive(Clone)]
+pub(crate) enum Way {
+    Wire(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+    Other(Arc<dyn Transport>),
+}
+
+/// Another way to servers than HTTP on a wire.
+pub trait Transport: Send + Sync + 'static {
+    /// Takes a request to the server that its URI names; the answer, or why there is none.
+    fn exchange(&self, request: Request<Bytes>) -> Exchange;
+}
+
+/// A request under way.
+pub type Exchange = Pin<Box<dyn Future<Output = Result<Response<Bytes>, String>> + Send>>;
 
 impl Http {
     /// Trusts `ca`, or the web's roots.
@@ -146,7 +164,12 @@ impl Http {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(32).build(https)))
+        Ok(Self(Way::Wire(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(32).build(https))))
+    }
+
+    /// Reaches servers another way.
+    pub fn over(transport: Arc<dyn Transport>) -> Self {
+        Self(Way::Other(transport))
     }
 }
 
@@ -298,8 +321,7 @@ impl Peer {
                 }
                 Err((e, after)) if e.passes() && attempt < self.retry.attempts => {
                     tracing::debug!(attempt, path, "trying again");
-                    // A statement of its own: the generator must not live across the await.
-                    let jitter: f64 = rand::rng().random_range(0.5..1.5);
+                    let jitter = edge::jitter();
                     // Not before the server asks to, and not all at once.
                     let pause_now =
                         pause.mul_f64(jitter).max(after.unwrap_or_default().min(HEEDED).mul_f64(0.5 + jitter));

@@ -505,5 +505,5 @@ impl Job {
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PushError> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| PushError::Died(e.to_string()))
+    sealdex_net::blocking(work).await.map_err(|e| PushError::Died(e.to_string()))
 }

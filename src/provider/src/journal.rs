@@ -79,6 +79,17 @@ impl Journal {
                 other => other.to_string(),
             })
         })?;
+        Self::of(db, path)
+    }
+
+    /// A journal in whatever keeps bytes as a file does.
+    pub fn over(backend: impl redb::StorageBackend) -> Result<Self, JournalError> {
+        let path = Path::new("");
+        let db = Database::builder().set_cache_size(32 << 20).create_with_backend(backend);
+        Self::of(db.map_err(|e| JournalError { path: path.into(), reason: e.to_string() })?, path)
+    }
+
+    fn of(db: Database, path: &Path) -> Result<Self, JournalError> {
         let journal = Self { db, path: path.into() };
         journal.record(&[])?;
         Ok(journal)

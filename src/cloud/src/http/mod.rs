@@ -113,7 +113,7 @@ fn unwritten(e: StoreError) -> Refusal {
 
 /// Runs work off the event loop; a panic in it is the server's fault, not the caller's.
 async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(f).await.map_err(Refusal::internal)?
+    sealdex_net::blocking(f).await.map_err(Refusal::internal)?
 }
 
 /// The routes, without the outermost layer.

@@ -96,7 +96,19 @@ pub struct RedbStore {
 impl RedbStore {
     /// Opens or creates the file. Only one process can have it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let store = Self { db: DbFile::open(path, CACHE).map_err(failed)? };
+        Self::of(DbFile::open(path, CACHE).map_err(failed)?)
+    }
+
+    /// A store in whatever keeps bytes as a file does.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn over(backend: impl redb::StorageBackend) -> Result<Self, StoreError> {
+        Self::of(DbFile::over(backend, CACHE).map_err(failed)?)
+    }
+
+    fn of(db: DbFile) -> Result<Self, StoreError> {
+        let store = Self { db };
         if store.laid_out()? {
             return Ok(store);
         }

@@ -60,7 +60,7 @@ impl ProofFault {
 
 /// The log that this gate follows.
 #[derive(Default)]
-pub(crate) struct Followed(RwLock<Option<(Ledger, Server, DomainLog)>>);
+pub(crate) struct Followed(Arc<RwLock<Option<(Ledger, Server, DomainLog)>>>);
 
 impl Followed {
     /// Batches that the log is known to have, after it was read if that was a while ago.
@@ -111,9 +111,8 @@ impl Followed {
         }
         let clause = members.sources().unfold(asked.clause.clone()).map_err(|_| ProofFault::Missing)?;
         let asked = CloudSearch { clause, ..asked };
-        let followed = self.clone();
+        let log = self.0.clone().read_owned().await;
         let verdict = blocking(move || {
-            let log = followed.0.blocking_read();
             let (_, _, log) = log.as_ref().ok_or(ProofFault::NoLog)?;
             Ok::<_, GateError>(verify(log.view(), known, &asked, &answered, &proof).map_err(ProofFault::from)?)
         })

@@ -40,7 +40,19 @@ impl RedbStore {
     /// [`StoreError::Backend`] when the file is locked, damaged or cannot be written;
     /// [`StoreError::Format`] when another version wrote it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let store = Self(Arc::new(DbFile::open(path, CACHE).map_err(failed)?));
+        Self::of(DbFile::open(path, CACHE).map_err(failed)?)
+    }
+
+    /// A consent store in whatever keeps bytes as a file does.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn over(backend: impl ::redb::StorageBackend) -> Result<Self, StoreError> {
+        Self::of(DbFile::over(backend, CACHE).map_err(failed)?)
+    }
+
+    fn of(db: DbFile) -> Result<Self, StoreError> {
+        let store = Self(Arc::new(db));
         // A full disk must not keep a gate from starting.
         if store.laid_out()? {
             return Ok(store);

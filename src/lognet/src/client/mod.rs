@@ -12,8 +12,7 @@ use std::{ops::Range, sync::Mutex, time::Duration};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{Request, StatusCode};
-use rand::RngExt;
-use sealdex_net::{CallError, Retry, exchange, peer::Http};
+use sealdex_net::{CallError, Retry, edge, exchange, peer::Http};
 use sealdex_tlog::{
     note::{MAX_NOTE_BYTES, Note},
     tile::{EntryBundle, HashTile, MAX_ENTRY_BYTES, TILE_WIDTH, TileId, TileKind},
@@ -156,9 +155,7 @@ impl LogClient {
                 other => return other,
             };
             tracing::debug!(%error, attempt, "trying again");
-            // A statement of its own: the generator must not live across the await.
-            let jitter: f64 = rand::rng().random_range(0.5..1.5);
-            tokio::time::sleep(pause.mul_f64(jitter)).await;
+            tokio::time::sleep(pause.mul_f64(edge::jitter())).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
         Ok(None)

@@ -241,7 +241,7 @@ impl Follower {
     ) -> Result<Option<T>, FollowError> {
         let Some(copy) = self.copy.clone() else { return Ok(None) };
         let turn = self.turn.clone().lock_owned().await;
-        let done = tokio::task::spawn_blocking(move || {
+        let done = sealdex_net::blocking(move || {
             let done = f(&mut lock(&copy));
             // The folder's lock goes with the last who has the copy.
             drop(copy);
