@@ -68,7 +68,9 @@ impl Cloud {
                 UploadRecord { id: RecordId(uuid::Uuid::now_v7().into_bytes()), index, sealed }
             });
             let records = records.collect();
-            group.push(NewBatch { batch, provider, hospital, body_sha256: [0; 32], records, stated: None });
+            let (deletes, erases) = (Vec::new(), Vec::new());
+            let body_sha256 = [0; 32];
+            group.push(NewBatch { batch, provider, hospital, body_sha256, records, deletes, erases, stated: None });
         }
         for receipt in self.store.accept(&group).unwrap() {
             receipt.unwrap();

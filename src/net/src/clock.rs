@@ -1,9 +1,6 @@
 //! The wall clock, in the units of the wire.
 
-use std::{
-    str::FromStr,
-    time::Duration,
-};
+use std::{str::FromStr, time::Duration};
 
 /// Unix time, milliseconds.
 pub fn now_ms() -> u64 {

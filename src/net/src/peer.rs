@@ -139,7 +139,7 @@ pub struct Http(pub(crate) Way);
 /// How requests get to servers.
 #[derive(Clone)]
 pub(crate) enum Way {
-    Wire(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+    Wire(Arc<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>),
     Other(Arc<dyn Transport>),
 }
 
@@ -164,7 +164,8 @@ impl Http {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        Ok(Self(Way::Wire(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(32).build(https))))
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(32).build(https);
+        Ok(Self(Way::Wire(Arc::new(client))))
     }
 
     /// Reaches servers another way.

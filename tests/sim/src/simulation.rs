@@ -434,8 +434,7 @@ impl Simulation {
         let me = &self.parties.patients[patient];
         self.trace.note(&format!("patient-{patient} says {} of reader-{reader}", spoken(word)));
         let done = SKEW.scope(me.skew, self.submit(patient, reader, word)).await;
-        self.trace
-            .note(&format!("patient-{patient}: {}", done.as_ref().map_or_else(|e| call_kind(e), |_| "done".into())));
+        self.trace.note(&format!("patient-{patient}: {}", done.as_ref().map_or_else(call_kind, |_| "done".into())));
         if done.is_ok() && me.skew.abs() > ACCEPTED {
             self.trace
                 .violation(format!("patient-{patient} was listened to, though its clock is off by {} ms", me.skew));

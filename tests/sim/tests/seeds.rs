@@ -1,5 +1,6 @@
 //! Seeds of the whole system. `SEALDEX_SEED=n` runs one and tells everything; `SEALDEX_SEEDS=n` runs as many.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test stops where it cannot go on, and says what it saw
+#![allow(clippy::expect_used, reason = "a test stops where it cannot go on")]
 
 use std::{
     sync::{
