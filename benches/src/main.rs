@@ -37,7 +37,7 @@ struct Options {
     page: PathBuf,
 }
 
-const STUDIES: [&str; 7] = ["primitives", "push", "query", "concurrency", "scale", "sesphr", "mopse"];
+const STUDIES: [&str; 8] = ["primitives", "push", "query", "concurrency", "threshold", "scale", "sesphr", "mopse"];
 
 const EXAMPLES: &str = "Examples:
   sealdex-bench                              everything: figures, charts, page
@@ -94,6 +94,7 @@ async fn run(name: &str, size: Size) -> Study {
         "push" => studies::push::run(size).await,
         "query" => studies::query::run(size).await,
         "concurrency" => studies::concurrency::run(size).await,
+        "threshold" => studies::threshold::run(size).await,
         "scale" => studies::scale::run(size),
         "sesphr" => studies::sesphr::run(size).await,
         _ => studies::mopse::run(size),

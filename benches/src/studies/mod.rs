@@ -7,6 +7,7 @@ pub mod push;
 pub mod query;
 pub mod scale;
 pub mod sesphr;
+pub mod threshold;
 
 use crate::{
     measure,
