@@ -73,6 +73,9 @@ fn number(value: f64) -> String {
 }
 
 fn trimmed(value: f64) -> String {
+    if value.abs() >= 1000.0 {
+        return format!("{value:.0}");
+    }
     let text = if value.abs() < 1.0 { format!("{value:.4}") } else { format!("{value:.2}") };
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
