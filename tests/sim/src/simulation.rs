@@ -507,7 +507,7 @@ impl Simulation {
                 return Err(kind);
             }
         };
-        if me.skew.abs() > ACCEPTED {
+        if me.skew < -ACCEPTED || me.skew > ACCEPTED + LATEST {
             self.trace.violation(format!("reader-{reader} was answered, though its clock is off by {} ms", me.skew));
         }
         let during = During { from, to: self.trace.now(), unix: (unix, now_ms() / 1000) };
