@@ -2,16 +2,15 @@
 
 use std::{sync::Arc, time::Instant};
 
-use sealdex_fhir::{QueryDoc, Suite};
+use sealdex_fhir::QueryDoc;
 use sealdex_tests::{World, servers::Place};
 
-use super::{Size, begin, row, short, study};
+use super::{Size, begin, questions, row, short, study};
 use crate::{
     measure::{cpu_seconds, percentile},
     report::{Axis, Chart, Series, Study},
 };
 
-const QUESTIONS: &str = include_str!("../../../queries/demo.json");
 const ABOUT: &str = "1 to 64 readers, each with keys, grants and connections of its own, ask the same question over and over, \
 all roles in one process on this machine. `busy` is processor time over time and cores: what is left of the machine. Errors \
 are counted, none is retried by the study.";
@@ -32,8 +31,7 @@ pub async fn run(size: Size) -> Study {
         world.grant_everything(reader).await;
     }
     world.push_all().await;
-    let suite = Suite::parse(QUESTIONS, None).unwrap().queries;
-    let doc = Arc::new(suite.into_iter().find(|d| d.id.as_deref() == Some("demo-raised-hba1c")).unwrap());
+    let doc = Arc::new(questions().into_iter().find(|d| d.id.as_deref() == Some("demo-raised-hba1c")).unwrap());
     let mut table =
         vec![row(["clients", "answers a second", "p50, ms", "p99, ms", "errors", "busy", "CPU an answer, ms"])];
     let (mut rate, mut p50, mut p99) = (Series::new("answers a second"), Series::new("p50"), Series::new("p99"));

@@ -9,6 +9,8 @@ pub mod scale;
 pub mod sesphr;
 pub mod threshold;
 
+use sealdex_fhir::{QueryDoc, Suite};
+
 use crate::{
     measure,
     report::{Chart, Study, Table},
@@ -50,6 +52,11 @@ fn study(
         tables,
         charts,
     }
+}
+
+/// The questions of the demonstration.
+fn questions() -> Vec<QueryDoc> {
+    Suite::parse(include_str!("../../../queries/demo.json"), None).unwrap().queries
 }
 
 /// Begins a study: what the machine is like before it.

@@ -4,17 +4,16 @@ use std::time::Instant;
 
 use sealdex_client::Session;
 use sealdex_crypto::{Point, Scalar};
-use sealdex_fhir::{QueryDoc, Suite};
+use sealdex_fhir::QueryDoc;
 use sealdex_tests::{World, servers::Place};
 use sealdex_wire::roster::Proofs;
 
-use super::{Size, begin, row, short, study};
+use super::{Size, begin, questions, row, short, study};
 use crate::{
     measure::{cpu_seconds, median, percentile},
     report::{Axis, Chart, Series, Study},
 };
 
-const QUESTIONS: &str = include_str!("../../../queries/demo.json");
 const ABOUT: &str = "One reader, all roles in one process on this machine, over HTTP on loopback; every record opened and the answer decided \
 exactly. `checked`: each record proved to be in the log, and the reader itself checks that none was left out (witnesses: 2 of \
 3); `believed`: the same domain with --unverified. `floor`: two decodings and multiplications for each capsule, on one core.";
@@ -47,7 +46,7 @@ pub async fn run(size: Size) -> Study {
     ])];
     let mut series = [Series::new("checked"), Series::new("believed"), Series::new("floor")];
     let multiply = multiply_cost();
-    for doc in &Suite::parse(QUESTIONS, None).unwrap().queries {
+    for doc in &questions() {
         let found = ask(&sessions, doc, size.of(101, 5)).await;
         let floor = 2.0 * found.capsules as f64 * multiply * 1e3;
         let mut cells = vec![doc.title.clone().unwrap_or_default()];

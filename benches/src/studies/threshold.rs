@@ -2,16 +2,14 @@
 
 use std::time::Instant;
 
-use sealdex_fhir::Suite;
 use sealdex_tests::{World, servers::Place};
 
-use super::{Size, begin, row, short, study};
+use super::{Size, begin, questions, row, short, study};
 use crate::{
     measure::median,
     report::{Axis, Chart, Series, Study},
 };
 
-const QUESTIONS: &str = include_str!("../../../queries/demo.json");
 const ABOUT: &str = "The same domain with a single gate and with one of three nodes of which it takes two, all roles and nodes in one \
 process on this machine: grants made, signed, checked and stored, records pushed, and the questions of the demonstration.";
 
@@ -67,15 +65,15 @@ async fn took(mut world: World, size: Size) -> Took {
     let started = Instant::now();
     let pushed = world.push_all().await as f64 / started.elapsed().as_secs_f64();
     let session = world.session("reader");
-    let mut questions = Vec::new();
-    for doc in &Suite::parse(QUESTIONS, None).unwrap().queries {
+    let mut asked = Vec::new();
+    for doc in &questions() {
         let mut ms = Vec::new();
         for _ in 0..size.of(31, 3) {
             let started = Instant::now();
             session.ask(doc).await.unwrap();
             ms.push(started.elapsed().as_secs_f64() * 1e3);
         }
-        questions.push((doc.title.clone().unwrap_or_default(), median(ms)));
+        asked.push((doc.title.clone().unwrap_or_default(), median(ms)));
     }
-    Took { grants, pushed, questions }
+    Took { grants, pushed, questions: asked }
 }

@@ -191,7 +191,7 @@ fn a_table_that_backups_do_not_know_is_an_error() {
 
 /// What backups take, on this machine. Prints; run with `--release -- --ignored --nocapture`.
 #[test]
-#[ignore = "measures"]
+#[ignore = "prints what backups take; asserts nothing of it, and takes minutes"]
 #[allow(clippy::print_stdout)]
 fn what_it_costs() {
     const BATCHES: u64 = 100;
