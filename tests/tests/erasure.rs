@@ -147,8 +147,9 @@ async fn what_a_patient_erases_is_gone_everywhere_and_proved_so() {
     let done = end(&world, &world.hospitals[0]).await;
     assert_eq!((done.erased as usize, done.denied, done.unlogged), (sealed[0], 0, None));
     assert_eq!(status(&world, &person).await.is_done(), sealed[1] == 0);
-    let pushed = world.push(&world.hospitals[1]).await.unwrap();
+    let pushed = world.push_logged(&world.hospitals[1], log(&world)).await.unwrap();
     assert_eq!((pushed.pushed, pushed.erasure.erased as usize), (0, sealed[1]));
+    assert_eq!(pushed.erasure.unlogged, None);
     let done = status(&world, &person).await;
     assert!(done.is_done(), "{done:?}");
     assert!(done.records.iter().all(|r| r.ended_by.is_some() && !r.stored));
