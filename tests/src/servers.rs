@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -45,9 +46,23 @@ pub struct Servers {
     cloud: Option<Running>,
 }
 
-/// A port nobody uses now.
+/// A port nobody uses now, given out once. Not one of those that connections get by themselves: a server that is down for a
+/// moment would lose it to one.
+///
+/// # Panics
+/// If every port is taken.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    const PORTS: std::ops::Range<u32> = 10_240..32_768;
+    let begin = std::process::id().wrapping_mul(61);
+    for _ in PORTS {
+        let at = begin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = (PORTS.start + at % (PORTS.end - PORTS.start)) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("every port from {} on is taken", PORTS.start);
 }
 
 async fn reachable(port: u16) {

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, dead_code)] // a test stops where it cannot go on, and uses what it needs
 
 use std::{
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -36,9 +35,7 @@ impl Drop for Stage {
     }
 }
 
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+pub(crate) use sealdex_tests::servers::free_port;
 
 impl Stage {
     /// A domain with its servers, a provider and users, and two patients with an observation each; the first has a
