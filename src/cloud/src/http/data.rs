@@ -320,11 +320,11 @@ pub(super) async fn search(State(api): State<Api>, call: Call) -> Result<Respons
         out.next = if more { found.last().map(|f| f.at) } else { None };
         let mut places = std::collections::HashMap::new();
         for f in found {
-            let provider = *places.entry(f.record.provider).or_insert_with(|| {
-                out.providers.push(f.record.provider);
+            let provider = *places.entry(f.provider).or_insert_with(|| {
+                out.providers.push(f.provider);
                 out.providers.len() as u32 - 1
             });
-            out.matches.push(CloudMatch(f.at.id, provider, f.record.tag));
+            out.matches.push(CloudMatch(f.at.id, provider, f.tag));
         }
         metrics::histogram!("sealdex_cloud_matches").record(out.matches.len() as f64);
         if asked.prove.is_some() {

@@ -45,7 +45,7 @@ impl MergedIndex for BruteForce {
             let Some(code) = code else { continue };
             let at = CloudCursor { code, id };
             if is_after(at, search.after, descending) && matches(&search.clause, &record) {
-                found.push(Found { at, record });
+                found.push(Found::of(at, record));
             }
         }
         found.sort_by_key(|f| (f.at.code, f.at.id));

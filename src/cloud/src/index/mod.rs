@@ -7,6 +7,7 @@
 
 mod brute;
 mod by_id;
+mod columns;
 mod docs;
 mod plan;
 mod query;
@@ -15,6 +16,7 @@ mod tantivy;
 
 use std::sync::Arc;
 
+use sealdex_crypto::{PrincipalId, RecordId};
 use sealdex_ledger::{clause::holds, run::TermRange};
 use sealdex_wire::search::{CloudClause, CloudCursor, CloudSort};
 
@@ -39,13 +41,21 @@ pub struct IndexSearch {
     pub limit: usize,
 }
 
-/// A match: where it stands in the order, and the record.
+/// A match: where it stands in the order, and what the gate needs of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Its place; the code is 0 when not sorting.
     pub at: CloudCursor,
-    /// The record.
-    pub record: StoredRecord,
+    /// Who pushed it.
+    pub provider: PrincipalId,
+    /// Routing tag.
+    pub tag: Vec<u8>,
+}
+
+impl Found {
+    fn of(at: CloudCursor, record: StoredRecord) -> Self {
+        Self { at, provider: record.provider, tag: record.tag }
+    }
 }
 
 /// What a search found.
@@ -74,6 +84,9 @@ pub enum IndexError {
         /// Live records in the store.
         stored: u64,
     },
+    /// A match whose columns are not there, though their file is whole.
+    #[error("the index has no provider or routing tag of record {0}: remove its folder, and it is built anew")]
+    Column(RecordId),
     /// Another thread died while it changed the index.
     #[error("the index is no longer usable: restart the server")]
     Poisoned,

@@ -16,7 +16,7 @@ use tantivy::{
 };
 
 use super::{
-    Found, IndexError, IndexSearch, by_id::RecordIds, docs::DocBits, is_after, matches, plan::Plan, query::order_term,
+    Found, IndexError, IndexSearch, columns::Columns, docs::DocBits, is_after, matches, plan::Plan, query::order_term,
 };
 use crate::store::Snapshot;
 
@@ -27,22 +27,23 @@ const TERMS_PER_MATCH: usize = 6;
 const FREE_TERMS: usize = 2048;
 
 /// The live matches of one segment.
-struct Matches {
+struct Matches<'a> {
     docs: DocBits,
-    ids: RecordIds,
+    columns: &'a Columns,
     index: Arc<InvertedIndexReader>,
 }
 
 /// The first matches after the cursor in the order of `sort`.
 pub(super) fn find(
     searcher: &Searcher,
+    columns: &[Columns],
     snapshot: &dyn Snapshot,
     plan: &Plan,
     search: &IndexSearch,
     sort: CloudSort,
     terms: Field,
 ) -> Result<Vec<Found>, IndexError> {
-    let segments = gather(searcher, &*plan.query, terms)?;
+    let segments = gather(searcher, columns, &*plan.query, terms)?;
     let total: usize = segments.iter().map(|m| m.docs.len()).sum();
     if total == 0 {
         return Ok(Vec::new());
@@ -55,17 +56,22 @@ pub(super) fn find(
     Ok(page.found)
 }
 
-fn gather(searcher: &Searcher, query: &dyn Query, terms: Field) -> tantivy::Result<Vec<Matches>> {
+fn gather<'a>(
+    searcher: &Searcher,
+    columns: &'a [Columns],
+    query: &dyn Query,
+    terms: Field,
+) -> tantivy::Result<Vec<Matches<'a>>> {
     let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
     let mut out = Vec::new();
-    for reader in searcher.segment_readers() {
+    for (reader, columns) in searcher.segment_readers().iter().zip(columns) {
         let mut docs = DocBits::new(reader.max_doc());
         let alive = reader.alive_bitset();
         weight.for_each_no_score(reader, &mut |found| {
             let live = found.iter().filter(|&&d| !alive.is_some_and(|a| a.is_deleted(d)));
             live.for_each(|&d| docs.insert(d));
         })?;
-        out.push(Matches { docs, ids: RecordIds::open(reader)?, index: reader.inverted_index(terms)? });
+        out.push(Matches { docs, columns, index: reader.inverted_index(terms)? });
     }
     Ok(out)
 }
@@ -80,7 +86,7 @@ struct Page<'a> {
 
 impl Page<'_> {
     /// Walks the runs; false when `budget` terms did not fill the page.
-    fn walk(&mut self, segments: &[Matches], budget: usize) -> Result<bool, IndexError> {
+    fn walk(&mut self, segments: &[Matches<'_>], budget: usize) -> Result<bool, IndexError> {
         let mut runs = Vec::with_capacity(segments.len());
         for m in segments {
             runs.push(Run::open(m, self.sort, self.search.after)?);
@@ -121,16 +127,16 @@ impl Page<'_> {
             && record.sort_code(&self.sort.tag, self.sort.descending) == Some(at.code)
             && self.plan.rest.iter().all(|c| matches(c, &record))
         {
-            self.found.push(Found { at, record });
+            self.found.push(Found::of(at, record));
         }
         Ok(())
     }
 
     /// Reads every match's code. Cost: about 2 µs a match.
-    fn read_all(&mut self, segments: &[Matches]) -> Result<(), IndexError> {
+    fn read_all(&mut self, segments: &[Matches<'_>]) -> Result<(), IndexError> {
         let mut places = Vec::new();
         for m in segments {
-            for id in m.docs.iter().map(|doc| m.ids.get(doc)) {
+            for id in m.docs.iter().map(|doc| m.columns.id(doc)) {
                 let record = self.snapshot.record(id)?;
                 let Some(code) = record.and_then(|r| r.sort_code(&self.sort.tag, self.sort.descending)) else {
                     continue;
@@ -156,14 +162,14 @@ impl Page<'_> {
 
 /// One segment's run of the field, standing at `code`.
 struct Run<'a> {
-    matches: &'a Matches,
+    matches: &'a Matches<'a>,
     stream: TermStreamer<'a>,
     code: Option<u64>,
 }
 
 impl<'a> Run<'a> {
     /// Starts at the cursor's code, which other matches of the next page may share.
-    fn open(matches: &'a Matches, sort: CloudSort, after: Option<CloudCursor>) -> Result<Self, IndexError> {
+    fn open(matches: &'a Matches<'a>, sort: CloudSort, after: Option<CloudCursor>) -> Result<Self, IndexError> {
         let (lo, hi) = match after {
             None => (0, u64::MAX),
             Some(c) if sort.descending => (0, c.code),
@@ -189,7 +195,7 @@ impl<'a> Run<'a> {
         let mut doc: DocId = postings.doc();
         while doc != TERMINATED {
             if self.matches.docs.contains(doc) {
-                out.push(self.matches.ids.get(doc));
+                out.push(self.matches.columns.id(doc));
             }
             doc = postings.advance();
         }

@@ -4,8 +4,9 @@
 //! |---|---|---|
 //! | `t` | terms and order terms, 16 bytes | inverted, documents only: one sorted dictionary |
 //! | `r` | record id | inverted, for deletes |
-//! | `p` | provider id | inverted |
+//! | `p` | provider id | inverted, and a column |
 //! | `hi`, `lo` | record id as two integers | columns |
+//! | `g` | routing tag as a run of integers | column ([`super::columns`]) |
 //!
 //! A commit's payload is `store id : place of the last batch`, so whatever was killed when, opening
 //! knows what to index again. Nothing here is precious: a directory that is missing, damaged or of
@@ -24,12 +25,12 @@ use sealdex_ledger::run::TermRange;
 use tantivy::{
     DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument, TantivyError, Term,
     indexer::{IndexWriterOptions, LogMergePolicy},
-    schema::{BytesOptions, FAST, IndexRecordOption, NumericOptions, Schema},
+    schema::{BytesOptions, IndexRecordOption, Schema},
 };
 
 use super::{
-    IndexError, IndexSearch, MergedIndex, Searched,
-    by_id::{self, RecordIds},
+    IndexError, IndexSearch, MergedIndex, Searched, by_id,
+    columns::{ColumnFields, Columns},
     plan,
     query::Fields,
     sorted,
@@ -49,8 +50,7 @@ impl From<TantivyError> for IndexError {
 pub struct TantivyIndex {
     dir: PathBuf,
     fields: Fields,
-    hi: tantivy::schema::Field,
-    lo: tantivy::schema::Field,
+    columns: ColumnFields,
     reader: IndexReader,
     writer: Mutex<IndexWriter>,
     state: RwLock<Option<State>>,
@@ -61,6 +61,8 @@ pub struct TantivyIndex {
 #[derive(Clone)]
 struct State {
     searcher: Searcher,
+    /// Of each segment.
+    columns: Arc<[Columns]>,
     snapshot: Arc<dyn Snapshot>,
 }
 
@@ -69,7 +71,7 @@ impl TantivyIndex {
     /// the first [`MergedIndex::catch_up`] indexes everything. Checks the checksum of every file,
     /// about a second a gigabyte.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
-        let (schema, fields, hi, lo) = schema();
+        let (schema, fields, columns) = schema();
         let index = match open_sound(dir, &schema) {
             Ok(Some(index)) => index,
             found => {
@@ -93,8 +95,7 @@ impl TantivyIndex {
         Ok(Self {
             dir: dir.into(),
             fields,
-            hi,
-            lo,
+            columns,
             reader,
             writer: Mutex::new(writer),
             state: RwLock::new(None),
@@ -155,8 +156,9 @@ impl TantivyIndex {
         if searcher.num_docs() != snapshot.live() {
             return Err(IndexError::AtOdds { indexed: searcher.num_docs(), stored: snapshot.live() });
         }
+        let columns = Columns::of(&searcher)?.into();
         self.damaged.store(false, Ordering::Release);
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(State { searcher, snapshot });
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(State { searcher, columns, snapshot });
         Ok(to)
     }
 
@@ -166,10 +168,7 @@ impl TantivyIndex {
             doc.add_bytes(self.fields.terms, term);
         }
         doc.add_bytes(self.fields.record, &id.0);
-        doc.add_bytes(self.fields.provider, &record.provider.0);
-        let id = u128::from_be_bytes(id.0);
-        doc.add_u64(self.hi, (id >> 64) as u64);
-        doc.add_u64(self.lo, id as u64);
+        self.columns.put(&mut doc, id, record.provider, &record.tag);
         doc
     }
 }
@@ -206,14 +205,14 @@ impl MergedIndex for TantivyIndex {
         self.state().map_or(0, |s| s.snapshot.last_seq())
     }
     fn search(&self, search: &IndexSearch) -> Result<Searched, IndexError> {
-        let Some(State { searcher, snapshot }) = self.state() else { return Ok(Searched::default()) };
+        let Some(State { searcher, columns, snapshot }) = self.state() else { return Ok(Searched::default()) };
         if search.limit == 0 {
             return Ok(Searched { found: Vec::new(), state: Some(snapshot) });
         }
         let plan = plan::plan(&searcher, &search.clause, self.fields)?;
         let found = match search.sort {
-            None => by_id::find(&searcher, &*snapshot, &plan, search),
-            Some(sort) => sorted::find(&searcher, &*snapshot, &plan, search, sort, self.fields.terms),
+            None => by_id::find(&searcher, &columns, &*snapshot, &plan, search),
+            Some(sort) => sorted::find(&searcher, &columns, &*snapshot, &plan, search, sort, self.fields.terms),
         };
         Ok(Searched { found: found?, state: Some(snapshot) })
     }
@@ -233,17 +232,12 @@ impl MergedIndex for TantivyIndex {
     }
 }
 
-fn schema() -> (Schema, Fields, tantivy::schema::Field, tantivy::schema::Field) {
+fn schema() -> (Schema, Fields, ColumnFields) {
     let mut schema = Schema::builder();
     let inverted = || BytesOptions::default().set_indexed();
-    let fields = Fields {
-        terms: schema.add_bytes_field("t", inverted()),
-        record: schema.add_bytes_field("r", inverted()),
-        provider: schema.add_bytes_field("p", inverted()),
-    };
-    let column = || NumericOptions::default() | FAST;
-    let (hi, lo) = (schema.add_u64_field(RecordIds::HI, column()), schema.add_u64_field(RecordIds::LO, column()));
-    (schema.build(), fields, hi, lo)
+    let (terms, record) = (schema.add_bytes_field("t", inverted()), schema.add_bytes_field("r", inverted()));
+    let columns = ColumnFields::add(&mut schema);
+    (schema.build(), Fields { terms, record, provider: columns.provider }, columns)
 }
 
 /// Why a directory is not used.
@@ -290,7 +284,7 @@ pub(crate) fn each_pair(dir: &Path, store: [u8; 16], pair: &mut dyn FnMut(&[u8; 
     let reader: IndexReader = index.reader().map_err(|e| said(&e))?;
     for segment in reader.searcher().segment_readers() {
         let mut walk = || -> tantivy::Result<()> {
-            let ids = RecordIds::open(segment)?;
+            let columns = Columns::open(segment)?;
             let inverted = segment.inverted_index(fields.terms)?;
             let mut terms = inverted.terms().stream()?;
             while terms.advance() {
@@ -299,7 +293,7 @@ pub(crate) fn each_pair(dir: &Path, store: [u8; 16], pair: &mut dyn FnMut(&[u8; 
                 let mut doc = postings.doc();
                 while doc != TERMINATED {
                     if segment.alive_bitset().is_none_or(|alive| alive.is_alive(doc)) {
-                        pair(&term, ids.get(doc));
+                        pair(&term, columns.id(doc));
                     }
                     doc = postings.advance();
                 }
