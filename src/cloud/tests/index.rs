@@ -122,6 +122,33 @@ fn a_missing_or_damaged_index_is_built_anew() {
 }
 
 #[test]
+fn what_rots_while_it_serves_is_named_answers_nothing_and_is_built_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, place) = (filled_store(&dir.path().join("store")), dir.path().join("index"));
+    let index = TantivyIndex::open(&place).unwrap();
+    for gone in [false, true] {
+        index.catch_up(store.snapshot().unwrap()).unwrap();
+        assert_eq!(index.check().unwrap(), None);
+        let all_files = fs::read_dir(&place).unwrap().map(|e| e.unwrap().path());
+        let file = all_files.filter(|p| p.extension().is_some_and(|e| e == "term")).max().unwrap();
+        if gone {
+            fs::remove_file(&file).unwrap();
+        } else {
+            let mut bytes = fs::read(&file).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x55;
+            fs::write(&file, bytes).unwrap();
+        }
+        let named = index.check().unwrap().unwrap();
+        assert!(named.contains(file.file_name().unwrap().to_str().unwrap()), "{named}");
+        let searched = index.search(&all(10)).unwrap();
+        assert!(searched.found.is_empty() && searched.state.is_none());
+        index.catch_up(store.snapshot().unwrap()).unwrap();
+        assert_eq!(ids(&index, CloudClause::All), store.snapshot().unwrap().ids(None, 1000).unwrap());
+    }
+}
+
+#[test]
 fn an_index_ahead_of_or_strange_to_the_store_is_built_anew() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("index");

@@ -313,6 +313,10 @@ pub(super) async fn search(State(api): State<Api>, call: Call) -> Result<Respons
         // One more than asked for tells whether there is a next page.
         let search = IndexSearch { clause, sort: asked.sort, after: asked.after, limit: limit + 1 };
         let Searched { mut found, state } = api.index.search(&search).map_err(Refusal::internal)?;
+        if state.is_none() {
+            // It was found damaged after this search was let in: nothing found is no answer.
+            return Err(Refusal::new(ProblemType::Overloaded, "the search index is being brought up to date"));
+        }
         let more = found.len() > limit;
         found.truncate(limit);
         let mut out =

@@ -24,6 +24,7 @@ use sealdex_crypto::RecordId;
 use sealdex_ledger::run::TermRange;
 use tantivy::{
     DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument, TantivyError, Term,
+    directory::error::OpenReadError,
     indexer::{IndexWriterOptions, LogMergePolicy},
     schema::{BytesOptions, IndexRecordOption, Schema},
 };
@@ -196,6 +197,8 @@ impl MergedIndex for TantivyIndex {
         if damaged.is_empty() {
             return Ok(None);
         }
+        // A round under way was begun before this was known, and would call it mended.
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.damaged.store(true, Ordering::Release);
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(Some(damaged.join(", ")))
@@ -314,13 +317,16 @@ fn create(dir: &Path, schema: Schema) -> Result<Index, IndexError> {
     Ok(Index::create_in_dir(dir, schema)?)
 }
 
-/// Names of files of the last commit whose checksums do not fit, or that are gone.
+/// Names of files of the last commit whose checksums do not fit, or one that is gone.
 fn damaged_files(index: &Index) -> Result<Vec<String>, IndexError> {
-    let damaged = match index.validate_checksum() {
-        Ok(damaged) => damaged,
-        Err(_) => index.validate_checksum()?,
-    };
-    Ok(damaged.into_iter().map(|path| path.display().to_string()).collect())
+    // A merge may have removed a file between two of its steps.
+    match index.validate_checksum().or_else(|_| index.validate_checksum()) {
+        Ok(damaged) => Ok(damaged.into_iter().map(|path| path.display().to_string()).collect()),
+        Err(TantivyError::OpenReadError(OpenReadError::FileDoesNotExist(path))) => {
+            Ok(vec![format!("{} (gone)", path.display())])
+        }
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// What a commit stands for.
