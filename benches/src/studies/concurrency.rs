@@ -13,7 +13,7 @@ use crate::{
 
 const ABOUT: &str = "1 to 64 readers, each with keys, grants and connections of its own, ask the same question over and over, \
 all roles in one process on this machine. `busy` is processor time over time and cores: what is left of the machine. Errors \
-are counted, none is retried by the study.";
+are counted. What a server sheds with 503 is sent again by the client library, as for any caller; the wait is in the times.";
 
 /// Asks from ever more readers.
 ///

@@ -16,7 +16,7 @@ use crate::{
 
 const ABOUT: &str = "The cloud's store and merged index as they are in the server, without HTTP and without a log: records of eight \
 indexed fields (three orders of 64-bit codes drawn evenly, five tokens) with 200 sealed bytes, in batches of 4,096, each batch \
-durable and searchable before the next. Answers are ids, providers and routing tags, read from the store. Memory is that of a \
+durable and searchable before the next. Answers are ids, providers and routing tags, from columns of the index. Memory is that of a \
 process of its own that opens the files and answers, `VmRSS`, which counts the pages of the mapped index that it has touched.";
 /// Sealed bytes of a record.
 const SEALED: usize = 200;
