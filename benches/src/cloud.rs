@@ -16,6 +16,8 @@ use sealdex_wire::{
 
 /// Records in a batch.
 pub const BATCH: u64 = 4096;
+/// Bytes of a routing tag.
+const TAG: usize = 110;
 
 /// Store and index.
 pub struct Cloud {
@@ -62,9 +64,10 @@ impl Cloud {
         for ((provider, hospital), records) in by_provider {
             let batch = BatchId(uuid::Uuid::now_v7().into_bytes());
             let records = records.into_iter().map(|(n, terms)| {
-                let mut sealed = vec![0; sealed_bytes];
+                let (mut sealed, mut tag) = (vec![0; sealed_bytes], vec![0; TAG]);
                 rng.fill(&mut sealed[..]);
-                let index = BridgedRecord { origin: Term(term(255, n)), terms, tag: vec![7; 110] };
+                rng.fill(&mut tag[..]);
+                let index = BridgedRecord { origin: Term(term(255, n)), terms, tag };
                 UploadRecord { id: RecordId(uuid::Uuid::now_v7().into_bytes()), index, sealed }
             });
             let records = records.collect();
