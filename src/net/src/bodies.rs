@@ -169,19 +169,57 @@ impl HttpBody for Metered {
     }
 }
 
-/// A body that keeps its room until it is sent or dropped.
+/// A body whose bytes keep its room until they are sent or dropped: HTTP lets go of a body once it has the bytes, which then
+/// wait for a peer who reads them.
 pub(crate) fn keeping(body: Body, permit: OwnedSemaphorePermit) -> Body {
-    Body::new(body.map_frame(move |frame| {
-        let _kept = &permit;
-        frame
-    }))
+    struct Kept {
+        bytes: Bytes,
+        _permit: Arc<OwnedSemaphorePermit>,
+    }
+    impl AsRef<[u8]> for Kept {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+    let permit = Arc::new(permit);
+    Body::new(
+        body.map_frame(move |frame| frame.map_data(|bytes| Bytes::from_owner(Kept { bytes, _permit: permit.clone() }))),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
 
+    use http::Response;
+    use hyper::{server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::pace::Paced;
+
+    #[tokio::test]
+    async fn an_answer_keeps_its_room_until_it_is_read() {
+        const SIZE: usize = 1 << 20;
+        let room = Room::new(2 * SIZE);
+        let (near, mut far) = tokio::io::duplex(4 << 10);
+        let answers = room.clone();
+        let service = service_fn(move |_| {
+            let permit = answers.take(SIZE).expect("room for it");
+            std::future::ready(Ok::<_, Infallible>(Response::new(keeping(Body::from(vec![7; SIZE]), permit))))
+        });
+        let serving = http1::Builder::new().serve_connection(TokioIo::new(Paced::new(near)), service);
+        let serving = tokio::spawn(serving);
+        far.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        far.read_exact(&mut [0; 512]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(room.left(), SIZE, "nearly all of it waits to be read");
+        let mut rest = Vec::new();
+        far.read_to_end(&mut rest).await.unwrap();
+        serving.await.unwrap().unwrap();
+        assert_eq!((rest.iter().filter(|b| **b == 7).count() > SIZE - 512, room.left()), (true, 2 * SIZE));
+    }
 
     #[tokio::test]
     async fn room_is_taken_as_bytes_arrive_and_given_back() {
