@@ -169,6 +169,35 @@ impl HttpBody for Metered {
     }
 }
 
+/// Why a body is not had whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread<E> {
+    /// It is longer than it may be.
+    TooLong,
+    /// It ended before its end; why.
+    Broken(E),
+}
+
+/// The whole of a body of at most `limit` bytes. They are copied out of the frames that they come in: a frame of one byte
+/// takes many times that, and room is taken for bytes.
+///
+/// # Errors
+/// [`Unread`].
+pub async fn whole<B>(mut body: B, limit: usize) -> Result<Bytes, Unread<B::Error>>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
+        if data.len() > limit - whole.len() {
+            return Err(Unread::TooLong);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.into())
+}
+
 /// A body whose bytes keep its room until they are sent or dropped: HTTP lets go of a body once it has the bytes, which then
 /// wait for a peer who reads them.
 pub(crate) fn keeping(body: Body, permit: OwnedSemaphorePermit) -> Body {
@@ -189,7 +218,7 @@ pub(crate) fn keeping(body: Body, permit: OwnedSemaphorePermit) -> Body {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{convert::Infallible, sync::atomic::AtomicUsize};
 
     use http::Response;
     use hyper::{server::conn::http1, service::service_fn};
@@ -198,6 +227,46 @@ mod tests {
 
     use super::*;
     use crate::pace::Paced;
+
+    #[tokio::test]
+    async fn of_many_small_frames_none_is_kept() {
+        struct Small(Bytes, Arc<AtomicUsize>);
+        impl AsRef<[u8]> for Small {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        impl Drop for Small {
+            fn drop(&mut self) {
+                self.1.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        /// As many frames of a byte, each made when it is asked for; how many there are at once, at most.
+        struct Frames(usize, Arc<AtomicUsize>, Arc<AtomicUsize>);
+        impl HttpBody for Frames {
+            type Data = Bytes;
+            type Error = Infallible;
+            fn poll_frame(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(None) };
+                self.0 = left;
+                let now = self.1.fetch_add(1, Ordering::Relaxed) + 1;
+                self.2.fetch_max(now, Ordering::Relaxed);
+                let small = Small(Bytes::from_static(b"x"), self.1.clone());
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(small)))))
+            }
+        }
+        let most = Arc::<AtomicUsize>::default();
+        let frames = |n| Frames(n, Arc::default(), most.clone());
+        assert_eq!(whole(frames(1000), 1000).await, Ok(Bytes::from(vec![b'x'; 1000])));
+        assert_eq!(whole(frames(1001), 1000).await, Err(Unread::TooLong));
+        assert_eq!(most.load(Ordering::Relaxed), 1);
+        most.store(0, Ordering::Relaxed);
+        let read = crate::auth::read_body(Body::new(frames(1000))).await;
+        assert_eq!((read.map(|b| b.len()).ok(), most.load(Ordering::Relaxed)), (Some(1000), 1));
+    }
 
     #[tokio::test]
     async fn an_answer_keeps_its_room_until_it_is_read() {

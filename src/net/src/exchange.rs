@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 
-use crate::peer::{CallError, Http, Way, root_cause};
+use crate::{
+    bodies::{Unread, whole},
+    peer::{CallError, Http, Way, root_cause},
+};
 
 impl Http {
     /// Sends a request as it is and reads an answer of at most `limit` bytes, whatever its status. All of it takes at
@@ -38,11 +41,11 @@ impl Http {
             };
             let response = wire.request(request.map(Full::new)).await.map_err(|e| unreachable(root_cause(&e)))?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, limit)
-                .collect()
-                .await
-                .map_err(|e| if e.is::<LengthLimitError>() { too_long() } else { unreachable(root_cause(&*e)) })?;
-            Ok(Response::from_parts(head, body.to_bytes()))
+            let body = whole(body, limit).await.map_err(|e| match e {
+                Unread::TooLong => too_long(),
+                Unread::Broken(e) => unreachable(root_cause(&e)),
+            });
+            Ok(Response::from_parts(head, body?))
         };
         tokio::time::timeout(timeout, exchange).await.map_err(|_| unreachable("timed out".into()))?
     }
