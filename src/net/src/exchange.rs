@@ -67,3 +67,41 @@ pub fn usable(url: &str) -> Result<String, CallError> {
     }
     Ok(url.trim_end_matches('/').into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    };
+
+    use sealdex_crypto::PrincipalId;
+
+    use super::*;
+    use crate::peer::{Exchange, Peer, Retry, Transport};
+
+    /// Answers as a proxy does whose server is away, until the status is 200.
+    struct Proxy(AtomicU16);
+
+    impl Transport for Proxy {
+        fn exchange(&self, _: Request<Bytes>) -> Exchange {
+            let status = self.0.fetch_add(1, Ordering::Relaxed);
+            let status = if status > 504 { 200 } else { status };
+            let answer = Response::builder().status(status).body(Bytes::from_static(b"{}"));
+            Box::pin(async move { answer.map_err(|e| e.to_string()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_proxy_says_in_a_servers_stead_passes() {
+        let call = async |first: u16, attempts: u32| {
+            let http = Http::over(Arc::new(Proxy(AtomicU16::new(first))));
+            let peer = Peer::new(http, "https://cloud.example", "d", PrincipalId([1; 16]), None).unwrap();
+            let peer = peer.with_retry(Retry { attempts, pause: Duration::from_millis(1) });
+            peer.get_json::<serde::de::IgnoredAny>("/v1/stats").await.map(drop)
+        };
+        assert_eq!(call(502, 4).await, Ok(()), "502, 503, 504, and the server's answer");
+        assert!(matches!(call(502, 2).await, Err(CallError::Unreachable { .. })));
+        assert!(matches!(call(500, 4).await, Err(CallError::BadAnswer { .. })), "that is the server itself");
+    }
+}
