@@ -129,6 +129,21 @@ fn files_of_a_member(stage: &Stage) {
     assert!(level == "ok" && found.contains("member key, "), "{found}");
     let reseal = ["keyfile", "reseal", "ana/member.key", "--passphrase-file", "pass", "--new-insecure-plain"];
     assert!(plain(stage, &reseal).status.success());
+    // A provider's: rot in a principal is what no parser finds.
+    fs::create_dir(stage.path("clinic")).unwrap();
+    fs::copy(stage.path("ana/member.key"), stage.path("clinic/member.key")).unwrap();
+    stage.write("clinic/provider.toml", "name = \"clinic\"\n");
+    let owners = || Doctor::asked(stage, &["--provider", "clinic"]).of("owner-map", "owners.ndjson");
+    assert_eq!(owners().0, "wrong", "there is none");
+    let line = format!("{{\"patient\":\"Patient/a\",\"principal\":\"{}\"}}\n", "01".repeat(16));
+    stage.write("clinic/owners.ndjson", &line);
+    assert_eq!(owners(), ("ok".into(), "1 patients, without a checksum".into()));
+    let map = stage.path("clinic/owners.ndjson");
+    sealdex_provider::OwnerMap::read(&map).unwrap().write(&map).unwrap();
+    assert_eq!(owners(), ("ok".into(), "1 patients, as they were written".into()));
+    stage.write("clinic/owners.ndjson", &fs::read_to_string(&map).unwrap().replacen("0101", "0103", 1));
+    let (level, found) = owners();
+    assert!(level == "wrong" && found.contains("checksum"), "{found}");
     let pack = fs::read_to_string(stage.path("ana/domain.json")).unwrap();
     // Half of the payload's first byte: the signature does not fit any more.
     let at = pack.find("payload").unwrap() + 40;
