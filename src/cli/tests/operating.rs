@@ -82,6 +82,7 @@ fn the_doctor_finds_what_is_wrong_and_only_that() {
         assert_eq!((d.level(check, gate), d.level(check, cloud)), ("ok".into(), "ok".into()), "{check}");
     }
     assert_eq!(d.level("index-lag", cloud), "ok");
+    assert_eq!((d.level("store-checked", cloud), d.level("store-checked", gate)), ("ok".into(), "ok".into()));
     let (sealed, found) = d.of("key-sealed", "member.key");
     assert_eq!((sealed.as_str(), found.as_str()), ("warning", "in the clear"));
     let table = plain(&stage, &["doctor", "--member", "ana"]);
@@ -231,7 +232,7 @@ fn the_doctor_believes_what_a_server_says_of_itself() {
             let body = if String::from_utf8_lossy(&head[..n]).starts_with("GET /metrics") {
                 "# TYPE x gauge\nsealdex_build_info{role=\"cloud\",version=\"0.0.9\"} 1\nsealdex_process_open_files 1000\n\
                  sealdex_process_max_files 1024\nsealdex_cloud_index_lag_batches 500\nsealdex_cloud_disk_free_bytes 5\n\
-                 sealdex_cloud_backup_taken_seconds 1000\n"
+                 sealdex_cloud_backup_taken_seconds 1000\nsealdex_cloud_checked_seconds 1000\n"
             } else {
                 "ready, but restored: waits to be resumed\n"
             };
@@ -249,6 +250,7 @@ fn the_doctor_believes_what_a_server_says_of_itself() {
     let levels =
         ["ready", "clock", "version", "file-limit", "index-lag", "disk-space", "backup"].map(|c| d.level(c, &url));
     assert_eq!(levels, ["warning", "wrong", "warning", "wrong", "warning", "wrong", "wrong"], "{:#?}", d.1);
+    assert_eq!(d.level("store-checked", &url), "warning");
     assert_eq!(Doctor::asked(&stage, &["--url", "ftp://x"]).level("server", "ftp"), "wrong");
 }
 
