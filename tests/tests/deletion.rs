@@ -1,7 +1,13 @@
 //! What a hospital deletes is gone: not stored, not found, not needed for a proof, and stated in the log.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test stops where it cannot go on
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use sealdex_cloud::verify::verify;
 use sealdex_fhir::{QueryDoc, Suite};
@@ -14,7 +20,7 @@ use sealdex_tests::{
     tampering::LyingCloud,
     world::Hospital,
 };
-use sealdex_wire::{ingest::CloudStats, roster::Proofs, search::CloudMatches};
+use sealdex_wire::{codec, ingest::CloudStats, roster::Proofs, search::CloudMatches};
 
 fn log(world: &World) -> DomainLog {
     let trusted = world.trusted();
@@ -102,6 +108,20 @@ async fn what_a_hospital_deletes_is_gone_and_proved_so() {
     // Once more: nothing is there, and nothing is stated.
     let again = remove(&world, &world.hospitals[0], std::slice::from_ref(&gone)).await.unwrap();
     assert_eq!((again.records, again.places), (vec![(gone.clone(), Removal::Absent)], vec![]));
+    // What an earlier run deleted may not be in force yet: whoever finds nothing to delete waits for that, too.
+    let asked = Arc::new(AtomicU32::new(0));
+    let times = asked.clone();
+    liar.says(move |path, _, answer| {
+        let mut said: CloudStats = (path == "/v1/stats").then(|| codec::from_json(answer).ok()).flatten()?;
+        if times.fetch_add(1, Ordering::Relaxed) < 4 {
+            said.indexed = said.accepted - 1;
+        }
+        Some(codec::to_json(&said))
+    });
+    let again = remove(&world, &world.hospitals[0], std::slice::from_ref(&gone)).await.unwrap();
+    assert_eq!((again.records, again.places), (vec![(gone.clone(), Removal::Absent)], vec![]));
+    assert_eq!(asked.load(Ordering::Relaxed), 5, "until the cloud says that all is searchable");
+    liar.is_honest();
     // Another hospital's records are not this one's to delete, whatever it names.
     let theirs = others.iter().find(|r| !own.contains(r)).unwrap().clone();
     let foreign = remove(&world, &world.hospitals[0], std::slice::from_ref(&theirs)).await.unwrap();

@@ -82,6 +82,7 @@ fn the_doctor_finds_what_is_wrong_and_only_that() {
         assert_eq!((d.level(check, gate), d.level(check, cloud)), ("ok".into(), "ok".into()), "{check}");
     }
     assert_eq!(d.level("index-lag", cloud), "ok");
+    assert_eq!((d.level("store-checked", cloud), d.level("store-checked", gate)), ("ok".into(), "ok".into()));
     let (sealed, found) = d.of("key-sealed", "member.key");
     assert_eq!((sealed.as_str(), found.as_str()), ("warning", "in the clear"));
     let table = plain(&stage, &["doctor", "--member", "ana"]);
@@ -129,6 +130,21 @@ fn files_of_a_member(stage: &Stage) {
     assert!(level == "ok" && found.contains("member key, "), "{found}");
     let reseal = ["keyfile", "reseal", "ana/member.key", "--passphrase-file", "pass", "--new-insecure-plain"];
     assert!(plain(stage, &reseal).status.success());
+    // A provider's: rot in a principal is what no parser finds.
+    fs::create_dir(stage.path("clinic")).unwrap();
+    fs::copy(stage.path("ana/member.key"), stage.path("clinic/member.key")).unwrap();
+    stage.write("clinic/provider.toml", "name = \"clinic\"\n");
+    let owners = || Doctor::asked(stage, &["--provider", "clinic"]).of("owner-map", "owners.ndjson");
+    assert_eq!(owners().0, "wrong", "there is none");
+    let line = format!("{{\"patient\":\"Patient/a\",\"principal\":\"{}\"}}\n", "01".repeat(16));
+    stage.write("clinic/owners.ndjson", &line);
+    assert_eq!(owners(), ("ok".into(), "1 patients, without a checksum".into()));
+    let map = stage.path("clinic/owners.ndjson");
+    sealdex_provider::OwnerMap::read(&map).unwrap().write(&map).unwrap();
+    assert_eq!(owners(), ("ok".into(), "1 patients, as they were written".into()));
+    stage.write("clinic/owners.ndjson", &fs::read_to_string(&map).unwrap().replacen("0101", "0103", 1));
+    let (level, found) = owners();
+    assert!(level == "wrong" && found.contains("checksum"), "{found}");
     let pack = fs::read_to_string(stage.path("ana/domain.json")).unwrap();
     // Half of the payload's first byte: the signature does not fit any more.
     let at = pack.find("payload").unwrap() + 40;
@@ -216,7 +232,7 @@ fn the_doctor_believes_what_a_server_says_of_itself() {
             let body = if String::from_utf8_lossy(&head[..n]).starts_with("GET /metrics") {
                 "# TYPE x gauge\nsealdex_build_info{role=\"cloud\",version=\"0.0.9\"} 1\nsealdex_process_open_files 1000\n\
                  sealdex_process_max_files 1024\nsealdex_cloud_index_lag_batches 500\nsealdex_cloud_disk_free_bytes 5\n\
-                 sealdex_cloud_backup_taken_seconds 1000\n"
+                 sealdex_cloud_backup_taken_seconds 1000\nsealdex_cloud_checked_seconds 1000\n"
             } else {
                 "ready, but restored: waits to be resumed\n"
             };
@@ -234,6 +250,7 @@ fn the_doctor_believes_what_a_server_says_of_itself() {
     let levels =
         ["ready", "clock", "version", "file-limit", "index-lag", "disk-space", "backup"].map(|c| d.level(c, &url));
     assert_eq!(levels, ["warning", "wrong", "warning", "wrong", "warning", "wrong", "wrong"], "{:#?}", d.1);
+    assert_eq!(d.level("store-checked", &url), "warning");
     assert_eq!(Doctor::asked(&stage, &["--url", "ftp://x"]).level("server", "ftp"), "wrong");
 }
 

@@ -13,7 +13,14 @@ use axum::Router;
 use sealdex_crypto::PrincipalId;
 use sealdex_dbfile::{Findings, Soundness};
 use sealdex_lognet::domain::Which;
-use sealdex_net::{Authenticator, Listen, blocking, clock::now_ms, edge::Worker, guard, peer::Http, tls::TlsError};
+use sealdex_net::{
+    Authenticator, Listen, blocking,
+    clock::{now_ms, now_s},
+    edge::Worker,
+    guard,
+    peer::Http,
+    tls::TlsError,
+};
 use sealdex_tlog::log::FileReader;
 use sealdex_wire::roster::BadKeys;
 
@@ -271,6 +278,8 @@ pub async fn serve(
     let every = plan.as_ref().and_then(|p| p.every);
     let backing_up = tokio::spawn(schedule::run(backups.backup.clone(), every, asked)).abort_handle();
     let cloud = Cloud::written_to(data_dir, keys, bounds, backups, Http::new(None)?).await?;
+    // Until the first look it is as old as the server.
+    metrics::gauge!("sealdex_cloud_checked_seconds").set(now_s() as f64);
     let look = Look {
         store: store.clone(),
         index: cloud.api.index.clone(),
@@ -278,7 +287,7 @@ pub async fn serve(
         caught_up: cloud.api.caught_up.clone(),
         wake: cloud.wake.clone(),
     };
-    let scrub = sealdex_dbfile::each(move || look.through()).map_err(CloudError::Thread)?;
+    let scrub = sealdex_dbfile::each(move |rate| look.through(rate)).map_err(CloudError::Thread)?;
     let observing = tokio::spawn(cloud.observed().run()).abort_handle();
     let bound = match listen.bind().await.and_then(|l| Ok((l.local_addr()?, l))) {
         Ok((addr, bound)) => {
@@ -361,8 +370,10 @@ struct Look {
 }
 
 impl Look {
-    fn through(&self) {
-        match self.store.check(sealdex_dbfile::RATE) {
+    /// Whether it came to its end.
+    fn through(&self, rate: u64) -> bool {
+        let mut ended = true;
+        match self.store.check(rate) {
             Ok(found) => {
                 if let Soundness::Damaged(what) = &found {
                     metrics::counter!("sealdex_cloud_damage_total", "file" => "store.redb").increment(1);
@@ -372,8 +383,12 @@ impl Look {
                     );
                 }
                 self.findings.note("store.redb", &found);
+                ended &= found != Soundness::Busy;
             }
-            Err(error) => tracing::error!(%error, "store.redb cannot be checked"),
+            Err(error) => {
+                tracing::error!(%error, "store.redb cannot be checked");
+                ended = false;
+            }
         }
         match self.index.check() {
             Ok(None) => {}
@@ -383,8 +398,15 @@ impl Look {
                 self.caught_up.store(false, Ordering::Release);
                 self.wake.wake();
             }
-            Err(error) => tracing::error!(%error, "the search index cannot be checked"),
+            Err(error) => {
+                tracing::error!(%error, "the search index cannot be checked");
+                ended = false;
+            }
         }
+        if ended {
+            metrics::gauge!("sealdex_cloud_checked_seconds").set(now_s() as f64);
+        }
+        ended
     }
 }
 

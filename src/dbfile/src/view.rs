@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redb::{Database, DatabaseError, StorageBackend};
+use redb::{Database, DatabaseError, RepairSession, StorageBackend};
 
 /// Bytes that are kept and replaced together: the page size of redb.
 const BLOCK: u64 = 4096;
@@ -174,10 +174,23 @@ impl StorageBackend for Backend {
     }
 }
 
-/// Opens the view and verifies all of it.
+/// Whether redb, opening a file that was not closed, has found that the newest commit is not whole and is about to go back
+/// to the one before it: of its three looks the first has failed.
+pub(crate) fn goes_back(repair: &RepairSession) -> bool {
+    (0.1..0.5).contains(&repair.progress())
+}
+
+/// Opens the view and verifies all of it. The view begins after a commit, so that its newest one is whole, or has rotted.
 pub(crate) fn soundness(view: &Arc<View>) -> Soundness {
     let verify = || -> Result<bool, DatabaseError> {
-        let mut db = Database::builder().set_cache_size(CACHE).create_with_backend(Backend(view.clone()))?;
+        let mut db = Database::builder()
+            .set_cache_size(CACHE)
+            .set_repair_callback(|repair| {
+                if goes_back(repair) {
+                    repair.abort()
+                }
+            })
+            .create_with_backend(Backend(view.clone()))?;
         db.check_integrity()
     };
     // The library may panic over a damaged file; that is a finding.
@@ -187,7 +200,7 @@ pub(crate) fn soundness(view: &Arc<View>) -> Soundness {
     }
     match verified {
         Ok(Ok(true)) => Soundness::Sound,
-        Ok(Ok(false)) => Soundness::Damaged("a checksum does not fit".into()),
+        Ok(Ok(false) | Err(DatabaseError::RepairAborted)) => Soundness::Damaged("a checksum does not fit".into()),
         Ok(Err(e)) => Soundness::Damaged(e.to_string()),
         Err(_) => Soundness::Damaged("its pages cannot be followed".into()),
     }

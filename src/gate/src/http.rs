@@ -15,7 +15,7 @@ use http::{Method, Uri};
 use sealdex_dbfile::{DbFile, Findings, Scrub, Soundness};
 use sealdex_net::{
     Authenticator, Call, Cbor, Json, Listen, Refusal,
-    clock::now_ms,
+    clock::{now_ms, now_s},
     guard::{Bounds, guard},
     peer::Http,
     tls::TlsError,
@@ -172,7 +172,10 @@ async fn observe<S: ConsentStore>(gate: Weak<Gate<S>>, store: PathBuf) {
 
 /// Verifies the store's checksums now and then.
 fn look_through(file: Arc<DbFile>, findings: Findings) -> std::io::Result<Scrub> {
-    sealdex_dbfile::each(move || match file.check(sealdex_dbfile::RATE) {
+    let checked = || metrics::gauge!("sealdex_gate_checked_seconds").set(now_s() as f64);
+    // Until the first look it is as old as the server.
+    checked();
+    sealdex_dbfile::each(move |rate| match file.check(rate) {
         Ok(found) => {
             if let Soundness::Damaged(what) = &found {
                 metrics::counter!("sealdex_gate_damage_total").increment(1);
@@ -180,8 +183,16 @@ fn look_through(file: Arc<DbFile>, findings: Findings) -> std::io::Result<Scrub>
                 tracing::error!(%path, what, "the store is damaged: restore it from a backup (sealdex gate restore)");
             }
             findings.note("the gate's store", &found);
+            let ended = found != Soundness::Busy;
+            if ended {
+                checked();
+            }
+            ended
         }
-        Err(error) => tracing::error!(%error, "the store cannot be checked"),
+        Err(error) => {
+            tracing::error!(%error, "the store cannot be checked");
+            false
+        }
     })
 }
 

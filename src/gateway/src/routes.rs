@@ -20,6 +20,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Limited};
 use sealdex_fhir::search::resource_type;
+use sealdex_net::bodies::{Unread, whole};
 use sealdex_wire::problem;
 
 use crate::{
@@ -200,11 +201,10 @@ impl Gateway {
         if body.size_hint().lower() > self.max_body as u64 {
             return Err(too_large());
         }
-        let body = match Limited::new(body, self.max_body).collect().await {
-            Ok(collected) => collected.to_bytes(),
-            Err(e) if e.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
-            Err(_) => return Err(Outcome::invalid("the body ended early")),
-        };
+        let body = whole(body, self.max_body).await.map_err(|e| match e {
+            Unread::TooLong => too_large(),
+            Unread::Broken(_) => Outcome::invalid("the body ended early"),
+        })?;
         let forms = matches!(
             call.target,
             Target::System { search: true }

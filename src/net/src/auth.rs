@@ -7,7 +7,6 @@ use std::{
 
 use axum::extract::{FromRef, FromRequest, Request};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
 use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_wire::{
     ProblemType,
@@ -16,7 +15,11 @@ use sealdex_wire::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{clock::now_ms, reply::Refusal};
+use crate::{
+    bodies::{Unread, whole},
+    clock::now_ms,
+    reply::Refusal,
+};
 
 /// The keys a server knows callers by: its roster, the authority, other servers.
 pub trait Directory: Send + Sync + 'static {
@@ -189,11 +192,10 @@ where
 
 /// Reads a body up to [`limits::BODY`].
 pub async fn read_body(body: axum::body::Body) -> Result<Bytes, Refusal> {
-    match Limited::new(body, limits::BODY).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(e) if e.is::<http_body_util::LengthLimitError>() => {
-            Err(Refusal::new(ProblemType::TooLarge, format!("the body is larger than {} bytes", limits::BODY)))
+    whole(body, limits::BODY).await.map_err(|e| match e {
+        Unread::TooLong => {
+            Refusal::new(ProblemType::TooLarge, format!("the body is larger than {} bytes", limits::BODY))
         }
-        Err(_) => Err(Refusal::malformed("the body ended early")),
-    }
+        Unread::Broken(_) => Refusal::malformed("the body ended early"),
+    })
 }

@@ -169,19 +169,126 @@ impl HttpBody for Metered {
     }
 }
 
-/// A body that keeps its room until it is sent or dropped.
+/// Why a body is not had whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread<E> {
+    /// It is longer than it may be.
+    TooLong,
+    /// It ended before its end; why.
+    Broken(E),
+}
+
+/// The whole of a body of at most `limit` bytes. They are copied out of the frames that they come in: a frame of one byte
+/// takes many times that, and room is taken for bytes.
+///
+/// # Errors
+/// [`Unread`].
+pub async fn whole<B>(mut body: B, limit: usize) -> Result<Bytes, Unread<B::Error>>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
+        if data.len() > limit - whole.len() {
+            return Err(Unread::TooLong);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.into())
+}
+
+/// A body whose bytes keep its room until they are sent or dropped: HTTP lets go of a body once it has the bytes, which then
+/// wait for a peer who reads them.
 pub(crate) fn keeping(body: Body, permit: OwnedSemaphorePermit) -> Body {
-    Body::new(body.map_frame(move |frame| {
-        let _kept = &permit;
-        frame
-    }))
+    struct Kept {
+        bytes: Bytes,
+        _permit: Arc<OwnedSemaphorePermit>,
+    }
+    impl AsRef<[u8]> for Kept {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+    let permit = Arc::new(permit);
+    Body::new(
+        body.map_frame(move |frame| frame.map_data(|bytes| Bytes::from_owner(Kept { bytes, _permit: permit.clone() }))),
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{convert::Infallible, sync::atomic::AtomicUsize};
+
+    use http::Response;
+    use hyper::{server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::pace::Paced;
+
+    #[tokio::test]
+    async fn of_many_small_frames_none_is_kept() {
+        struct Small(Bytes, Arc<AtomicUsize>);
+        impl AsRef<[u8]> for Small {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        impl Drop for Small {
+            fn drop(&mut self) {
+                self.1.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        /// As many frames of a byte, each made when it is asked for; how many there are at once, at most.
+        struct Frames(usize, Arc<AtomicUsize>, Arc<AtomicUsize>);
+        impl HttpBody for Frames {
+            type Data = Bytes;
+            type Error = Infallible;
+            fn poll_frame(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(None) };
+                self.0 = left;
+                let now = self.1.fetch_add(1, Ordering::Relaxed) + 1;
+                self.2.fetch_max(now, Ordering::Relaxed);
+                let small = Small(Bytes::from_static(b"x"), self.1.clone());
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(small)))))
+            }
+        }
+        let most = Arc::<AtomicUsize>::default();
+        let frames = |n| Frames(n, Arc::default(), most.clone());
+        assert_eq!(whole(frames(1000), 1000).await, Ok(Bytes::from(vec![b'x'; 1000])));
+        assert_eq!(whole(frames(1001), 1000).await, Err(Unread::TooLong));
+        assert_eq!(most.load(Ordering::Relaxed), 1);
+        most.store(0, Ordering::Relaxed);
+        let read = crate::auth::read_body(Body::new(frames(1000))).await;
+        assert_eq!((read.map(|b| b.len()).ok(), most.load(Ordering::Relaxed)), (Some(1000), 1));
+    }
+
+    #[tokio::test]
+    async fn an_answer_keeps_its_room_until_it_is_read() {
+        const SIZE: usize = 1 << 20;
+        let room = Room::new(2 * SIZE);
+        let (near, mut far) = tokio::io::duplex(4 << 10);
+        let answers = room.clone();
+        let service = service_fn(move |_| {
+            let permit = answers.take(SIZE).expect("room for it");
+            std::future::ready(Ok::<_, Infallible>(Response::new(keeping(Body::from(vec![7; SIZE]), permit))))
+        });
+        let serving = http1::Builder::new().serve_connection(TokioIo::new(Paced::new(near)), service);
+        let serving = tokio::spawn(serving);
+        far.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        far.read_exact(&mut [0; 512]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(room.left(), SIZE, "nearly all of it waits to be read");
+        let mut rest = Vec::new();
+        far.read_to_end(&mut rest).await.unwrap();
+        serving.await.unwrap().unwrap();
+        assert_eq!((rest.iter().filter(|b| **b == 7).count() > SIZE - 512, room.left()), (true, 2 * SIZE));
+    }
 
     #[tokio::test]
     async fn room_is_taken_as_bytes_arrive_and_given_back() {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -40,6 +40,7 @@ impl Capacity {
 
     /// A place for one more connection of `peer`, who gets at most half of all.
     pub(crate) fn place(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        let peer = network(peer);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let own = open.by_peer.get(&peer).copied().unwrap_or(0);
         if open.all >= self.most || own >= self.most.div_ceil(2) {
@@ -48,6 +49,14 @@ impl Capacity {
         open.all += 1;
         open.by_peer.insert(peer, own + 1);
         Some(Place { of: self.clone(), peer })
+    }
+}
+
+/// Whose an address is: of IPv6 the network of 64 bits, of which one peer has as many addresses as it likes.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 
@@ -88,6 +97,16 @@ mod tests {
         drop(places);
         let open = capacity.open.lock().unwrap();
         assert_eq!((open.all, open.by_peer.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_peer() {
+        let capacity = Arc::new(Capacity::new(6));
+        let places: Vec<_> =
+            (1..=6).filter_map(|n| capacity.place(format!("2001:db8::{n}:{n}").parse().unwrap())).collect();
+        assert_eq!(places.len(), 3);
+        assert!(capacity.place("2001:db8:0:1::1".parse().unwrap()).is_some(), "that is another");
+        assert!(capacity.place("::ffff:7f00:1".parse::<IpAddr>().unwrap().to_canonical()).is_some());
     }
 
     #[test]

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 
-use crate::peer::{CallError, Http, Way, root_cause};
+use crate::{
+    bodies::{Unread, whole},
+    peer::{CallError, Http, Way, root_cause},
+};
 
 impl Http {
     /// Sends a request as it is and reads an answer of at most `limit` bytes, whatever its status. All of it takes at
@@ -38,11 +41,11 @@ impl Http {
             };
             let response = wire.request(request.map(Full::new)).await.map_err(|e| unreachable(root_cause(&e)))?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, limit)
-                .collect()
-                .await
-                .map_err(|e| if e.is::<LengthLimitError>() { too_long() } else { unreachable(root_cause(&*e)) })?;
-            Ok(Response::from_parts(head, body.to_bytes()))
+            let body = whole(body, limit).await.map_err(|e| match e {
+                Unread::TooLong => too_long(),
+                Unread::Broken(e) => unreachable(root_cause(&e)),
+            });
+            Ok(Response::from_parts(head, body?))
         };
         tokio::time::timeout(timeout, exchange).await.map_err(|_| unreachable("timed out".into()))?
     }
@@ -63,4 +66,42 @@ pub fn usable(url: &str) -> Result<String, CallError> {
         _ => return Err(CallError::Address(url.into())),
     }
     Ok(url.trim_end_matches('/').into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    };
+
+    use sealdex_crypto::PrincipalId;
+
+    use super::*;
+    use crate::peer::{Exchange, Peer, Retry, Transport};
+
+    /// Answers as a proxy does whose server is away, until the status is 200.
+    struct Proxy(AtomicU16);
+
+    impl Transport for Proxy {
+        fn exchange(&self, _: Request<Bytes>) -> Exchange {
+            let status = self.0.fetch_add(1, Ordering::Relaxed);
+            let status = if status > 504 { 200 } else { status };
+            let answer = Response::builder().status(status).body(Bytes::from_static(b"{}"));
+            Box::pin(async move { answer.map_err(|e| e.to_string()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_proxy_says_in_a_servers_stead_passes() {
+        let call = async |first: u16, attempts: u32| {
+            let http = Http::over(Arc::new(Proxy(AtomicU16::new(first))));
+            let peer = Peer::new(http, "https://cloud.example", "d", PrincipalId([1; 16]), None).unwrap();
+            let peer = peer.with_retry(Retry { attempts, pause: Duration::from_millis(1) });
+            peer.get_json::<serde::de::IgnoredAny>("/v1/stats").await.map(drop)
+        };
+        assert_eq!(call(502, 4).await, Ok(()), "502, 503, 504, and the server's answer");
+        assert!(matches!(call(502, 2).await, Err(CallError::Unreachable { .. })));
+        assert!(matches!(call(500, 4).await, Err(CallError::BadAnswer { .. })), "that is the server itself");
+    }
 }

@@ -371,7 +371,14 @@ impl Peer {
             Ok(problem) => {
                 CallError::Refused { server: self.url().to_owned(), path: path.into(), problem: Box::new(problem) }
             }
-            Err(_) => self.bad(path, format!("HTTP status {status} without a problem document")),
+            Err(_) => {
+                let reason = format!("HTTP status {status} without a problem document");
+                // Not this server's words: a proxy before it says that there is no answer.
+                if matches!(status.as_u16(), 502..=504) {
+                    return CallError::Unreachable { server: self.url().to_owned(), reason };
+                }
+                self.bad(path, reason)
+            }
         }
     }
 }

@@ -135,7 +135,7 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => match self.capacity.place(peer.ip().to_canonical()) {
                     Some(place) => self.take(stream, place),
-                    None => self.turn_away(&stream),
+                    None => self.turn_away(stream),
                 },
                 Err(error) => {
                     // Out of descriptors and the like: give others time to close.
@@ -169,10 +169,11 @@ impl Server {
     }
 
     /// One connection too many: told so if that needs no handshake, and closed.
-    fn turn_away(&self, stream: &TcpStream) {
+    fn turn_away(&self, stream: TcpStream) {
         metrics::counter!("sealdex_connections_refused_total").increment(1);
-        if self.acceptor.is_none() {
-            let _ = stream.try_write(TOO_MANY);
+        // Written as it is, without waiting: the runtime would have to hear first that it can be written to.
+        if let (None, Ok(mut stream)) = (&self.acceptor, stream.into_std()) {
+            let _ = io::Write::write(&mut stream, TOO_MANY);
         }
     }
 }

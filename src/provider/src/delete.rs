@@ -82,8 +82,9 @@ pub async fn delete(input: DeleteInput<'_>) -> Result<DeleteReport, PushError> {
         report.records.extend(part.iter().cloned().zip(removals));
         report.places.extend(place);
     }
+    // Also where nothing was there: an earlier run that was cut off may have deleted it a moment ago.
+    job.await_searchable().await?;
     if let Some(last) = report.places.last() {
-        job.await_searchable().await?;
         report.unlogged = job.await_logged(&mut log, trusted, *last).await?;
     }
     Ok(report)

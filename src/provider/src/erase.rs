@@ -93,8 +93,9 @@ impl Job {
                 asked.after = None;
             }
         }
+        // An earlier run that was cut off may have ended some a moment ago.
+        self.await_searchable().await?;
         if let Some(last) = report.places.last() {
-            self.await_searchable().await?;
             report.unlogged = self.await_logged(log, trusted, *last).await?;
         }
         Ok(report)

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadableTableMetadata, TableDefinition, TableError, WriteTransaction};
+use sealdex_dbfile::DbFile;
 use sha2::{Digest, Sha256};
 
 use crate::stating::Head;
@@ -56,9 +57,13 @@ pub struct JournalError {
     reason: String,
 }
 
-/// Durable record of what was pushed, one file per provider.
+/// Pages in memory, bytes.
+const CACHE: usize = 32 << 20;
+
+/// Durable record of what was pushed, one file per provider. A gateway has it open for as long as it runs: a disk that was
+/// full for a while must not be the end of writing.
 pub struct Journal {
-    db: Database,
+    db: DbFile,
     path: PathBuf,
 }
 
@@ -69,9 +74,7 @@ impl Journal {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).map_err(|e| fail(e.to_string()))?;
         }
-        let made =
-            sealdex_dbfile::ensure(path).and_then(|()| Database::builder().set_cache_size(32 << 20).create(path));
-        let db = made.map_err(|e| {
+        let db = DbFile::open(path, CACHE).map_err(|e| {
             fail(match e {
                 redb::DatabaseError::DatabaseAlreadyOpen => {
                     "another push, or a gateway, of this provider is running".to_owned()
@@ -85,18 +88,22 @@ impl Journal {
     /// A journal in whatever keeps bytes as a file does.
     pub fn over(backend: impl redb::StorageBackend) -> Result<Self, JournalError> {
         let path = Path::new("");
-        let db = Database::builder().set_cache_size(32 << 20).create_with_backend(backend);
-        Self::of(db.map_err(|e| JournalError { path: path.into(), reason: e.to_string() })?, path)
+        Self::of(
+            DbFile::over(backend, CACHE).map_err(|e| JournalError { path: path.into(), reason: e.to_string() })?,
+            path,
+        )
     }
 
-    fn of(db: Database, path: &Path) -> Result<Self, JournalError> {
+    fn of(db: DbFile, path: &Path) -> Result<Self, JournalError> {
         let journal = Self { db, path: path.into() };
         journal.record(&[])?;
         Ok(journal)
     }
 
     fn fail(&self, e: impl std::fmt::Display) -> JournalError {
-        JournalError { path: self.path.clone(), reason: e.to_string() }
+        // Whatever was made of it: the disk's word, if it had no room.
+        let reason = self.db.full().map_or_else(|| e.to_string(), |full| format!("there is no room: {full}"));
+        JournalError { path: self.path.clone(), reason }
     }
 
     /// Which of these versions the cloud has already.
@@ -314,5 +321,21 @@ mod tests {
         assert_eq!(j.known(&[a, b, c]).unwrap(), [false, false, true]);
         j.record(&[b]).unwrap();
         assert_eq!(j.begin(&[b]).unwrap(), [true]);
+    }
+
+    #[test]
+    fn after_its_disk_failed_it_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (Version::of("A/1", b"one"), Version::of("A/2", b"two"));
+        let j = Journal::open(&dir.path().join("j.redb")).unwrap();
+        j.record(&[a]).unwrap();
+        let half = j.db.begin_write().unwrap();
+        half.open_table(PUSHED).unwrap().insert(b.identity, b.content).unwrap();
+        j.db.fail_for_test(true);
+        let lost = half.commit().map_err(|e| j.fail(e)).unwrap_err();
+        assert!(lost.to_string().contains("no room"), "{lost}");
+        assert_eq!(j.known(&[a, b]).unwrap(), [true, false]);
+        j.record(&[b]).unwrap();
+        assert_eq!(j.known(&[a, b]).unwrap(), [true, true]);
     }
 }

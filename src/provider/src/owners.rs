@@ -16,20 +16,33 @@ use sealdex_wire::{
     erasure::ErasureOrder,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// Owners asked for in one request.
 const LOOKUP: usize = 2048;
 
 /// The hospital's own map, NDJSON: `{"patient":"Patient/…","principal":"…"}`. It links people to
 /// principals, so it never leaves the hospital.
+///
+/// A line `{"sha256":"…"}` is the hash of the lines before it, up to the last such line, each with a newline: a byte that
+/// rots in a principal would have records sealed to somebody else. What was written by hand needs none.
 #[derive(Clone, Debug, Default)]
-pub struct OwnerMap(HashMap<String, PrincipalId>);
+pub struct OwnerMap {
+    principals: HashMap<String, PrincipalId>,
+    checked: bool,
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
     patient: String,
     principal: PrincipalId,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checksum {
+    sha256: String,
 }
 
 /// Why the map could not be used.
@@ -49,56 +62,79 @@ impl OwnerMap {
     pub fn read(path: &Path) -> Result<Self, OwnerMapError> {
         let fail = |line, reason: String| OwnerMapError { path: path.into(), line, reason };
         let file = std::fs::File::open(path).map_err(|e| fail(None, e.to_string()))?;
-        let mut map = HashMap::new();
+        let (mut map, mut hash, mut checked) = (HashMap::new(), Sha256::new(), false);
         for (i, line) in BufReader::new(file).lines().enumerate() {
             let text = line.map_err(|e| fail(Some(i + 1), e.to_string()))?;
             if text.trim().is_empty() {
                 continue;
             }
+            if let Ok(Checksum { sha256 }) = serde_json::from_str(&text) {
+                if sha256 != hex::encode(hash.finalize_reset()) {
+                    let reason = "the lines before do not fit their checksum: the file is damaged, restore it from a copy. \
+                                  If it was edited by hand, delete this line";
+                    return Err(fail(Some(i + 1), reason.into()));
+                }
+                checked = true;
+                continue;
+            }
+            checked = false;
+            hash.update(&text);
+            hash.update(b"\n");
             let Line { patient, principal } =
                 serde_json::from_str(&text).map_err(|e| fail(Some(i + 1), e.to_string()))?;
             if map.insert(patient.clone(), principal).is_some_and(|old| old != principal) {
                 return Err(fail(Some(i + 1), format!("{patient} is listed with two principals")));
             }
         }
-        Ok(Self(map))
+        Ok(Self { principals: map, checked })
     }
 
     /// Writes the map, beside the old one first: whoever is killed here leaves one of the two.
     pub fn write(&self, path: &Path) -> Result<(), OwnerMapError> {
         let fail = |e: std::io::Error| OwnerMapError { path: path.into(), line: None, reason: e.to_string() };
-        let mut rows: Vec<_> = self.0.iter().collect();
+        let mut rows: Vec<_> = self.principals.iter().collect();
         rows.sort();
         let beside = path.with_extension("new");
-        let mut out = std::io::BufWriter::new(std::fs::File::create(&beside).map_err(fail)?);
+        let mut text = Vec::new();
         for (patient, principal) in rows {
             let line = Line { patient: patient.clone(), principal: *principal };
-            serde_json::to_writer(&mut out, &line).map_err(|e| fail(e.into()))?;
-            out.write_all(b"\n").map_err(fail)?;
+            serde_json::to_writer(&mut text, &line).map_err(|e| fail(e.into()))?;
+            text.push(b'\n');
         }
-        out.flush().map_err(fail)?;
-        out.get_ref().sync_all().map_err(fail)?;
-        std::fs::rename(&beside, path).map_err(fail)
+        let sum = Checksum { sha256: hex::encode(Sha256::digest(&text)) };
+        serde_json::to_writer(&mut text, &sum).map_err(|e| fail(e.into()))?;
+        text.push(b'\n');
+        let mut out = std::fs::File::create(&beside).map_err(fail)?;
+        out.write_all(&text).and_then(|()| out.sync_all()).map_err(fail)?;
+        std::fs::rename(&beside, path).map_err(fail)?;
+        // Only then is it the new one after a power failure, too.
+        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
     }
 
     /// Adds a patient.
     pub fn insert(&mut self, patient: String, principal: PrincipalId) {
-        self.0.insert(patient, principal);
+        self.principals.insert(patient, principal);
     }
 
     /// The principal of a patient reference.
     pub fn get(&self, patient: &str) -> Option<PrincipalId> {
-        self.0.get(patient).copied()
+        self.principals.get(patient).copied()
+    }
+
+    /// Whether a checksum was read after the last patient, and fitted.
+    pub fn is_checked(&self) -> bool {
+        self.checked
     }
 
     /// Number of patients.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.principals.len()
     }
 
     /// Whether no patient is listed.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.principals.is_empty()
     }
 }
 
@@ -210,6 +246,29 @@ mod tests {
         assert_eq!(back.len(), 2);
         let other = format!("{{\"patient\":\"Patient/a\",\"principal\":\"{}\"}}\n", "03".repeat(16));
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + &other).unwrap();
-        assert_eq!(OwnerMap::read(&path).unwrap_err().line, Some(3));
+        assert_eq!(OwnerMap::read(&path).unwrap_err().line, Some(4));
+    }
+
+    #[test]
+    fn rot_in_the_map_is_found_and_a_map_by_hand_needs_no_checksum() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("owners.ndjson");
+        let mut map = OwnerMap::default();
+        map.insert("Patient/a".into(), PrincipalId([0x11; 16]));
+        map.write(&path).unwrap();
+        let written = std::fs::read_to_string(&path).unwrap();
+        // Another principal, and nothing that a parser would find.
+        std::fs::write(&path, written.replacen("11", "12", 1)).unwrap();
+        let error = OwnerMap::read(&path).unwrap_err();
+        assert!(error.line == Some(2) && error.reason.contains("checksum"), "{error}");
+        let by_hand = written.lines().next().unwrap().to_owned();
+        std::fs::write(&path, format!("{by_hand}\n")).unwrap();
+        assert_eq!(OwnerMap::read(&path).unwrap().len(), 1);
+        // Lines added below, and maps one after the other.
+        let more = written.replace("Patient/a", "Patient/b");
+        std::fs::write(&path, format!("{written}\n{}\n", more.lines().next().unwrap())).unwrap();
+        assert_eq!(OwnerMap::read(&path).unwrap().len(), 2);
+        std::fs::write(&path, format!("{written}{written}")).unwrap();
+        assert_eq!(OwnerMap::read(&path).unwrap().len(), 1);
     }
 }

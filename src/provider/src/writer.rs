@@ -142,10 +142,9 @@ impl Writer {
     /// [`WriterError`]; run it again.
     pub async fn delete(&self, identity: &str) -> Result<Removal, WriterError> {
         let _one = self.seen.lock().await;
-        let (removals, place) = self.job.delete(&[identity.to_owned()]).await?;
-        if place.is_some() {
-            self.job.await_searchable().await?;
-        }
+        let (removals, _) = self.job.delete(&[identity.to_owned()]).await?;
+        // Also where it was not there: an earlier call that was cut off may have deleted it a moment ago.
+        self.job.await_searchable().await?;
         Ok(removals.first().copied().unwrap_or(Removal::Absent))
     }
 

@@ -8,6 +8,7 @@ use std::{
 
 use sealdex_keyfile::{Sealing, inspect};
 use sealdex_net::{clock::now_s, process, tls};
+use sealdex_provider::{Manifest, OwnerMap};
 
 use super::{Findings, Level};
 
@@ -74,6 +75,38 @@ pub(super) fn key(path: &Path, found: &mut Findings) {
         sealed => found.ok("key-sealed", path.display(), format!("{} key, {sealed}", sealing.kind)),
     }
     private(path, "key-permissions", Level::Wrong, found);
+}
+
+/// A provider's folder: its key, and whose records it says are whose.
+pub(super) fn provider(dir: &Path, found: &mut Findings) {
+    let manifest = match Manifest::read(dir) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            return found.add(
+                Level::Wrong,
+                "provider-folder",
+                dir.display(),
+                error,
+                "name the folder of provider.toml",
+            );
+        }
+    };
+    folder(dir, "provider-folder", found);
+    key(&manifest.key, found);
+    match OwnerMap::read(&manifest.owners) {
+        Ok(map) => {
+            let said = match map.is_checked() {
+                true => format!("{} patients, as they were written", map.len()),
+                false => format!("{} patients, without a checksum", map.len()),
+            };
+            found.ok("owner-map", manifest.owners.display(), said);
+        }
+        Err(error) => {
+            let advice = "restore it from a copy; sealdex owners enrol adds patients. Push nothing before: records would \
+                          be sealed to others";
+            found.add(Level::Wrong, "owner-map", manifest.owners.display(), error, advice);
+        }
+    }
 }
 
 /// Nobody else's to read.

