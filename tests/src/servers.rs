@@ -8,7 +8,7 @@ use std::{
 };
 
 use sealdex_client::ceremony::{CLOUD_KIND, CloudSecretsFile, GATE_KIND, GateSecretsFile};
-use sealdex_cloud::{CloudConfig, CloudKeys};
+use sealdex_cloud::{CloudConfig, CloudKeys, compaction::CompactPlan};
 use sealdex_gate::{GateConfig, GateSecrets};
 use sealdex_net::{Listen, guard::Bounds};
 use sealdex_wire::codec;
@@ -218,6 +218,7 @@ impl Servers {
                     keys,
                     bounds: Bounds::default(),
                     backup: None,
+                    compact: CompactPlan::default(),
                 };
                 let (stop, stopped) = oneshot::channel::<()>();
                 let task = tokio::spawn(async move {

@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use sealdex_client::{AskError, CheckedBy, Session};
-use sealdex_cloud::{CloudConfig, CloudKeys};
+use sealdex_cloud::{CloudConfig, CloudKeys, compaction::CompactPlan};
 use sealdex_crypto::RecordId;
 use sealdex_fhir::{QueryDoc, Suite};
 use sealdex_ledger::{AnswerProof, RecordsProof, versions::Versions};
@@ -415,8 +415,14 @@ async fn a_log_is_made_anew_from_the_store_and_never_the_other_way_round() {
         authority: w.world.ceremony.roster.authority,
         seed: SecretBytes(w.world.servers.cloud_seed()),
     };
-    let config =
-        CloudConfig { data_dir: dir, listen: Listen::loopback(0), keys, bounds: Bounds::default(), backup: None };
+    let config = CloudConfig {
+        data_dir: dir,
+        listen: Listen::loopback(0),
+        keys,
+        bounds: Bounds::default(),
+        backup: None,
+        compact: CompactPlan::default(),
+    };
     let never = |_| unreachable!("it does not start");
     let error = sealdex_cloud::serve(config, never, std::future::pending()).await.unwrap_err().to_string();
     assert!(error.contains("the store has 2 entries of a log that has 3"), "{error}");

@@ -3,7 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
-use sealdex_cloud::{CloudConfig, CloudKeys, backup::schedule::BackupOptions as CloudBackup};
+use sealdex_cloud::{
+    CloudConfig, CloudKeys, backup::schedule::BackupOptions as CloudBackup, compaction::CompactOptions,
+};
 use sealdex_gate::{GateConfig, backup::schedule::BackupOptions};
 use sealdex_net::{Listen, guard::Bounds, notify, server::give_notice, tls};
 use sealdex_settings::log::ServerOptions;
@@ -24,10 +26,8 @@ pub(crate) enum ServeCommand {
         /// Address to listen on; port 0 picks one.
         #[arg(long, default_value = "127.0.0.1:7412")]
         listen: SocketAddr,
-        /// Before serving, get rid of every byte of records that were replaced or deleted: write the store anew and build
-        /// the search index anew. Takes room for a second store meanwhile.
-        #[arg(long)]
-        compact: bool,
+        #[command(flatten)]
+        compaction: CompactOptions,
         #[command(flatten)]
         backup: CloudBackup,
         #[command(flatten)]
@@ -123,8 +123,10 @@ pub(crate) async fn run(command: ServeCommand) -> Result<(), Failure> {
         notify::tell(notify::STOPPING);
     };
     match command {
-        ServeCommand::Cloud { keys, dir, listen, compact, backup, net, key_options, .. } => {
-            if compact && let Some(done) = sealdex_cloud::compact(&dir)? {
+        ServeCommand::Cloud { keys, dir, listen, compaction, backup, net, key_options, .. } => {
+            if compaction.compact
+                && let Some(done) = sealdex_cloud::compact(&dir)?
+            {
                 println!("the store was written anew: {} bytes before, {} after", done.before, done.after);
             }
             let loaded = CloudKeys::load(&keys, key_options.to_read(&keys)?.as_ref())?;
@@ -134,6 +136,7 @@ pub(crate) async fn run(command: ServeCommand) -> Result<(), Failure> {
                 keys: loaded,
                 bounds: Bounds::default(),
                 backup: backup.plan(),
+                compact: compaction.plan(),
             };
             sealdex_cloud::serve(config, announce, stop).await?;
         }

@@ -9,6 +9,7 @@
 //! batch is there once, and the index finds out what it has missed.
 
 pub mod backup;
+pub mod compaction;
 mod http;
 pub mod index;
 mod indexer;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser};
-use sealdex_cloud::{CloudConfig, CloudKeys, backup::schedule::BackupOptions};
+use sealdex_cloud::{CloudConfig, CloudKeys, backup::schedule::BackupOptions, compaction::CompactOptions};
 use sealdex_keyfile::options::UnlockOptions;
 use sealdex_net::{Listen, guard::Bounds, notify, tls};
 use sealdex_settings::{expand, log::ServerOptions};
@@ -37,10 +37,8 @@ struct Args {
     /// Serve plain HTTP beyond loopback, behind a proxy that terminates TLS.
     #[arg(long)]
     insecure_http: bool,
-    /// Before serving, get rid of every byte of records that were replaced or deleted: write the store anew and build the
-    /// search index anew. Takes room for a second store meanwhile.
-    #[arg(long)]
-    compact: bool,
+    #[command(flatten)]
+    compaction: CompactOptions,
     #[command(flatten)]
     backup: BackupOptions,
     #[command(flatten)]
@@ -90,8 +88,9 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         keys: CloudKeys::load(&args.keys, unlock.as_ref())?,
         bounds: Bounds::default(),
         backup: args.backup.plan(),
+        compact: args.compaction.plan(),
     };
-    if args.compact
+    if args.compaction.compact
         && let Some(done) = sealdex_cloud::compact(&config.data_dir)?
     {
         tracing::info!(before = done.before, after = done.after, "the store was written anew");

@@ -35,6 +35,7 @@ use crate::{
         Backup, BackupError, First,
         schedule::{self, BackupPlan},
     },
+    compaction::{self, CompactPlan, Compactor},
     http::{self, Api},
     index::{IndexError, MergedIndex, TantivyIndex},
     indexer::{self, Wake},
@@ -58,6 +59,8 @@ pub struct CloudConfig {
     pub bounds: guard::Bounds,
     /// Backups, if any.
     pub backup: Option<BackupPlan>,
+    /// Compaction while it serves.
+    pub compact: CompactPlan,
 }
 
 /// Why a cloud could not start or stopped.
@@ -266,7 +269,7 @@ pub async fn serve(
     ready: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
 ) -> Result<(), CloudError> {
-    let CloudConfig { data_dir, listen, keys, bounds, backup: plan } = config;
+    let CloudConfig { data_dir, listen, keys, bounds, backup: plan, compact } = config;
     guard::recorder();
     let store = open_store(data_dir.clone()).await?;
     if let Some(restored) = store.restored()? {
@@ -274,6 +277,8 @@ pub async fn serve(
     }
     refuse_older(&data_dir, &store)?;
     let asked = schedule::asked()?;
+    let asked_to_compact = compaction::asked().map_err(CloudError::Thread)?;
+    let path = data_dir.join("store.redb");
     let backups = Backups::open(&store, keys.id(), plan.as_ref()).await?;
     let every = plan.as_ref().and_then(|p| p.every);
     let backing_up = tokio::spawn(schedule::run(backups.backup.clone(), every, asked)).abort_handle();
@@ -289,6 +294,9 @@ pub async fn serve(
     };
     let scrub = sealdex_dbfile::each(move |rate| look.through(rate)).map_err(CloudError::Thread)?;
     let observing = tokio::spawn(cloud.observed().run()).abort_handle();
+    let (index, wake) = (cloud.api.index.clone(), cloud.wake.clone());
+    let compactor = Compactor { path, store: store.clone(), index, wake, rate: compact.rate };
+    let compacting = compactor.start(compact.every, asked_to_compact);
     let bound = match listen.bind().await.and_then(|l| Ok((l.local_addr()?, l))) {
         Ok((addr, bound)) => {
             tracing::info!(%addr, "the cloud listens");
@@ -306,8 +314,10 @@ pub async fn serve(
     };
     observing.abort();
     backing_up.abort();
+    compacting.ask_to_stop();
     scrub.ask_to_stop();
     store.abandon_check();
+    compacting.end().await;
     drop((scrub, store));
     cloud.stop().await;
     served

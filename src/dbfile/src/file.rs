@@ -1,11 +1,15 @@
 //! A database file that outlives the failures of its disk.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io,
-    os::unix::fs::FileExt,
+    ops::Deref,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use redb::{
@@ -13,7 +17,10 @@ use redb::{
     WriteTransaction,
 };
 
-use crate::view::{self, Soundness, View};
+use crate::{
+    beside,
+    view::{self, Soundness, View},
+};
 
 /// The check that is going on.
 type Viewed = Arc<RwLock<Option<Arc<View>>>>;
@@ -43,21 +50,71 @@ pub enum Trouble {
 /// A redb file. After an I/O error redb refuses everything until the file is opened anew; this does so at the next use.
 pub struct DbFile {
     path: PathBuf,
-    cache: usize,
+    pub(crate) cache: usize,
     open: RwLock<Open>,
-    view: Viewed,
+    pub(crate) view: Viewed,
+    /// One check, or one file that is to take this one's place, at a time.
     checking: Mutex<()>,
-    // Dropped last: until then no other process may open the file. None of what is no file.
-    locked: Option<Locked>,
+    abandoned: AtomicBool,
 }
 
-struct Open {
-    db: Arc<Database>,
+/// The file as it is open now.
+pub(crate) struct Open {
+    pub(crate) slot: Arc<Slot>,
     /// None of what is no file: it is never opened again.
-    disk: Option<Arc<Disk>>,
+    pub(crate) disk: Option<Arc<Disk>>,
+    // Dropped last: until then no other process may open the file. None of what is no file.
+    pub(crate) locked: Option<Locked>,
 }
 
-struct Locked(Arc<File>);
+/// A database, until it is closed. Readers hold on to it: a database that is dropped fails their reads.
+pub(crate) struct Slot(RwLock<Option<Database>>);
+
+impl Slot {
+    pub(crate) fn begin_read(self: Arc<Self>) -> Result<Reader, Error> {
+        let tx = self.with(|db| Ok(db.begin_read()?))?;
+        Ok(Reader { tx, _of: self })
+    }
+
+    pub(crate) fn begin_write(&self) -> Result<WriteTransaction, Error> {
+        self.with(|db| Ok(db.begin_write()?))
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(db) => f(db),
+            None => Err(Error::DatabaseClosed),
+        }
+    }
+}
+
+/// One state of the file, for as long as it is held: also where another file takes its place meanwhile.
+pub struct Reader {
+    tx: ReadTransaction,
+    _of: Arc<Slot>,
+}
+
+impl Deref for Reader {
+    type Target = ReadTransaction;
+
+    fn deref(&self) -> &ReadTransaction {
+        &self.tx
+    }
+}
+
+pub(crate) struct Locked(pub(crate) Arc<File>);
+
+impl Locked {
+    /// Opens a file that no other process has open.
+    pub(crate) fn open(path: &Path, options: &fs::OpenOptions) -> Result<Self, DatabaseError> {
+        let file = options.open(path).map_err(io_error)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(Arc::new(file))),
+            Err(TryLockError::WouldBlock) => Err(DatabaseError::DatabaseAlreadyOpen),
+            Err(TryLockError::Error(e)) => Err(io_error(e)),
+        }
+    }
+}
 
 impl Drop for Locked {
     fn drop(&mut self) {
@@ -66,7 +123,7 @@ impl Drop for Locked {
     }
 }
 
-fn io_error(e: io::Error) -> DatabaseError {
+pub(crate) fn io_error(e: io::Error) -> DatabaseError {
     DatabaseError::Storage(StorageError::Io(e))
 }
 
@@ -77,17 +134,17 @@ impl DbFile {
     /// [`DatabaseError::DatabaseAlreadyOpen`] when another process has it, or what redb says.
     pub fn open(path: &Path, cache: usize) -> Result<Self, DatabaseError> {
         crate::ensure(path)?;
-        let file = Arc::new(File::options().read(true).write(true).open(path).map_err(io_error)?);
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DatabaseError::DatabaseAlreadyOpen),
-            Err(TryLockError::Error(e)) => return Err(io_error(e)),
+        let locked = Locked::open(path, File::options().read(true).write(true))?;
+        let (own, named) = (locked.0.metadata().map_err(io_error)?, fs::metadata(path).map_err(io_error)?);
+        if (own.dev(), own.ino()) != (named.dev(), named.ino()) {
+            // Another process has just put another file in its place, and serves that one.
+            return Err(DatabaseError::DatabaseAlreadyOpen);
         }
-        let locked = Locked(file);
+        beside::clear(path);
         let view = Viewed::default();
-        let open = Open::new(&locked.0, cache, &view)?;
-        let (open, checking) = (RwLock::new(open), Mutex::default());
-        Ok(Self { path: path.into(), cache, open, view, checking, locked: Some(locked) })
+        let open = RwLock::new(Open::new(locked, cache, &view)?);
+        let (checking, abandoned) = (Mutex::default(), AtomicBool::new(false));
+        Ok(Self { path: path.into(), cache, open, view, checking, abandoned })
     }
 
     /// A database in whatever keeps bytes as a file does: for simulations. It is not opened again after a failure, has as
@@ -96,9 +153,10 @@ impl DbFile {
     /// # Errors
     /// What redb says.
     pub fn over(backend: impl StorageBackend, cache: usize) -> Result<Self, DatabaseError> {
-        let db = Arc::new(Database::builder().set_cache_size(cache).create_with_backend(backend)?);
-        let (open, view, checking) = (RwLock::new(Open { db, disk: None }), Viewed::default(), Mutex::default());
-        Ok(Self { path: PathBuf::new(), cache, open, view, checking, locked: None })
+        let slot = Open::database(backend, cache)?;
+        let open = RwLock::new(Open { slot, disk: None, locked: None });
+        let (view, checking, abandoned) = (Viewed::default(), Mutex::default(), AtomicBool::new(false));
+        Ok(Self { path: PathBuf::new(), cache, open, view, checking, abandoned })
     }
 
     /// Where it is.
@@ -110,8 +168,8 @@ impl DbFile {
     ///
     /// # Errors
     /// What redb says.
-    pub fn begin_read(&self) -> Result<ReadTransaction, Error> {
-        Ok(self.db()?.begin_read()?)
+    pub fn begin_read(&self) -> Result<Reader, Error> {
+        self.slot()?.begin_read()
     }
 
     /// The one writer; durable when committed.
@@ -123,15 +181,40 @@ impl DbFile {
             let reason = format!("{} MiB are left on its disk, and {} MiB are kept free", left >> 20, SPARE >> 20);
             return Err(Trouble::NoSpace { path: self.path.clone(), reason });
         }
-        let mut tx = self.db().map_err(|e| self.explain(e))?.begin_write().map_err(|e| self.explain(e.into()))?;
+        let (mut tx, _) = self.writer().map_err(|e| self.explain(e))?;
         tx.set_durability(Durability::Immediate).map_err(|e| Trouble::Redb(e.into()))?;
         Ok(tx)
     }
 
+    /// The one writer, of the file that is in place once it is its turn.
+    pub(crate) fn writer(&self) -> Result<(WriteTransaction, Arc<Slot>), Error> {
+        loop {
+            let slot = self.slot()?;
+            let tx = slot.begin_write()?;
+            // While it waited another file may have taken this one's place: what is written here now would be lost.
+            if Arc::ptr_eq(&slot, &self.now().slot) {
+                return Ok((tx, slot));
+            }
+            tx.abort()?;
+        }
+    }
+
+    pub(crate) fn now(&self) -> std::sync::RwLockReadGuard<'_, Open> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn open_mut(&self) -> std::sync::RwLockWriteGuard<'_, Open> {
+        self.open.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a check, or for a file that is to take this one's place, to end; none begins while it is held.
+    pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.checking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What an error of a transaction comes from: the disk's word, if the disk failed.
     pub fn explain(&self, e: Error) -> Trouble {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        match open.disk.as_ref().and_then(|d| d.full()) {
+        match self.now().disk.as_ref().and_then(|d| d.full()) {
             Some(reason) => Trouble::NoSpace { path: self.path.clone(), reason },
             None => Trouble::Redb(e),
         }
@@ -139,7 +222,7 @@ impl DbFile {
 
     /// Whether the disk had no room at its last failure; `None` once the file was opened again.
     pub fn full(&self) -> Option<String> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).disk.as_ref()?.full()
+        self.now().disk.as_ref()?.full()
     }
 
     /// Verifies every checksum of the newest state, one check at a time, reading at most `rate` bytes a second. Readers and writers go on
@@ -148,11 +231,14 @@ impl DbFile {
     /// # Errors
     /// When the file cannot be read at all.
     pub fn check(&self, rate: u64) -> Result<Soundness, Error> {
-        let Some(locked) = &self.locked else { return Ok(Soundness::Busy) };
-        let _one_at_a_time = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.alone();
+        let Some(file) = self.now().locked.as_ref().map(|l| l.0.clone()) else { return Ok(Soundness::Busy) };
+        if self.abandoned.load(Ordering::Acquire) {
+            return Ok(Soundness::Busy);
+        }
         // The view begins between two transactions, and is told of all that is written from then on.
-        let writer = self.db()?.begin_write()?;
-        let view = Arc::new(View::of(locked.0.clone(), rate).map_err(Error::Io)?);
+        let (writer, _) = self.writer()?;
+        let view = Arc::new(View::of(file, rate).map_err(Error::Io)?);
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(view.clone());
         let begun = writer.abort();
         let sound = view::soundness(&view);
@@ -161,49 +247,72 @@ impl DbFile {
         Ok(sound)
     }
 
-    /// Gives up a check that goes on.
+    /// Gives up a check that goes on; none begins any more.
     pub fn abandon_check(&self) {
+        self.abandoned.store(true, Ordering::Release);
         if let Some(view) = &*self.view.read().unwrap_or_else(PoisonError::into_inner) {
             view.give_up();
         }
     }
 
     /// Bytes left on the disk, as far as it tells.
-    fn space(&self) -> Option<u64> {
-        let of = rustix::fs::fstatvfs(&self.locked.as_ref()?.0).ok()?;
+    pub(crate) fn space(&self) -> Option<u64> {
+        let of = rustix::fs::fstatvfs(&self.now().locked.as_ref()?.0).ok()?;
         Some(of.f_bavail.saturating_mul(of.f_frsize))
     }
 
-    fn db(&self) -> Result<Arc<Database>, Error> {
+    fn slot(&self) -> Result<Arc<Slot>, Error> {
         {
-            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            let open = self.now();
             if !open.failed() {
-                return Ok(open.db.clone());
+                return Ok(open.slot.clone());
             }
         }
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(locked) = self.locked.as_ref().filter(|_| open.failed()) {
+        let mut open = self.open_mut();
+        if open.failed() {
             tracing::warn!(path = %self.path.display(), "the disk failed; the file is opened again");
-            *open = Open::new(&locked.0, self.cache, &self.view)?;
+            open.again(self.cache, &self.view)?;
         }
-        Ok(open.db.clone())
+        Ok(open.slot.clone())
+    }
+}
+
+/// Closes the database, though readers may be left: another process may open the file now.
+impl Drop for DbFile {
+    fn drop(&mut self) {
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(open.slot.0.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
 impl Open {
-    fn new(file: &Arc<File>, cache: usize, view: &Viewed) -> Result<Self, DatabaseError> {
-        let disk = Arc::new(Disk { file: file.clone(), failure: RwLock::default(), view: view.clone() });
+    pub(crate) fn new(locked: Locked, cache: usize, view: &Viewed) -> Result<Self, DatabaseError> {
+        let disk = Disk::of(&locked, view);
+        let slot = Self::database(Backend(disk.clone()), cache)?;
+        Ok(Self { slot, disk: Some(disk), locked: Some(locked) })
+    }
+
+    fn database(backend: impl StorageBackend, cache: usize) -> Result<Arc<Slot>, DatabaseError> {
         let mut builder = Database::builder();
         builder.set_cache_size(cache).set_repair_callback(|repair| {
             if view::goes_back(repair) {
                 tracing::warn!("the newest commit is not whole: the store goes back to the one before");
             }
         });
-        let db = Arc::new(builder.create_with_backend(Backend(disk.clone()))?);
-        Ok(Self { db, disk: Some(disk) })
+        let db = builder.create_with_backend(backend)?;
+        Ok(Arc::new(Slot(RwLock::new(Some(db)))))
     }
 
-    fn failed(&self) -> bool {
+    /// Opens the same file again.
+    fn again(&mut self, cache: usize, view: &Viewed) -> Result<(), DatabaseError> {
+        let Some(locked) = &self.locked else { return Ok(()) };
+        let disk = Disk::of(locked, view);
+        self.slot = Self::database(Backend(disk.clone()), cache)?;
+        self.disk = Some(disk);
+        Ok(())
+    }
+
+    pub(crate) fn failed(&self) -> bool {
         self.disk.as_ref().is_some_and(|d| d.failed())
     }
 }
@@ -211,10 +320,11 @@ impl Open {
 /// The file as one [`Database`] has it. After the first failure nothing is written any more, so that what is left of this
 /// database cannot harm the next one.
 #[derive(Debug)]
-struct Disk {
+pub(crate) struct Disk {
     file: Arc<File>,
     failure: RwLock<Option<Failure>>,
     view: Viewed,
+    retired: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -224,11 +334,28 @@ struct Failure {
 }
 
 impl Disk {
+    fn of(locked: &Locked, view: &Viewed) -> Arc<Self> {
+        let (failure, retired) = (RwLock::default(), AtomicBool::new(false));
+        Arc::new(Self { file: locked.0.clone(), failure, view: view.clone(), retired })
+    }
+
+    /// Nothing is written from here on: who reads a file that has no name any more needs none of it.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    fn in_use(&self) -> io::Result<()> {
+        if self.retired.load(Ordering::Acquire) {
+            return Err(io::Error::other("another file has taken its place"));
+        }
+        Ok(())
+    }
+
     fn failed(&self) -> bool {
         self.failure.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn full(&self) -> Option<String> {
+    pub(crate) fn full(&self) -> Option<String> {
         let failure = self.failure.read().unwrap_or_else(PoisonError::into_inner);
         failure.as_ref().filter(|f| f.full).map(|f| f.reason.clone())
     }
@@ -255,6 +382,7 @@ impl Disk {
 impl Disk {
     /// Writes, after a check that goes on was told what.
     fn change(&self, what: &str, offset: u64, len: u64, f: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+        self.in_use()?;
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         self.run(what, |file| {
             view.as_ref().map_or(Ok(()), |view| view.keep(offset, len))?;
@@ -280,6 +408,7 @@ impl StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.0.in_use()?;
         self.0.run("syncing", File::sync_data)
     }
 
@@ -293,9 +422,13 @@ impl DbFile {
     /// Acts as if the disk had failed.
     #[doc(hidden)]
     pub fn fail_for_test(&self, full: bool) {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(disk) = &open.disk else { return };
-        let mut failure = disk.failure.write().unwrap_or_else(PoisonError::into_inner);
+        self.now().disk.iter().for_each(|disk| disk.fail(full));
+    }
+}
+
+impl Disk {
+    pub(crate) fn fail(&self, full: bool) {
+        let mut failure = self.failure.write().unwrap_or_else(PoisonError::into_inner);
         *failure = Some(Failure { full, reason: "as a test has it".into() });
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! - [`ensure`] makes a file whole or not at all;
 //! - [`DbFile`] opens it again after its disk failed, without a restart, and refuses to write where space is short;
-//! - [`DbFile::check`] verifies every checksum of the file while it is in use.
+//! - [`DbFile::check`] verifies every checksum of the file while it is in use;
+//! - [`DbFile::beside`] begins a file that takes its place while it is in use.
 //!
 //! redb survives `kill -9` at any point of a file's life but its first milliseconds: a process killed while
 //! it lays out a new file leaves one that never opens again. So a new file is laid out beside its place and
 //! renamed into it.
 
+mod beside;
 mod file;
 mod scrub;
 mod view;
@@ -15,7 +17,8 @@ mod view;
 use std::{fs, io, path::Path};
 
 pub use self::{
-    file::{DbFile, SPARE, Trouble},
+    beside::{Beside, Held, Replaced},
+    file::{DbFile, Reader, SPARE, Trouble},
     scrub::{Findings, RATE, Scrub, each},
     view::Soundness,
 };

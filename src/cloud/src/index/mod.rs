@@ -10,6 +10,7 @@ mod by_id;
 mod columns;
 mod docs;
 mod plan;
+mod purge;
 mod query;
 mod sorted;
 mod tantivy;
@@ -24,7 +25,7 @@ use crate::store::{Snapshot, StoreError, StoredRecord};
 use sealdex_ledger::clause::is_after;
 
 pub(crate) use self::tantivy::each_pair;
-pub use self::{brute::BruteForce, tantivy::TantivyIndex};
+pub use self::{brute::BruteForce, purge::Purged, tantivy::TantivyIndex};
 
 /// A search whose clause has been checked. `Source` clauses name providers themselves: whoever is
 /// below them has been added already.
@@ -121,6 +122,11 @@ pub trait MergedIndex: Send + Sync + 'static {
     /// [`MergedIndex::catch_up`] has built it anew.
     fn check(&self) -> Result<Option<String>, IndexError> {
         Ok(None)
+    }
+
+    /// Gets rid of every byte of documents deleted by now while the index is searched, as long as `go_on`.
+    fn purge(&self, _go_on: &dyn Fn() -> bool) -> Result<Purged, IndexError> {
+        Ok(Purged { gone: true, ..Purged::default() })
     }
 
     /// Bytes on disk.

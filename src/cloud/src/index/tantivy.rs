@@ -15,7 +15,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -33,6 +33,7 @@ use super::{
     IndexError, IndexSearch, MergedIndex, Searched, by_id,
     columns::{ColumnFields, Columns},
     plan,
+    purge::Purged,
     query::Fields,
     sorted,
 };
@@ -60,11 +61,11 @@ pub struct TantivyIndex {
 
 /// What searches see: an index and the state of the store it stands for.
 #[derive(Clone)]
-struct State {
-    searcher: Searcher,
+pub(super) struct State {
+    pub(super) searcher: Searcher,
     /// Of each segment.
-    columns: Arc<[Columns]>,
-    snapshot: Arc<dyn Snapshot>,
+    pub(super) columns: Arc<[Columns]>,
+    pub(super) snapshot: Arc<dyn Snapshot>,
 }
 
 impl TantivyIndex {
@@ -104,8 +105,24 @@ impl TantivyIndex {
         })
     }
 
-    fn state(&self) -> Option<State> {
+    pub(super) fn state(&self) -> Option<State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_state(&self, state: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(state);
+    }
+
+    pub(super) fn writer(&self) -> MutexGuard<'_, IndexWriter> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn reader(&self) -> &IndexReader {
+        &self.reader
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Indexes the batches after `from` and commits.
@@ -159,7 +176,7 @@ impl TantivyIndex {
         }
         let columns = Columns::of(&searcher)?.into();
         self.damaged.store(false, Ordering::Release);
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(State { searcher, columns, snapshot });
+        self.set_state(State { searcher, columns, snapshot });
         Ok(to)
     }
 
@@ -176,7 +193,7 @@ impl TantivyIndex {
 
 impl MergedIndex for TantivyIndex {
     fn catch_up(&self, snapshot: Arc<dyn Snapshot>) -> Result<u64, IndexError> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer();
         let caught_up = self.catch_up_by(&mut writer, snapshot);
         // A writer that failed, for want of room or otherwise, takes nothing more; rolled back it does.
         if caught_up.is_err()
@@ -188,7 +205,7 @@ impl MergedIndex for TantivyIndex {
     }
 
     fn check(&self) -> Result<Option<String>, IndexError> {
-        let index = self.writer.lock().unwrap_or_else(PoisonError::into_inner).index().clone();
+        let index = self.writer().index().clone();
         let mut damaged = damaged_files(&index)?;
         // A merge may have removed a file that was looked for: what is damaged is so twice.
         if !damaged.is_empty() {
@@ -207,6 +224,11 @@ impl MergedIndex for TantivyIndex {
     fn indexed(&self) -> u64 {
         self.state().map_or(0, |s| s.snapshot.last_seq())
     }
+
+    fn purge(&self, go_on: &dyn Fn() -> bool) -> Result<Purged, IndexError> {
+        self.purge_while(go_on)
+    }
+
     fn search(&self, search: &IndexSearch) -> Result<Searched, IndexError> {
         let Some(State { searcher, columns, snapshot }) = self.state() else { return Ok(Searched::default()) };
         if search.limit == 0 {
@@ -331,13 +353,13 @@ fn damaged_files(index: &Index) -> Result<Vec<String>, IndexError> {
 
 /// What a commit stands for.
 #[derive(Clone, Copy)]
-struct Payload {
-    store: [u8; 16],
-    seq: u64,
+pub(super) struct Payload {
+    pub(super) store: [u8; 16],
+    pub(super) seq: u64,
 }
 
 impl Payload {
-    fn of(text: &str) -> Option<Self> {
+    pub(super) fn of(text: &str) -> Option<Self> {
         let (store, seq) = text.split_once(':')?;
         let mut id = [0; 16];
         hex::decode_to_slice(store, &mut id).ok()?;

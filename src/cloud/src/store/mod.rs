@@ -7,6 +7,7 @@
 //! for each place which records came and which went, so that an index knows what it has not seen.
 
 mod acts;
+mod compact;
 mod memory;
 mod redb;
 mod rewrite;
@@ -24,6 +25,7 @@ use sealdex_wire::{
 
 pub use self::{
     acts::{ActStore, ActsRefused},
+    compact::{Compacted, GivenUp, Pace},
     memory::MemoryStore,
     redb::RedbStore,
     rewrite::{Rewritten, rewrite},

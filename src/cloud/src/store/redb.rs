@@ -24,11 +24,9 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-use redb::{
-    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
-};
+use redb::{ReadOnlyTable, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
 use sealdex_crypto::{PrincipalId, RecordId, Term, log::Hash};
-use sealdex_dbfile::{DbFile, Soundness, Trouble};
+use sealdex_dbfile::{DbFile, Reader, Soundness, Trouble};
 use sealdex_ledger::{prove::PAGE_BYTES, run::PAGE_PAIRS};
 use sealdex_wire::ingest::{BatchReceipt, UploadRecord};
 
@@ -517,11 +515,12 @@ struct RedbSnapshot {
     store_id: [u8; 16],
     last_seq: u64,
     live: u64,
+    // After the tables: the file they are of stays open for them, also where another one has taken its place.
+    _reader: Reader,
 }
 
 impl RedbSnapshot {
-    /// The tables keep the transaction's state alive.
-    fn new(tx: ReadTransaction) -> Result<Self, StoreError> {
+    fn new(tx: Reader) -> Result<Self, StoreError> {
         let records = tx.open_table(RECORDS).map_err(failed)?;
         let counters = tx.open_table(COUNTERS).map_err(failed)?;
         let settings = tx.open_table(SETTINGS).map_err(failed)?;
@@ -537,6 +536,7 @@ impl RedbSnapshot {
             proofs: tx.open_table(PROOFS).map_err(failed)?,
             store_id: store_id.ok_or(StoreError::Damaged("settings"))?,
             last_seq: counters.get(LAST_SEQ).map_err(failed)?.map_or(0, |v| v.value()),
+            _reader: tx,
         })
     }
 }

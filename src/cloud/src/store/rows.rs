@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableHandle};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableHandle, WriteTransaction};
 use sealdex_ledger::{SignedAct, SignedBatch};
 
 use super::{
@@ -85,7 +85,7 @@ pub struct Restored {
     pub cut: bool,
 }
 
-fn position(tx: &ReadTransaction) -> Result<Position, StoreError> {
+pub(super) fn position(tx: &ReadTransaction) -> Result<Position, StoreError> {
     let settings = tx.open_table(SETTINGS).map_err(failed)?;
     let store = settings.get(STORE_ID).map_err(failed)?.and_then(|v| v.value().try_into().ok());
     let counters = tx.open_table(COUNTERS).map_err(failed)?;
@@ -98,7 +98,7 @@ fn position(tx: &ReadTransaction) -> Result<Position, StoreError> {
 }
 
 /// Tables that are backed up or made again. A new one must be added here and above, or backups would silently lack it.
-fn known_table(name: &str) -> bool {
+pub(super) fn known_table(name: &str) -> bool {
     [RECORDS.name(), SEALED.name(), ORIGINS.name(), BATCHES.name(), CHANGES.name(), ENTRIES.name()].contains(&name)
         || [ENDED.name(), HEADS.name(), PROOFS.name(), PROVIDERS.name(), COUNTERS.name(), SETTINGS.name()]
             .contains(&name)
@@ -108,7 +108,7 @@ fn known_table(name: &str) -> bool {
 impl RedbStore {
     /// How far it is now.
     pub(crate) fn position(&self) -> Result<Position, StoreError> {
-        position(&self.db.begin_read().map_err(failed)?)
+        position(&*self.db.begin_read().map_err(failed)?)
     }
 
     /// Hands out every row of one moment from after a batch and an act on: of each batch its change first. `begin` is
@@ -168,14 +168,7 @@ impl RedbStore {
     ) -> Result<(), E> {
         let tx = self.write()?;
         {
-            let mut import = Import {
-                tables: Tables::open(&tx)?,
-                acts: tx.open_table(ACTS).map_err(failed)?,
-                act_places: tx.open_table(ACT_PLACES).map_err(failed)?,
-                settings: tx.open_table(SETTINGS).map_err(failed)?,
-                until,
-                now: 0,
-            };
+            let mut import = Import::open(&tx, until)?;
             rows(&mut |kind, key, value| Ok(import.row(kind, key, value)?))?;
         }
         tx.commit().map_err(failed)?;
@@ -198,7 +191,7 @@ impl RedbStore {
 
 type Bytes16 = &'static [u8; 16];
 
-struct Export {
+pub(super) struct Export {
     records: redb::ReadOnlyTable<Bytes16, &'static [u8]>,
     sealed: redb::ReadOnlyTable<Bytes16, &'static [u8]>,
     changes: redb::ReadOnlyTable<u64, &'static [u8]>,
@@ -211,7 +204,7 @@ struct Export {
 }
 
 impl Export {
-    fn open(tx: &ReadTransaction, from: u64) -> Result<Self, StoreError> {
+    pub(super) fn open(tx: &ReadTransaction, from: u64) -> Result<Self, StoreError> {
         let mut export = Self {
             records: tx.open_table(RECORDS).map_err(failed)?,
             sealed: tx.open_table(SEALED).map_err(failed)?,
@@ -234,7 +227,7 @@ impl Export {
         Ok(export)
     }
 
-    fn batches<E: From<StoreError>>(
+    pub(super) fn batches<E: From<StoreError>>(
         &self,
         places: std::ops::RangeInclusive<u64>,
         row: &mut Row<'_, E>,
@@ -273,8 +266,8 @@ impl Export {
     }
 }
 
-struct Import<'t> {
-    tables: Tables<'t>,
+pub(super) struct Import<'t> {
+    pub(super) tables: Tables<'t>,
     acts: redb::Table<'t, u64, &'static [u8]>,
     act_places: redb::Table<'t, (Bytes16, u64), u64>,
     settings: redb::Table<'t, &'static str, &'static [u8]>,
@@ -288,8 +281,19 @@ fn key<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
     bytes.try_into().map_err(|_| StoreError::Damaged("a backup: a key"))
 }
 
-impl Import<'_> {
-    fn row(&mut self, kind: Kind, at: &[u8], value: &[u8]) -> Result<(), StoreError> {
+impl<'t> Import<'t> {
+    pub(super) fn open(tx: &'t WriteTransaction, until: u64) -> Result<Self, StoreError> {
+        Ok(Self {
+            tables: Tables::open(tx)?,
+            acts: tx.open_table(ACTS).map_err(failed)?,
+            act_places: tx.open_table(ACT_PLACES).map_err(failed)?,
+            settings: tx.open_table(SETTINGS).map_err(failed)?,
+            until,
+            now: 0,
+        })
+    }
+
+    pub(super) fn row(&mut self, kind: Kind, at: &[u8], value: &[u8]) -> Result<(), StoreError> {
         if kind == Kind::Change {
             self.now = u64::from_be_bytes(key(at)?);
         }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use rand::{RngExt, rngs::StdRng};
-use sealdex_cloud::{CloudConfig, CloudError, CloudKeys, serve};
+use sealdex_cloud::{CloudConfig, CloudError, CloudKeys, compaction::CompactPlan, serve};
 use sealdex_crypto::{BatchId, Identity, IdentitySeed, PrincipalId};
 use sealdex_net::{CallError, Listen, Peer, Retry, clock::now_ms, guard::Bounds, peer::Http};
 use sealdex_wire::{
@@ -159,6 +159,7 @@ impl Running {
             keys: keys(),
             bounds: Bounds::default(),
             backup: None,
+            compact: CompactPlan::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let (bound, addr) = oneshot::channel();

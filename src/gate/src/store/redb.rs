@@ -2,8 +2,8 @@
 
 use std::{cell::OnceCell, path::Path, sync::Arc};
 
-use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
-use sealdex_dbfile::{DbFile, Soundness, Trouble};
+use ::redb::{ReadOnlyTable, ReadableTable, TableDefinition, WriteTransaction};
+use sealdex_dbfile::{DbFile, Reader, Soundness, Trouble};
 
 use super::upgrade::{FORMAT, FORMAT_KEY};
 use super::{ConsentStore, Row, Snapshot, StoreError, Table, Transaction};
@@ -111,7 +111,7 @@ impl ConsentStore for RedbStore {
 
 /// Tables are opened at first use: a search reads one of ten.
 struct Reading {
-    txn: ReadTransaction,
+    txn: Reader,
     tables: [OnceCell<ReadOnlyTable<&'static [u8], &'static [u8]>>; Table::ALL.len()],
 }
 
