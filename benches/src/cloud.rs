@@ -81,6 +81,16 @@ impl Cloud {
         self.index.catch_up(self.store.snapshot().unwrap()).unwrap();
     }
 
+    /// Merges what an index at rest merges, and waits for it.
+    ///
+    /// # Panics
+    /// Where the disk fails.
+    pub fn settle(&self) {
+        while self.index.tidy().unwrap() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
     /// Matches of a search.
     ///
     /// # Panics

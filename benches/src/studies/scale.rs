@@ -15,8 +15,8 @@ use crate::{
 };
 
 const ABOUT: &str = "The cloud's store and merged index as they are in the server, without HTTP and without a log: records of eight \
-indexed fields (three orders of 64-bit codes drawn evenly, five tokens) with 200 sealed bytes, in batches of 4,096, each batch \
-durable and searchable before the next. Answers are ids, providers and routing tags, from columns of the index. Memory is that of a \
+indexed fields (three orders of 64-bit codes drawn evenly, five tokens) with 200 sealed bytes and routing tags of 110, in batches of 4,096, each batch \
+durable and searchable before the next, then left until nothing is merged any more, which counts as loading. Answers are ids, providers and routing tags, from columns of the index. Memory is that of a \
 process of its own that opens the files and answers, `VmRSS`, which counts the pages of the mapped index that it has touched.";
 /// Sealed bytes of a record.
 const SEALED: usize = 200;
@@ -120,6 +120,7 @@ fn fill(dir: &Path, total: u64) {
             eprintln!("  {done} of {total}");
         }
     }
+    cloud.settle();
 }
 
 fn serve(dir: &Path, total: u64, size: Size) -> Served {

@@ -20,6 +20,8 @@ use crate::{
 /// Shortest time between two commits. An idle index takes a batch at once; under load the batches
 /// of this long share a commit and a segment.
 const PACE: Duration = Duration::from_millis(200);
+/// How long nothing comes in before the index is tidied, and how often it is looked after that.
+const REST: Duration = Duration::from_secs(2);
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -79,9 +81,26 @@ impl Listener {
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
-            self.bell.notified().await;
+            self.rest(&*index).await;
             if !self.stop.load(Ordering::Acquire) {
                 tokio::time::sleep(PACE.saturating_sub(started.elapsed())).await;
+            }
+        }
+    }
+}
+
+impl Listener {
+    /// Until the bell rings. Meanwhile the index is tidied, while there is something to tidy.
+    async fn rest(&self, index: &dyn MergedIndex) {
+        while tokio::time::timeout(REST, self.bell.notified()).await.is_err() {
+            let tidied = catch_unwind(AssertUnwindSafe(|| index.tidy())).unwrap_or(Ok(false));
+            match tidied {
+                Ok(true) => {}
+                Ok(false) => return self.bell.notified().await,
+                Err(error) => {
+                    tracing::warn!(%error, "segments of the index cannot be merged now");
+                    return self.bell.notified().await;
+                }
             }
         }
     }

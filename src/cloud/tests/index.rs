@@ -148,6 +148,33 @@ fn what_rots_while_it_serves_is_named_answers_nothing_and_is_built_anew() {
     }
 }
 
+/// A search looks into the dictionary of each segment; small ones are merged while nothing comes in, and it finds the same.
+#[test]
+fn an_index_at_rest_has_few_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("index");
+    let (store, index) = (MemoryStore::default(), TantivyIndex::open(&place).unwrap());
+    let segments = || {
+        let files = fs::read_dir(&place).unwrap().map(|e| e.unwrap().path());
+        files.filter(|p| p.extension().is_some_and(|e| e == "term")).count()
+    };
+    for b in 0..17 {
+        push(&store, batch(b + 1, vec![record(u64::from(b), u64::from(b), &[term(1)])]));
+        index.catch_up(store.snapshot().unwrap()).unwrap();
+    }
+    let (before, found) = (segments(), ids(&index, term_clause(1)));
+    assert!(before > 3 && found.len() == 17, "{before} segments");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while index.tidy().unwrap() || segments() > 3 {
+        assert!(std::time::Instant::now() < until, "{} segments", segments());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(ids(&index, term_clause(1)), found);
+    push(&store, batch(18, vec![record(99, 99, &[term(1)])]));
+    index.catch_up(store.snapshot().unwrap()).unwrap();
+    assert_eq!(ids(&index, term_clause(1)).len(), 18);
+}
+
 #[test]
 fn an_index_ahead_of_or_strange_to_the_store_is_built_anew() {
     let dir = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ mod purge;
 mod query;
 mod sorted;
 mod tantivy;
+mod tidy;
 
 use std::sync::Arc;
 
@@ -127,6 +128,12 @@ pub trait MergedIndex: Send + Sync + 'static {
     /// Gets rid of every byte of documents deleted by now while the index is searched, as long as `go_on`.
     fn purge(&self, _go_on: &dyn Fn() -> bool) -> Result<Purged, IndexError> {
         Ok(Purged { gone: true, ..Purged::default() })
+    }
+
+    /// To be called while nothing comes in: puts the index in the order that is searched fastest, a bit at a time and without
+    /// being waited for. Whether to call it again.
+    fn tidy(&self) -> Result<bool, IndexError> {
+        Ok(false)
     }
 
     /// Bytes on disk.

@@ -84,7 +84,7 @@ impl TantivyIndex {
     }
 
     /// Lets searches see the new segments, if the last commit is what they see already.
-    fn move_on(&self) -> Result<(), IndexError> {
+    pub(super) fn move_on(&self) -> Result<(), IndexError> {
         let writer = self.writer();
         let have = Payload::of(&writer.index().load_metas()?.payload.unwrap_or_default());
         let Some(State { snapshot, .. }) = self.state() else { return Ok(()) };

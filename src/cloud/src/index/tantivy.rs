@@ -25,6 +25,7 @@ use sealdex_ledger::run::TermRange;
 use tantivy::{
     DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument, TantivyError, Term,
     directory::error::OpenReadError,
+    index::SegmentId,
     indexer::{IndexWriterOptions, LogMergePolicy},
     schema::{BytesOptions, IndexRecordOption, Schema},
 };
@@ -57,6 +58,8 @@ pub struct TantivyIndex {
     writer: Mutex<IndexWriter>,
     state: RwLock<Option<State>>,
     damaged: AtomicBool,
+    /// What [`super::tidy`] is merging.
+    pub(super) tidying: Mutex<Vec<SegmentId>>,
 }
 
 /// What searches see: an index and the state of the store it stands for.
@@ -102,6 +105,7 @@ impl TantivyIndex {
             writer: Mutex::new(writer),
             state: RwLock::new(None),
             damaged: AtomicBool::new(false),
+            tidying: Mutex::default(),
         })
     }
 
@@ -227,6 +231,10 @@ impl MergedIndex for TantivyIndex {
 
     fn purge(&self, go_on: &dyn Fn() -> bool) -> Result<Purged, IndexError> {
         self.purge_while(go_on)
+    }
+
+    fn tidy(&self) -> Result<bool, IndexError> {
+        self.tidy_up()
     }
 
     fn search(&self, search: &IndexSearch) -> Result<Searched, IndexError> {
