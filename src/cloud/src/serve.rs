@@ -269,8 +269,10 @@ pub async fn serve(
     let asked = schedule::asked()?;
     let backups = Backups::open(&store, keys.id(), plan.as_ref()).await?;
     let every = plan.as_ref().and_then(|p| p.every);
-    let backing_up = tokio::spawn(schedule::run(backups.backup.clone(), every, asked)).abort_handle();
+    let backup = backups.backup.clone();
     let cloud = Cloud::written_to(data_dir, keys, bounds, backups, Http::new(None)?).await?;
+    let wake = cloud.wake.clone();
+    let backing_up = tokio::spawn(schedule::run(backup, every, asked, move || wake.wake())).abort_handle();
     let look = Look {
         store: store.clone(),
         index: cloud.api.index.clone(),
@@ -346,7 +348,7 @@ impl Backups {
         if !first {
             return Ok(Self { backup: Some(backup), ..none });
         }
-        let written = Arc::new(First { store: store.clone(), backup: backup.clone() });
+        let written = Arc::new(First::new(store.clone(), backup.clone()));
         Ok(Self { backup: Some(backup.clone()), sealed: written.clone(), acts: written, first: Some(backup), ..none })
     }
 }
