@@ -124,12 +124,12 @@ pub enum CloudError {
 /// # Errors
 /// [`CloudError`]; the store is as it was.
 pub fn compact(data_dir: &Path) -> Result<Option<Rewritten>, CloudError> {
-    let rewritten = rewrite(&data_dir.join("store.redb"))?;
-    let index = data_dir.join("index");
-    match std::fs::remove_dir_all(&index) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(CloudError::DataDir { dir: index, source }),
-        _ => Ok(rewritten),
-    }
+    // Before the new store is in its place: a process that is killed in between leaves no segments of the old one.
+    let drop_index = || match std::fs::remove_dir_all(data_dir.join("index")) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    };
+    Ok(rewrite(&data_dir.join("store.redb"), drop_index)?)
 }
 
 /// A cloud that runs: what is stored is indexed and logged. It is served by whatever takes requests to its routes.
