@@ -41,11 +41,12 @@ pub const ANSWER_BYTES: usize = 512 << 20;
 pub const RESERVE: (usize, usize) = (64, 32 << 20);
 /// Requests that must get through when a server has all it can take: what ends access, who belongs to the domain, and
 /// how the server is.
-const URGENT: [&str; 9] = [
+const URGENT: [&str; 10] = [
     "/healthz",
     "/readyz",
     "/metrics",
     "/v1/revocations",
+    "/v1/erasures",
     "/v1/consent",
     "/v1/roster",
     "/v1/members",
