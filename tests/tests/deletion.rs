@@ -229,7 +229,7 @@ fn memchr(bytes: &[u8], needle: &[u8]) -> usize {
 }
 
 /// Bytes of what was deleted stay in pages that the store uses again some day. Once it is compacted, nothing of them is
-/// left in the folder: neither sealed bytes nor routing tag, and no index entry outside of the run that was signed.
+/// left in the folder, as far as samples of sealed bytes and routing tags tell.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_compaction_no_byte_of_what_was_deleted_is_left() {
     use redb::{ReadableDatabase, ReadableTable, TableDefinition};

@@ -1,19 +1,24 @@
 //! A patient's order to erase, over all parties: in force at once, for good, done by the hospitals, and proved.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test stops where it cannot go on
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use sealdex_client::{OwnerEntry, Patient, owner, patient::ErasureStatus};
 use sealdex_cloud::verify::verify;
 use sealdex_crypto::IdentitySeed;
 use sealdex_fhir::{Record, Suite};
+use sealdex_ledger::versions::Versions;
 use sealdex_lognet::DomainLog;
+use sealdex_net::Peer;
 use sealdex_open::SectionSecret;
-use sealdex_provider::{EraseInput, EraseReport, Journal, erase};
+use sealdex_provider::{
+    EraseInput, EraseReport, Journal, OwnerMap, PushInput, PushSettings, Writer, WriterInput, erase, push,
+};
 use sealdex_schema::Owner as RecordOwner;
 use sealdex_tests::{
     World,
     servers::Place,
+    tampering::LyingCloud,
     world::{DOMAIN, Hospital},
 };
 use sealdex_wire::{
@@ -152,6 +157,11 @@ async fn what_a_patient_erases_is_gone_everywhere_and_proved_so() {
     assert_eq!(pushed.erasure.unlogged, None);
     let done = status(&world, &person).await;
     assert!(done.is_done(), "{done:?}");
+    // A wallet that was stopped before it destroyed its keys is not done, whatever the world has done.
+    let mut stopped = Patient::new(&label, copied.clone(), world.trusted(), &world.http).unwrap();
+    stopped.entry_mut().orders.clone_from(&person.entry().orders);
+    let halfway = status(&world, &stopped).await;
+    assert!(halfway.orders[0].in_force && !halfway.orders[0].destroyed && !halfway.is_done());
     assert!(done.records.iter().all(|r| r.ended_by.is_some() && !r.stored));
     assert_eq!(stats(&world).await.records as usize, records as usize - expected);
     assert_eq!(
@@ -193,6 +203,58 @@ async fn what_a_patient_erases_is_gone_everywhere_and_proved_so() {
     let dir = world.servers.cloud_dir();
     let verified = verify(&dir, &roster.domain, roster.clouds[0].id, &roster.authority, &mut |_, _| {}).unwrap();
     assert_eq!(verified.differences, Vec::<String>::new());
+}
+
+/// A cloud that denies having records ends nothing: the hospital goes on owing them, a gateway's writer included.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cloud_denies_stays_owed_where_there_is_a_log() {
+    let home = tempfile::tempdir().unwrap();
+    let world = domain(home.path()).await;
+    let (label, trusted, hospital) = (somebody(&world), world.trusted(), &world.hospitals[0]);
+    let mut person = patient(&world, &label);
+    person.order_erasure(&["observations".into()]).expect("an order");
+    person.erase().await.unwrap();
+    let port = trusted.roster.clouds[0].url.rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap();
+    let liar = LyingCloud::start(port).await;
+    liar.alters("/v1/versions", |answer: &mut Versions| {
+        (answer.entries, answer.records) = (Vec::new(), Vec::new());
+    });
+    let (cloud, url) = (&trusted.roster.clouds[0], format!("http://127.0.0.1:{}", liar.port));
+    let owed = sealed_to(&world, 0, &label, "observations");
+    let lied_to =
+        || Peer::new(world.http.clone(), &url, DOMAIN, cloud.id, Some(hospital.keys.identity.clone())).unwrap();
+    let journal = || Journal::open(&hospital.dir.join("push.state/journal.redb")).unwrap();
+    for with_log in [false, true] {
+        let input = WriterInput {
+            keys: &hospital.keys,
+            trusted: &trusted,
+            gate: world.gate(&hospital.keys),
+            cloud: lied_to(),
+            owners: hospital.dir.join("owners.ndjson"),
+            journal: journal(),
+            log: if with_log { log(&world) } else { None },
+        };
+        let report = Writer::open(input).unwrap().erase().await.unwrap();
+        assert_eq!((report.erased, report.denied as usize), (0, owed), "with the log at hand: {with_log}");
+    }
+    // Where the log cannot be read, a push says so, and what it pushed is pushed.
+    let ledger = trusted.roster.ledger.as_ref().unwrap();
+    let input = PushInput {
+        keys: &hospital.keys,
+        trusted: &trusted,
+        gate: world.gate(&hospital.keys),
+        cloud: lied_to(),
+        owners: OwnerMap::read(&hospital.dir.join("owners.ndjson")).unwrap(),
+        log: Some(DomainLog::open(&world.http, DOMAIN, ledger, "http://127.0.0.1:1", None).unwrap()),
+        journal: journal(),
+        sources: Vec::new(),
+        mapping: None,
+        settings: PushSettings::default(),
+        progress: Arc::default(),
+    };
+    let report = push(input).await.expect("a report");
+    assert!(report.unerased.is_some(), "{report:?}");
+    assert_eq!(end(&world, hospital).await.erased as usize, owed, "the gate has not forgotten");
 }
 
 /// At a gate of several nodes an order holds whichever nodes answer, and a node that was away learns of it.

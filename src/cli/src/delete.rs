@@ -101,8 +101,8 @@ fn print(report: &DeleteReport) {
     }
     if denied > 0 {
         println!(
-            "{denied} of them are in the journal as pushed: either another department of this hospital has deleted them, \
-             or the cloud hides them. Look whether a reader still finds them."
+            "{denied} of them are in the journal as pushed: either their patients had them erased, another department of \
+             this hospital has deleted them, or the cloud hides them. Look whether a reader still finds them."
         );
     }
     if let Some(why) = &report.unlogged {

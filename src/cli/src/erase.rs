@@ -78,9 +78,11 @@ pub(crate) async fn run(o: EraseOptions) -> Result<ExitCode, Failure> {
     }
     patient.sync().await?;
     if o.again {
-        let ended = patient.erase().await?;
+        let ended = patient.erase().await;
+        // What was destroyed before one failed stays destroyed.
         patients.keep(&patient);
         patients.save()?;
+        let ended = ended?;
         println!("{} orders of {} are in force; {ended} grants ended.", patient.entry().orders.len(), patient.label());
         return Ok(ExitCode::SUCCESS);
     }
@@ -104,9 +106,10 @@ pub(crate) async fn run(o: EraseOptions) -> Result<ExitCode, Failure> {
     let ordered = patient.order_erasure(&o.sections);
     patients.keep(&patient);
     patients.save()?;
-    let ended = patient.erase().await?;
+    let ended = patient.erase().await;
     patients.keep(&patient);
     patients.save()?;
+    let ended = ended?;
     let sections: usize = ordered.iter().filter_map(|o| o.peek().ok()).map(|o| o.sections.len()).sum();
     println!(
         "{sections} sections of {} are erased: {ended} grants ended, nothing of them is given to anybody any more, and their \
@@ -119,7 +122,7 @@ pub(crate) async fn run(o: EraseOptions) -> Result<ExitCode, Failure> {
 }
 
 fn show(patient: &Patient, status: &ErasureStatus) -> ExitCode {
-    let mut t = table(&["ordered", "section", "through epoch", "at the gate", "in the log of acts"]);
+    let mut t = table(&["ordered", "section", "through epoch", "at the gate", "in the log of acts", "keys"]);
     for o in &status.orders {
         let logged = match &o.logged {
             None => "there is none".to_owned(),
@@ -133,6 +136,7 @@ fn show(patient: &Patient, status: &ErasureStatus) -> ExitCode {
                 s.through.to_string(),
                 if o.in_force { "in force".into() } else { "NOT IN FORCE".into() },
                 logged.clone(),
+                if o.destroyed { "destroyed here".into() } else { "STILL HERE".into() },
             ]);
         }
     }
@@ -163,6 +167,9 @@ fn show(patient: &Patient, status: &ErasureStatus) -> ExitCode {
     match (status.is_done(), status.orders.is_empty()) {
         (_, true) => println!("This wallet has ordered nothing of {} to be erased.", patient.label()),
         (true, _) => println!("Done: everything found has ended, and the cloud says that it has none of it."),
+        (false, _) if status.orders.iter().any(|o| !o.destroyed || !o.in_force) => {
+            println!("Not done: the command was stopped half-way, or the gate was restored: run it with --again.")
+        }
         (false, _) => {
             println!("Not done yet: each hospital ends its records when it pushes, or by `sealdex erase --provider`.")
         }

@@ -130,6 +130,7 @@ impl GatewayOptions {
             cloud: member.trusted.cloud(&member.http, Some(&member.keys))?,
             owners: manifest.owners.clone(),
             journal: Journal::open(&manifest.journal)?,
+            log: member.log(&manifest.journal.with_extension("ledger"))?,
         })?;
         Ok(match &self.enrol {
             None => Arc::new(Sealing(writer)),

@@ -74,7 +74,9 @@ fn the_doctor_finds_what_is_wrong_and_only_that() {
     until("roster versions and logs", || {
         let d = Doctor::asked(&stage, &member);
         d.1.iter().filter(|f| f["check"] == "roster-version" || f["check"] == "log-quorum").count() == 4
-            && d.1.iter().all(|f| f["level"] == "ok" || f["check"] == "key-sealed" || f["check"] == "file-limit")
+            && d.1.iter().all(|f| {
+                f["level"] == "ok" || ["key-sealed", "file-limit", "backup"].contains(&f["check"].as_str().unwrap())
+            })
     });
     let d = Doctor::asked(&stage, &member);
     assert_eq!(d.0, Some(0), "{:#?}", d.1);
@@ -83,6 +85,7 @@ fn the_doctor_finds_what_is_wrong_and_only_that() {
     }
     assert_eq!(d.level("index-lag", cloud), "ok");
     assert_eq!((d.level("store-checked", cloud), d.level("store-checked", gate)), ("ok".into(), "ok".into()));
+    assert_eq!((d.level("backup", gate), d.level("backup", cloud)), ("warning".into(), "warning".into()), "none");
     let (sealed, found) = d.of("key-sealed", "member.key");
     assert_eq!((sealed.as_str(), found.as_str()), ("warning", "in the clear"));
     let table = plain(&stage, &["doctor", "--member", "ana"]);
@@ -218,10 +221,8 @@ fn log_of_a_witness_that_is_gone(stage: &mut Stage) {
     assert_eq!(Doctor::asked(stage, &domain).0, Some(3));
 }
 
-/// What only a server that is not well says: played by a socket.
-#[test]
-fn the_doctor_believes_what_a_server_says_of_itself() {
-    let stage = Stage { home: tempfile::tempdir().unwrap(), servers: Vec::new(), ports: Vec::new(), cloud: 0 };
+/// A server played by a socket; its URL.
+fn played(ready: &'static str, metrics: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -229,13 +230,8 @@ fn the_doctor_believes_what_a_server_says_of_itself() {
             let mut stream = stream.unwrap();
             let mut head = [0; 1024];
             let n = stream.read(&mut head).unwrap();
-            let body = if String::from_utf8_lossy(&head[..n]).starts_with("GET /metrics") {
-                "# TYPE x gauge\nsealdex_build_info{role=\"cloud\",version=\"0.0.9\"} 1\nsealdex_process_open_files 1000\n\
-                 sealdex_process_max_files 1024\nsealdex_cloud_index_lag_batches 500\nsealdex_cloud_disk_free_bytes 5\n\
-                 sealdex_cloud_backup_taken_seconds 1000\nsealdex_cloud_checked_seconds 1000\n"
-            } else {
-                "ready, but restored: waits to be resumed\n"
-            };
+            let asked = String::from_utf8_lossy(&head[..n]);
+            let body = if asked.starts_with("GET /metrics") { metrics } else { ready };
             let date = "Thu, 01 Jan 2026 00:00:00 GMT";
             let length = body.len();
             write!(
@@ -245,12 +241,32 @@ fn the_doctor_believes_what_a_server_says_of_itself() {
             .unwrap();
         }
     });
-    let url = format!("http://127.0.0.1:{port}");
+    format!("http://127.0.0.1:{port}")
+}
+
+/// What only a server that is not well says.
+#[test]
+fn the_doctor_believes_what_a_server_says_of_itself() {
+    let stage = Stage { home: tempfile::tempdir().unwrap(), servers: Vec::new(), ports: Vec::new(), cloud: 0 };
+    let url = played(
+        "ready, but restored: waits to be resumed\n",
+        "# TYPE x gauge\nsealdex_build_info{role=\"cloud\",version=\"0.0.9\"} 1\nsealdex_process_open_files 1000\n\
+         sealdex_process_max_files 1024\nsealdex_cloud_index_lag_batches 500\nsealdex_cloud_disk_free_bytes 5\n\
+         sealdex_cloud_backup_taken_seconds 1000\nsealdex_cloud_checked_seconds 1000\n",
+    );
     let d = Doctor::asked(&stage, &["--url", &url]);
     let levels =
         ["ready", "clock", "version", "file-limit", "index-lag", "disk-space", "backup"].map(|c| d.level(c, &url));
     assert_eq!(levels, ["warning", "wrong", "warning", "wrong", "warning", "wrong", "wrong"], "{:#?}", d.1);
     assert_eq!(d.level("store-checked", &url), "warning");
+    let url = played(
+        "ready, but damaged: store.redb: page 7\n",
+        "sealdex_build_info{role=\"gate\",version=\"0.0.9\"} 1\nsealdex_gate_disk_free_bytes 9e9\n\
+         sealdex_gate_disk_bytes 1e11\n",
+    );
+    let d = Doctor::asked(&stage, &["--url", &url]);
+    let levels = ["ready", "disk-space", "backup"].map(|c| d.level(c, &url));
+    assert_eq!((levels, d.0), (["wrong", "warning", "warning"].map(Into::into), Some(3)), "{:#?}", d.1);
     assert_eq!(Doctor::asked(&stage, &["--url", "ftp://x"]).level("server", "ftp"), "wrong");
 }
 
@@ -353,9 +369,40 @@ fn units_are_in_order_and_the_service_manager_is_told() {
     let words = alerts.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("sealdex_"));
     let metrics: HashSet<&str> = words.map(|w| w.trim_end_matches("_bucket")).filter(|w| *w != "sealdex_").collect();
     assert!(metrics.len() > 15, "{metrics:?}");
-    for metric in metrics {
+    for metric in &metrics {
         assert!(docs.contains(&format!("`{metric}`")), "{metric}");
     }
+    // And whatever the tables say to be alarmed by has a rule.
+    let rows = docs.lines().filter(|l| l.starts_with("| `sealdex_"));
+    let mut alarming = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let Some(&condition) = cells.get(2).filter(|c| !c.is_empty() && !c.contains("see below")) else { continue };
+        let mut named = cells[0].split('`').filter(|w| w.starts_with("sealdex_"));
+        assert!(named.any(|metric| metrics.contains(metric)), "no rule for {}: {condition}", cells[0]);
+        alarming += 1;
+    }
+    assert!(alarming > 20, "{alarming}");
+}
+
+/// What comes first decides between settings that exclude each other, the environment included.
+#[test]
+fn settings_that_exclude_each_other_do_not_meet() {
+    let stage = Stage { home: tempfile::tempdir().unwrap(), servers: Vec::new(), ports: Vec::new(), cloud: 0 };
+    stage.write("gateway.toml", "clients = \"of-the-file\"\nmember = \"nobody\"\n");
+    let run = |arguments: &[&str], open: Option<&str>| {
+        let mut command = stage.command(&[&["serve", "gateway", "--config", "gateway.toml"], arguments].concat());
+        command.env_remove("SEALDEX_OPEN");
+        open.iter().for_each(|value| drop(command.env("SEALDEX_OPEN", value)));
+        said(&command.output().unwrap())
+    };
+    // It gets as far as the file that it is told to read.
+    assert!(run(&["--clients", "of-the-line"], Some("true")).contains("of-the-line"));
+    assert!(run(&[], Some("false")).contains("of-the-file"));
+    let open = run(&[], Some("true"));
+    assert!(open.contains("Open: ") && !open.contains("of-the-file"), "{open}");
+    let open = run(&["--open"], None);
+    assert!(open.contains("Open: ") && !open.contains("of-the-file"), "{open}");
 }
 
 /// A gate and a cloud that log requests as JSON, to files.

@@ -134,12 +134,12 @@ pub enum CloudError {
 /// # Errors
 /// [`CloudError`]; the store is as it was.
 pub fn compact(data_dir: &Path) -> Result<Option<Rewritten>, CloudError> {
-    let rewritten = rewrite(&data_dir.join("store.redb"))?;
-    let index = data_dir.join("index");
-    match std::fs::remove_dir_all(&index) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(CloudError::DataDir { dir: index, source }),
-        _ => Ok(rewritten),
-    }
+    // Before the new store is in its place: a process that is killed in between leaves no segments of the old one.
+    let drop_index = || match std::fs::remove_dir_all(data_dir.join("index")) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    };
+    Ok(rewrite(&data_dir.join("store.redb"), drop_index)?)
 }
 
 /// A cloud that runs: what is stored is indexed and logged. It is served by whatever takes requests to its routes.
@@ -281,10 +281,12 @@ pub async fn serve(
     let path = data_dir.join("store.redb");
     let backups = Backups::open(&store, keys.id(), plan.as_ref()).await?;
     let every = plan.as_ref().and_then(|p| p.every);
-    let backing_up = tokio::spawn(schedule::run(backups.backup.clone(), every, asked)).abort_handle();
+    let backup = backups.backup.clone();
     let cloud = Cloud::written_to(data_dir, keys, bounds, backups, Http::new(None)?).await?;
     // Until the first look it is as old as the server.
     metrics::gauge!("sealdex_cloud_checked_seconds").set(now_s() as f64);
+    let wake = cloud.wake.clone();
+    let backing_up = tokio::spawn(schedule::run(backup, every, asked, move || wake.wake())).abort_handle();
     let look = Look {
         store: store.clone(),
         index: cloud.api.index.clone(),
@@ -365,7 +367,7 @@ impl Backups {
         if !first {
             return Ok(Self { backup: Some(backup), ..none });
         }
-        let written = Arc::new(First { store: store.clone(), backup: backup.clone() });
+        let written = Arc::new(First::new(store.clone(), backup.clone()));
         Ok(Self { backup: Some(backup.clone()), sealed: written.clone(), acts: written, first: Some(backup), ..none })
     }
 }

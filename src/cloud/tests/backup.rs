@@ -135,6 +135,65 @@ fn a_base_without_parts_does_not_hide_what_came_before_it() {
     assert_eq!((again.restored.batch, again.records), (n + 1, store.totals().unwrap().records));
 }
 
+/// Parts that were taken while a base was being written are points of their own, though the newest chain has all of them
+/// in one.
+#[test]
+fn points_beside_a_new_base_are_found_in_the_chain_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, backup, ..) = pushed(dir.path(), 2, 9);
+    let (folder, copy) = (dir.path().join("backups"), dir.path().join("copy"));
+    for n in 3..20 {
+        push(&*store, numbered(n, vec![record(10_000 + n, 10_000 + n, &[])]));
+        backup.take().unwrap();
+    }
+    std::fs::create_dir(&copy).unwrap();
+    for file in std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()) {
+        std::fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+    }
+    let base = Backup::open(store.clone(), CLOUD, &copy, 9).unwrap().renew().unwrap().expect("a base");
+    // Meanwhile: each batch replaces what the one before brought.
+    for n in 20..24 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        push(&*store, numbered(n, vec![record(20_000 + n, 20_000, &[])]));
+        backup.take().unwrap();
+    }
+    let parts = check(&folder, &mut |_, _| {}).unwrap().parts;
+    let taken = |batch| parts.iter().find(|p| p.header.to.0 == batch).unwrap().header.taken_at;
+    let times: Vec<(u64, u64)> = (20..24).map(|n| (n, taken(n))).collect();
+    std::fs::copy(&base.path, folder.join(base.path.file_name().unwrap())).unwrap();
+    drop(backup);
+    let again = Backup::open(store.clone(), CLOUD, &folder, 9).unwrap();
+    push(&*store, numbered(24, vec![record(20_024, 20_000, &[])]));
+    let part = again.take().unwrap().unwrap();
+    assert_eq!((part.base, part.batches), (false, 5), "one part has everything since the base");
+    for (n, at) in times {
+        for (what, point) in [("batch", Point::Batch(n)), ("at", Point::At(at))] {
+            let made = restore(&folder, &dir.path().join(format!("{what}-{n}")), point).unwrap();
+            assert_eq!((made.restored.batch, made.restored.cut), (n, true), "{what} {n}");
+        }
+    }
+    assert_eq!(restore(&folder, &dir.path().join("newest"), Point::Newest).unwrap().restored.batch, 24);
+}
+
+/// One damaged file must not keep a disk filling up.
+#[test]
+fn a_damaged_file_does_not_keep_old_chains() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, backup, ..) = pushed(dir.path(), 3, 1);
+    let folder = dir.path().join("backups");
+    let first = check(&folder, &mut |_, _| {}).unwrap().parts.remove(0).path;
+    std::fs::write(&first, "damaged").unwrap();
+    for n in 4..60 {
+        push(&*store, numbered(n, vec![record(10_000 + n, 10_000 + n, &[])]));
+        backup.take().unwrap();
+        if backup.renew().unwrap().is_some() {
+            assert!(!first.exists(), "the old chain is gone, the damaged file too");
+            return;
+        }
+    }
+    panic!("no new base");
+}
+
 #[test]
 fn another_store_or_an_older_one_does_not_go_on_with_a_backup() {
     let dir = tempfile::tempdir().unwrap();

@@ -6,10 +6,13 @@ mod support;
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
+use sealdex_cloud::backup::schedule::BackupPlan;
 use sealdex_crypto::RecordId;
 use sealdex_net::{clock::now_ms, reply};
 use sealdex_wire::{
-    ProblemType::{BadDocument, Conflict, Forbidden, Malformed, Overloaded, Stale, TooLarge, Unauthenticated},
+    ProblemType::{
+        BadDocument, Conflict, Forbidden, Internal, Malformed, Overloaded, Stale, TooLarge, Unauthenticated,
+    },
     auth::RequestParts,
     codec,
     consent::{Accepted, Bridge, SecretBytes, UpdateRoster},
@@ -398,4 +401,47 @@ async fn hostile_bytes_are_refused() {
     }
     assert!(d.peer(running.addr, &d.gate).get_json::<CloudStats>("/v1/stats").await.is_ok(), "still alive");
     running.stop().await;
+}
+
+/// With backups first, what the backup has not got is not found either, or no answer with it could be proved; and nothing
+/// else stops.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_folder_that_fails_stops_no_search() {
+    let home = tempfile::tempdir().unwrap();
+    let (domain, folder, away) = (Domain::new(), home.path().join("backups"), home.path().join("away"));
+    let every = Some(Duration::from_millis(100));
+    let plan = BackupPlan { dir: folder.clone(), every, keep: 2, first: true };
+    let cloud = Running::backing_up(&home.path().join("cloud"), Some(plan)).await;
+    put_roster(&domain, cloud.addr, &domain.roster(1)).await.unwrap();
+    let (hospital, gate) = (domain.peer(cloud.addr, &domain.hospital), domain.peer(cloud.addr, &domain.gate));
+    push(&hospital, &domain.upload(1, &domain.hospital, vec![record(1, 1, &[])])).await.unwrap();
+    assert_eq!(settled(&domain, cloud.addr).await.indexed, 1);
+    std::fs::rename(&folder, &away).unwrap();
+    std::fs::write(&folder, "no folder").unwrap();
+    // It replaces the first, which is found for as long as this is not backed up.
+    let second = domain.upload(2, &domain.hospital, vec![record(2, 1, &[])]);
+    assert_eq!(refused(push(&hospital, &second).await), Internal);
+    let found = || async {
+        let page = search(&gate, CloudClause::All, 9).await.unwrap();
+        page.matches.iter().map(|m| m.0).collect::<Vec<_>>()
+    };
+    for _ in 0..20 {
+        assert_eq!(found().await, [record_id(1)]);
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert_eq!(gate.get_json::<CloudStats>("/v1/stats").await.unwrap().indexed, 1);
+    // Once it works again, by itself.
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&away, &folder).unwrap();
+    let mut last = Vec::new();
+    for _ in 0..400 {
+        last = found().await;
+        if last == [record_id(2)] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert_eq!(last, [record_id(2)]);
+    assert!(push(&hospital, &second).await.unwrap().duplicate);
+    cloud.stop().await;
 }

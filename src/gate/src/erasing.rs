@@ -1,7 +1,10 @@
 //! Erasure: a patient's order takes effect here at once and for good; what it concerns at the cloud is found by its
 //! routing tags and handed to the hospitals that pushed it, which alone can state that it has ended.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use rayon::prelude::*;
 use sealdex_crypto::{PrincipalId, PublicIdentity, RecordId, open_tag};
@@ -22,11 +25,12 @@ use crate::{
     error::{GateError, at_most},
     gate::{Gate, blocking},
     members::Members,
+    nodes::redone::redone,
     revoke::{finish, mark},
-    rules::erasures::{self, ErasureRefusal},
+    rules::erasures::{self, Applied, ErasureRefusal},
     store::{
-        AccessRow, AuditKind, ConsentStore, ReadConsents as _, ReadErasures as _, TicketRow, WriteConsents as _,
-        WriteErasures as _, consents::told,
+        AccessRow, AuditKind, ConsentStore, ReadConsents as _, ReadErasures as _, Scan, StoreError, TicketRow,
+        Transaction, WriteConsents as _, WriteErasures as _, consents::told,
     },
 };
 
@@ -65,6 +69,11 @@ impl<S: ConsentStore> Gate<S> {
         let profiles = self.profiles(std::iter::once(owner))?;
         let keys = owner_keys(&profiles, owner, caller).ok_or(ErasureRefusal::UnknownOwner(owner))?;
         let verified = erasures::verify(request.order, &keys, self.secrets.domain(), self.now())?;
+        // Where the node that took it has seen a profile that does not come here any more, the order holds nevertheless.
+        if !redone().is_some_and(|r| r.last) {
+            let profile = profiles.get(&owner).ok_or(ErasureRefusal::UnknownOwner(owner))?;
+            erasures::published(&verified.order, profile)?;
+        }
         let mut readers: HashSet<PrincipalId> = HashSet::new();
         self.store.read(|s| {
             for section in &verified.order.sections {
@@ -80,8 +89,14 @@ impl<S: ConsentStore> Gate<S> {
         ended.retain(|t| seen.insert(t.nonce));
         let at = self.now();
         let count = self.store.write(|txn| {
-            let count = erasures::apply(&verified, txn)?;
+            let Applied { ended: count, repeated } = erasures::apply(&verified, txn)?;
+            if redone().is_none() && txn.orders_of(owner)?.len() > limits::ERASURE_ORDERS {
+                return Err(ErasureRefusal::TooMany(owner).into());
+            }
             mark(txn, &ended)?;
+            if repeated && count == 0 {
+                return Ok(0);
+            }
             let row = |section: &str| AccessRow {
                 at,
                 kind: AuditKind::Erasure,
@@ -125,14 +140,17 @@ impl<S: ConsentStore> Gate<S> {
             })
             .await?;
         }
-        let scanned = self.sweep().await?;
+        let wanted = self.wanted()?;
+        let until = request.until.map_or(wanted, |until| until.min(wanted));
+        let scanned = self.sweep(until).await?;
         let ids = self.store.read(|s| s.owed(hospital, request.after, limits::ERASURES))?;
-        Ok(ErasuresPending { ids: ids.iter().flat_map(|id| id.0).collect(), scanned })
+        Ok(ErasuresPending { ids: ids.iter().flat_map(|id| id.0).collect(), scanned, until: Some(until) })
     }
 
     /// Refuses what is not to be erased by a hospital. Another node may have found it: then this one looks, too.
     pub(crate) async fn may_erase(self: &Arc<Self>, hospital: PrincipalId, ids: &[RecordId]) -> Result<(), GateError> {
-        let mut scanned = self.store.read(|s| s.scan_place())?.is_none();
+        let until = self.wanted()?;
+        let mut scanned = until == 0;
         for _ in 0..ROUNDS {
             let owed = |id: &RecordId| self.store.read(|s| s.is_owed(hospital, *id));
             let mut missing = None;
@@ -146,7 +164,7 @@ impl<S: ConsentStore> Gate<S> {
             if scanned {
                 return Err(ErasureRefusal::NotOwed(missing).into());
             }
-            scanned = self.sweep().await?;
+            scanned = self.sweep(until).await?;
         }
         Err(GateError::Overloaded)
     }
@@ -160,37 +178,68 @@ impl<S: ConsentStore> Gate<S> {
         caller: PrincipalId,
         request: AskErasure,
     ) -> Result<ErasureState, GateError> {
-        let orders = self.store.read(|s| s.orders_of(caller))?;
+        let (orders, until) = self.store.read(|s| Ok::<_, StoreError>((s.orders_of(caller)?, s.pass_of(caller)?)))?;
         if orders.is_empty() {
             return Ok(ErasureState { orders, found: Vec::new(), scanned: true });
         }
-        let scanned = self.sweep().await?;
+        let scanned = self.sweep(until).await?;
         let found = self.store.read(|s| s.found_of(caller, request.after, limits::ERASURES))?;
         Ok(ErasureState { orders, found, scanned })
     }
 
-    /// Looks through what the cloud has accepted since the last time, or everything if there is a new order; whether it
-    /// came to the end. Batches that were bridged before an order and stored after it are met so.
-    async fn sweep(self: &Arc<Self>) -> Result<bool, GateError> {
+    /// The pass that looks for every order there is; 0 for none.
+    fn wanted(&self) -> Result<u64, StoreError> {
+        Ok(self.store.read(|s| s.scan())?.map_or(0, |scan| scan.wanted))
+    }
+
+    /// Looks through what the cloud has accepted since the last time, or everything once more if a pass for newer orders is
+    /// wanted and the one before is done; whether it came to the end, in pass `until` or a later one. Batches that were
+    /// bridged before an order and stored after it are met so.
+    async fn sweep(self: &Arc<Self>, until: u64) -> Result<bool, GateError> {
         let _one = self.sweeping.lock().await;
+        let mut erased: Option<(u64, Arc<Erased>)> = None;
         for _ in 0..PAGES {
-            let Some(from) = self.store.read(|s| s.scan_place())? else { return Ok(true) };
+            let gate = self.clone();
+            let Some(scan) = blocking(move || gate.go_on()).await? else { return Ok(true) };
             let members = self.members()?;
             let cloud = members.cloud().ok_or(CloudError::None)?;
-            let page = self.cloud.scan(cloud, &ScanRecords { from }).await?;
-            let more = check(&page, from)?;
-            let gate = self.clone();
-            let taken = blocking(move || gate.take_scanned(from, &page, &members)).await?;
-            if taken && !more {
+            let page = self.cloud.scan(cloud, &ScanRecords { from: scan.place }).await?;
+            let (gate, other) = (self.clone(), is_of_another_store(&page, &scan));
+            if other {
+                tracing::warn!("the cloud has another store than it had, or less in it: it is looked through anew");
+                blocking(move || gate.store.write(|txn| txn.put_scan(latest(scan, txn)?.anew(page.store, 0)))).await?;
+                continue;
+            }
+            let more = check(&page, scan.place)?;
+            let erased = match &erased {
+                Some((pass, erased)) if *pass == scan.pass => erased.clone(),
+                _ if page.records.is_empty() => Arc::default(),
+                // Orders that come from here on are looked for by a later pass.
+                _ => erased.insert((scan.pass, Arc::new(self.store.read(|s| s.all_erased())?))).1.clone(),
+            };
+            blocking(move || gate.take_scanned(scan, &page, &members, &erased)).await?;
+            if !more && scan.pass >= until {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Notes what of a page is erased; `false` if another order came meanwhile, so that it begins anew.
-    fn take_scanned(&self, from: ScanPlace, page: &Scanned, members: &Members) -> Result<bool, GateError> {
-        let erased = self.store.read(|s| s.all_erased())?;
+    /// Where to go on: at the beginning of the next pass, if it is wanted and the one before is done. `None` without orders.
+    fn go_on(&self) -> Result<Option<Scan>, GateError> {
+        let due = |scan: &Scan| scan.done == scan.pass && scan.wanted > scan.pass;
+        match self.store.read(|s| s.scan())? {
+            Some(scan) if due(&scan) => self.store.write(|txn| {
+                let next = latest(scan, txn)?.anew(scan.store, scan.done);
+                txn.put_scan(next)?;
+                Ok(Some(next))
+            }),
+            other => Ok(other),
+        }
+    }
+
+    /// Notes what of a page is erased. Only who holds `sweeping` does.
+    fn take_scanned(&self, scan: Scan, page: &Scanned, members: &Members, erased: &Erased) -> Result<(), GateError> {
         let concerns = |CloudMatch(id, provider, tag): &CloudMatch| {
             let routing = open_tag(&self.secrets.tag_key, id, tag).ok()?;
             let through = erased.get(&(routing.patient, routing.section.trim_end().to_owned()))?;
@@ -199,20 +248,34 @@ impl<S: ConsentStore> Gate<S> {
             (routing.epoch <= *through).then_some((routing.patient, ErasedRecord(*id, hospital, provider)))
         };
         let found: Vec<_> = page.records.par_iter().with_min_len(256).filter_map(concerns).collect();
-        if found.is_empty() && page.next == from {
-            return Ok(true);
+        let done = if page.more { scan.done } else { scan.pass };
+        let next = Scan { place: page.next, done, store: page.store.or(scan.store), ..scan };
+        if found.is_empty() && next == scan {
+            return Ok(());
         }
         self.store.write(|txn| {
-            if txn.scan_place()? != Some(from) {
-                return Ok(false);
-            }
             for (owner, found) in &found {
                 txn.put_found(*owner, found)?;
             }
-            txn.put_scan_place(page.next)?;
-            Ok(true)
+            let wanted = latest(scan, txn)?.wanted;
+            Ok(txn.put_scan(Scan { wanted, ..next })?)
         })
     }
+}
+
+/// Sections that are erased, by owner and name, and up to which epoch.
+type Erased = HashMap<(PrincipalId, String), u32>;
+
+/// The place as it is now: an order may have come since it was read.
+fn latest(read: Scan, txn: &dyn Transaction) -> Result<Scan, StoreError> {
+    Ok(txn.scan()?.unwrap_or(read))
+}
+
+/// Whether a page says that the place it was asked for is none of what the cloud has now.
+fn is_of_another_store(page: &Scanned, scan: &Scan) -> bool {
+    let less = page.records.is_empty() && !page.more && page.next < scan.place;
+    let other = page.store.is_some() && page.store != scan.store;
+    scan.place != ScanPlace::START && (less || other)
 }
 
 /// Whether there is more behind a page, which goes on where it should.

@@ -47,6 +47,7 @@ const URGENT: &[&str] = &[
     "/metrics",
     "/v1/revocations",
     "/v1/emergencies/close",
+    "/v1/erasures",
     "/v1/consent",
     "/v1/roster",
     "/v1/members",

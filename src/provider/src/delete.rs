@@ -31,8 +31,8 @@ pub enum Removal {
     Deleted,
     /// This hospital had no such record at the cloud.
     Absent,
-    /// The cloud says that there was none, and the journal has it as pushed and not deleted: another department of the
-    /// hospital has deleted it, or the cloud hides it.
+    /// The cloud says that there was none, and the journal has it as pushed and not deleted: its patient had it erased,
+    /// another department of the hospital has deleted it, or the cloud hides it.
     Denied,
 }
 

@@ -211,6 +211,7 @@ pub async fn push(input: PushInput<'_>) -> Result<PushReport, PushError> {
             Ok(done) => report.erasure = done,
             // What was pushed is pushed.
             Err(PushError::Call(error)) => report.unerased = Some(error.to_string()),
+            Err(PushError::Log(error)) if !error.is_tampering() => report.unerased = Some(error.to_string()),
             Err(other) => return Err(other),
         }
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use sealdex_fhir::Record;
+use sealdex_lognet::DomainLog;
 use sealdex_member::{GateLink, MemberKeys, Trusted};
 use sealdex_net::Peer;
 use tokio::sync::Mutex;
@@ -36,6 +37,9 @@ pub struct WriterInput<'a> {
     pub owners: PathBuf,
     /// Journal of this provider.
     pub journal: Journal,
+    /// The domain's log of batches, which tells whether what the cloud says it has not was ended. Without it nothing that
+    /// is to be erased counts as ended on the cloud's word.
+    pub log: Option<DomainLog>,
 }
 
 /// What became of a record.
@@ -72,17 +76,19 @@ pub struct Writer {
     /// When the owner map was last changed, as far as it was read. Held while writing: what one call has
     /// seen in the journal stays true until it has written.
     seen: Mutex<Option<SystemTime>>,
+    log: Mutex<Option<DomainLog>>,
 }
 
 impl Writer {
     /// Opens a writer.
     pub fn open(input: WriterInput<'_>) -> Result<Self, WriterError> {
-        let WriterInput { keys, trusted, gate, cloud, owners, journal } = input;
+        let WriterInput { keys, trusted, gate, cloud, owners, journal, log } = input;
         let (settings, progress) = (PushSettings::default(), Arc::new(Progress::default()));
         let changed = modified(&owners);
         let map = OwnerMap::read(&owners)?;
         let job = Job::new(keys, trusted, gate, cloud, map, journal, settings, progress)?;
-        Ok(Self { job: Arc::new(job), owners, trusted: trusted.clone(), seen: Mutex::new(changed) })
+        let (seen, log) = (Mutex::new(changed), Mutex::new(log));
+        Ok(Self { job: Arc::new(job), owners, trusted: trusted.clone(), seen, log })
     }
 
     /// Pushes records as one batch; what became of each, in order. Those that are stored are durable and
@@ -153,8 +159,9 @@ impl Writer {
     /// # Errors
     /// [`WriterError`]; run it again.
     pub async fn erase(&self) -> Result<EraseReport, WriterError> {
-        let _one = self.seen.lock().await;
-        Ok(self.job.erase_owed(&mut None, &self.trusted).await?)
+        // Writes go on meanwhile: nothing that they rely on is changed, and the log may be waited for.
+        let mut log = self.log.lock().await;
+        Ok(self.job.erase_owed(&mut log, &self.trusted).await?)
     }
 
     /// Whether this hospital has deleted a record, as far as its journal knows, and not pushed it since.

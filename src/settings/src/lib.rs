@@ -124,10 +124,17 @@ pub fn expand(command: &Command, server: &str, args: Vec<OsString>) -> Result<Ve
         }
         given.insert(long.to_owned());
     }
+    // What clap refuses together is decided by who comes first, not by where it stands.
+    let beaten = |setting: &Arg, by: &HashSet<String>| excluded(command, setting).any(|other| by.contains(other));
     let mut added = Vec::new();
-    for setting in settings(command).filter(|s| !given.contains(name(s))) {
+    let mut set = given.clone();
+    for setting in settings(command).filter(|s| !given.contains(name(s)) && !beaten(s, &given)) {
         if let Some(value) = env::var_os(variable(name(setting))) {
-            added.extend(from_environment(setting, value)?);
+            let values = from_environment(setting, value)?;
+            if !values.is_empty() {
+                set.insert(name(setting).to_owned());
+            }
+            added.extend(values);
         }
     }
     let by_environment = |name: &str| {
@@ -137,15 +144,22 @@ pub fn expand(command: &Command, server: &str, args: Vec<OsString>) -> Result<Ve
     if let Some(path) = file {
         for (setting, values) in read(command, server, Path::new(&path))? {
             let long = name(setting);
-            // What clap refuses together is decided by who comes first, not by where it stands.
-            let beaten = command.get_arg_conflicts_with(setting).iter().any(|c| given.contains(name(c)));
-            if !given.contains(long) && !by_environment(long) && !beaten {
+            if !given.contains(long) && !by_environment(long) && !beaten(setting, &set) {
                 added.extend(values);
             }
         }
     }
     // Before what is given: a positional argument, or what follows `--`, stays last.
     Ok(added.into_iter().chain(args).collect())
+}
+
+/// Settings that cannot be given together with one.
+fn excluded<'c>(command: &'c Command, setting: &'c Arg) -> impl Iterator<Item = &'c str> {
+    let apart = command.get_groups().filter(|g| !(*g).clone().is_multiple());
+    let of_groups = apart.filter(|g| g.get_args().any(|id| id == setting.get_id())).flat_map(|g| g.get_args());
+    let others = of_groups.filter(|id| *id != setting.get_id());
+    let by_group = others.filter_map(|id| command.get_arguments().find(|a| a.get_id() == id));
+    command.get_arg_conflicts_with(setting).into_iter().chain(by_group).map(name)
 }
 
 /// The variable that sets a setting.

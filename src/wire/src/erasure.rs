@@ -58,6 +58,9 @@ pub struct PendingErasures {
     /// Records of earlier answers that have ended since, 16 bytes each.
     #[serde(with = "serde_bytes")]
     pub ended: Vec<u8>,
+    /// What the first answer said, so that orders that come meanwhile do not keep this from coming to an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
 }
 
 /// Answer to [`PendingErasures`].
@@ -67,8 +70,11 @@ pub struct ErasuresPending {
     /// Ids, ascending, 16 bytes each.
     #[serde(with = "serde_bytes")]
     pub ids: Vec<u8>,
-    /// Whether the gate has looked through everything the cloud has by now; else ask again.
+    /// Whether the gate has looked through everything the cloud has by now, for every order up to `until`; else ask again.
     pub scanned: bool,
+    /// Which orders are looked for: all that there were when this was asked for first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
 }
 
 /// `POST /v1/erasures/status`, from the owner: what became of its orders?
@@ -91,7 +97,7 @@ pub struct ErasureState {
     pub orders: Vec<Signed<ErasureOrder>>,
     /// Records found, by id; at most [`crate::limits::ERASURES`] at once, and fewer mean that these are the last.
     pub found: Vec<ErasedRecord>,
-    /// Whether the gate has looked through everything the cloud has by now; else ask again.
+    /// Whether the gate has looked through everything the cloud has by now for these orders; else ask again.
     pub scanned: bool,
 }
 
@@ -126,10 +132,13 @@ pub struct Scanned {
     pub providers: Vec<PrincipalId>,
     /// Id, provider, routing tag.
     pub records: Vec<CloudMatch>,
-    /// Where to go on.
+    /// Where to go on; before the place that was asked for where there is nothing as far as that.
     pub next: ScanPlace,
     /// Whether there is more by now.
     pub more: bool,
+    /// Which store they are of: one that was restored is another. Clouds of before say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<[u8; 16]>,
 }
 
 /// `POST /v1/stored`, from anybody who knows ids, to the cloud: which of these are stored? At most

@@ -43,6 +43,8 @@ pub const TURN_POINTS: usize = 65_536;
 pub const GROUP_MEMBERS: usize = 4096;
 /// Sections that one order to erase names.
 pub const ERASED_SECTIONS: usize = 256;
+/// Orders to erase that one owner has in force.
+pub const ERASURE_ORDERS: usize = 64;
 /// Records to erase in one message.
 pub const ERASURES: usize = 4096;
 /// Longest text people write: reasons, names.

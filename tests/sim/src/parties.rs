@@ -275,6 +275,7 @@ impl Parties {
             cloud: trusted.cloud(&http, Some(&provider.keys))?,
             owners: provider.owners.clone(),
             journal: Journal::over(provider.disk.open())?,
+            log: None,
         };
         *provider.writer.lock().await = Some(Arc::new(Writer::open(input)?));
         Ok(())

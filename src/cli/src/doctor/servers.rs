@@ -104,6 +104,10 @@ pub(super) async fn look(http: &Http, url: &str, ca: Option<&Path>, found: &mut 
     let said = String::from_utf8_lossy(ready.body()).trim().chars().take(300).collect::<String>();
     let (level, advice) = match (ready.status().as_u16(), said.as_str()) {
         (200, "ready") => (Level::Ok, ""),
+        (200, s) if s.contains("damaged") => (
+            Level::Wrong,
+            "restore it from a backup: docs/OPERATING.md, docs/GATE.md; of a cloud, sealdex verify tells what differs",
+        ),
         (200, _) => (Level::Warning, "it answers, and says what it waits for: docs/GATE.md, docs/OPERATING.md"),
         _ => (Level::Wrong, "it says what it waits for; a cloud or gate without a roster: sealdex domain announce"),
     };
@@ -187,7 +191,12 @@ fn figures(m: &Metrics, url: &str, found: &mut Findings) {
         found.add(level, "index-lag", url, format!("{lag} batches cannot be searched yet"), advice);
     }
     if let Some(free) = m.get("sealdex_cloud_disk_free_bytes").or(m.get("sealdex_gate_disk_free_bytes")) {
-        let level = if free < f64::from(1 << 30) { Level::Wrong } else { Level::Ok };
+        let whole = m.get("sealdex_cloud_disk_bytes").or(m.get("sealdex_gate_disk_bytes"));
+        let level = match whole {
+            _ if free < f64::from(1 << 30) => Level::Wrong,
+            Some(whole) if free < whole / 10.0 => Level::Warning,
+            _ => Level::Ok,
+        };
         found.add(level, "disk-space", url, format!("{:.1} GB free", free / 1e9), "make room on its machine");
     }
     for role in ["cloud", "gate"] {
@@ -196,6 +205,9 @@ fn figures(m: &Metrics, url: &str, found: &mut Findings) {
             let level = if minutes > 120.0 { Level::Wrong } else { Level::Ok };
             let advice = "see its log for why backups fail";
             found.add(level, "backup", url, format!("the newest is of {minutes:.0} minutes ago"), advice);
+        } else if m.label("sealdex_build_info", "role").as_deref() == Some(role) {
+            let advice = "--backup-dir, or see that what backs its machine up takes a consistent state of its store";
+            found.add(Level::Warning, "backup", url, "it takes none by itself, or has taken none yet", advice);
         }
         if let Some(checked) = m.get(&format!("sealdex_{role}_checked_seconds")) {
             let hours = (now_s() as f64 - checked).max(0.0) / 3600.0;

@@ -43,6 +43,8 @@ pub struct OrderState {
     pub in_force: bool,
     /// Entries of the log of acts that have it, from 1; `None` in a domain without one.
     pub logged: Option<Vec<u64>>,
+    /// Whether the wallet has destroyed what opens these records.
+    pub destroyed: bool,
 }
 
 /// What became of one record.
@@ -74,11 +76,12 @@ pub struct ErasureStatus {
 }
 
 impl ErasureStatus {
-    /// Whether everything ordered is in force and logged, and every record found has ended and is stored no more.
+    /// Whether everything ordered is in force and logged, its keys are destroyed, and every record found has ended and is
+    /// stored no more.
     #[must_use]
     pub fn is_done(&self) -> bool {
         let logged = |o: &OrderState| o.logged.as_ref().is_none_or(|entries| !entries.is_empty());
-        let orders = self.orders.iter().all(|o| o.in_force && logged(o));
+        let orders = self.orders.iter().all(|o| o.in_force && o.destroyed && logged(o));
         let ended = |r: &RecordState| !r.stored && (r.ended_by.is_some() || !self.proved);
         !self.orders.is_empty() && orders && self.records.iter().all(ended) && self.alarms.is_empty()
     }
@@ -109,15 +112,20 @@ impl Patient {
     /// what opens the records: the caller keeps the entry.
     ///
     /// # Errors
-    /// [`PatientError`]; nothing is destroyed then.
+    /// [`PatientError`]; what the orders before that one name is destroyed, and the caller keeps the entry nevertheless.
     pub async fn erase(&mut self) -> Result<u64, PatientError> {
         let mut ended = 0;
         for order in self.entry.orders.clone() {
-            let request = SubmitErasure { order: order.clone() };
-            ended += self.gate.post_to_each("/v1/erasures", &request).await?.count;
-            let order = order.verify(&self.owner.identity().public()).map_err(PatientError::Forged)?;
-            self.entry.destroy(&order.sections);
+            ended += self.put_in_force(order).await?;
         }
+        Ok(ended)
+    }
+
+    async fn put_in_force(&mut self, order: Signed<ErasureOrder>) -> Result<u64, PatientError> {
+        let request = SubmitErasure { order: order.clone() };
+        let ended = self.gate.post_to_each("/v1/erasures", &request).await?.count;
+        let order = order.verify(&self.owner.identity().public()).map_err(PatientError::Forged)?;
+        self.entry.destroy(&order.sections);
         self.owner = self.entry.owner();
         Ok(ended)
     }
@@ -144,7 +152,8 @@ impl Patient {
                 entries.dedup();
                 entries
             });
-            status.orders.push(OrderState { in_force: order.sections.iter().all(covered), order, logged });
+            let destroyed = order.sections.iter().all(|s| self.entry.first_epoch(&s.section) > s.through);
+            status.orders.push(OrderState { in_force: order.sections.iter().all(covered), order, logged, destroyed });
         }
         status.alarms = acts.map(|own| own.alarms).unwrap_or_default();
         let log = self.batches(http).await?;

@@ -80,6 +80,11 @@ fn name(chain: u32, part: u32, to: u64) -> String {
     format!("cloud-{chain:06}-{part:08}-batch-{to:010}{SUFFIX}")
 }
 
+/// Which chain a file is of, by its name.
+pub(super) fn chain_of(path: &Path) -> Option<u32> {
+    path.file_name()?.to_str()?.get(6..12)?.parse().ok()
+}
+
 /// Files of backups in a folder, in the order of chains and parts.
 pub(super) fn list(dir: &Path) -> Result<Vec<PathBuf>, BackupError> {
     named(dir, SUFFIX)

@@ -94,6 +94,44 @@ fn fullest<'p>(chains: &[&'p [Part]]) -> Option<&'p [Part]> {
     of_store.max_by_key(|c| c.last().map(|p| (p.header.to, p.header.chain))).copied()
 }
 
+/// Chains by store, the newest first, and of each store the newest chain first.
+fn by_store<'p>(chains: &[&'p [Part]]) -> Vec<Vec<&'p [Part]>> {
+    let store = |chain: &[Part]| chain.first().map(|p| p.header.store);
+    let mut stores: Vec<Vec<&[Part]>> = Vec::new();
+    for chain in chains.iter().rev() {
+        match stores.iter_mut().find(|of| of.first().is_some_and(|c| store(c) == store(chain))) {
+            Some(of) => of.push(chain),
+            None => stores.push(vec![chain]),
+        }
+    }
+    stores
+}
+
+/// The parts up to a batch. Some chain may end just there that the newest has in the middle of a part: while its base was
+/// written, parts went on in the chain before, and what they brought is in one part after the base.
+fn at_batch<'p>(chains: &[&'p [Part]], batch: u64) -> Option<(&'p [Part], u64)> {
+    let just = |chain: &&'p [Part]| {
+        let end = chain.iter().position(|p| p.header.to.0 == batch)?;
+        Some((&chain[..=end], batch))
+    };
+    let within = |chain: &&'p [Part]| {
+        let from = chain.first()?.header.to.0;
+        let end = chain.iter().position(|p| p.header.to.0 >= batch)?;
+        (from <= batch).then(|| (&chain[..=end], batch))
+    };
+    chains.iter().find_map(just).or_else(|| chains.iter().find_map(within))
+}
+
+/// The parts that were taken by a time, of the chain that goes furthest by then: the newest may have had but its base, and
+/// the one before parts after that.
+fn by_then<'p>(chains: &[&'p [Part]], at: u64) -> Option<(&'p [Part], u64)> {
+    let taken = chains.iter().filter_map(|chain| {
+        let end = chain.iter().rposition(|p| p.header.taken_at <= at)?;
+        Some((&chain[..=end], chain[end].header))
+    });
+    taken.max_by_key(|(_, last)| (last.to, last.chain)).map(|(parts, last)| (parts, last.to.0))
+}
+
 /// The parts that make a point, and its last batch.
 fn choose(parts: &[Part], point: Point) -> Result<(&[Part], u64), BackupError> {
     let chains: Vec<&[Part]> = parts.chunk_by(|a, b| a.header.chain == b.header.chain).collect();
@@ -104,15 +142,8 @@ fn choose(parts: &[Part], point: Point) -> Result<(&[Part], u64), BackupError> {
     };
     let chosen = match point {
         Point::Newest => fullest(&chains).map(|c| (c, c.last().map_or(0, |p| p.header.to.0))),
-        Point::Batch(batch) => chains.iter().rev().find_map(|chain| {
-            let from = chain.first()?.header.to.0;
-            let end = chain.iter().position(|p| p.header.to.0 >= batch)?;
-            (from <= batch).then(|| (&chain[..=end], batch))
-        }),
-        Point::At(at) => chains.iter().rev().find_map(|chain| {
-            let end = chain.iter().rposition(|p| p.header.taken_at <= at)?;
-            Some((&chain[..=end], chain[end].header.to.0))
-        }),
+        Point::Batch(batch) => by_store(&chains).iter().find_map(|chains| at_batch(chains, batch)),
+        Point::At(at) => by_store(&chains).iter().find_map(|chains| by_then(chains, at)),
     };
     chosen.ok_or_else(|| {
         none(match point {

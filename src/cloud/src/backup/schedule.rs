@@ -61,8 +61,8 @@ pub(crate) fn asked() -> Result<Signal, BackupError> {
     signal(SignalKind::user_defined1()).map_err(|e| BackupError::io("SIGUSR1", &e))
 }
 
-/// Takes backups until it is dropped. Without one to take it only says so when it is asked.
-pub(crate) async fn run(backup: Option<Arc<Backup>>, every: Option<Duration>, mut asked: Signal) {
+/// Takes backups until it is dropped, and tells `taken` of each. Without one to take it only says so when it is asked.
+pub(crate) async fn run(backup: Option<Arc<Backup>>, every: Option<Duration>, mut asked: Signal, taken: impl Fn()) {
     let Some(backup) = backup else {
         while asked.recv().await.is_some() {
             tracing::warn!("asked for a backup, but --backup-dir is not given");
@@ -93,8 +93,11 @@ pub(crate) async fn run(backup: Option<Arc<Backup>>, every: Option<Duration>, mu
             }
         }
         let backup = backup.clone();
-        let taken = tokio::task::spawn_blocking(move || backup.take()).await;
+        let done = matches!(tokio::task::spawn_blocking(move || backup.take()).await, Ok(Ok(_)));
+        if done {
+            taken();
+        }
         // A failure was said where it happened.
-        wait = every.map(|every| if matches!(taken, Ok(Ok(_))) { every } else { every.min(RETRY) });
+        wait = every.map(|every| if done { every } else { every.min(RETRY) });
     }
 }

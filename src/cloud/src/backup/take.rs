@@ -119,6 +119,12 @@ impl Backup {
         (self.batches.load(Ordering::Acquire), self.acts.load(Ordering::Acquire))
     }
 
+    /// Notes what a part has. A base may have less than a part of the chain before that was written beside it.
+    fn cover(&self, (batches, acts): (u64, u64)) {
+        self.batches.fetch_max(batches, Ordering::AcqRel);
+        self.acts.fetch_max(acts, Ordering::AcqRel);
+    }
+
     /// Age of the newest file, as the file system has it.
     pub(crate) fn age(&self) -> Option<std::time::Duration> {
         fs::metadata(&self.last().as_ref()?.path).and_then(|m| m.modified()).ok()?.elapsed().ok()
@@ -167,6 +173,7 @@ impl Backup {
         let based = self.part(chain, 0, [0; 32], (0, 0))?;
         let mut last = self.last();
         let taken = Taken::of(&based, (0, 0));
+        self.cover(based.header.to);
         *last = Some(Last::of(based, [taken.bytes, 0]));
         // What the chain before got meanwhile: from here on this one has everything.
         self.add(&mut last)?;
@@ -203,8 +210,7 @@ impl Backup {
         let bytes = if part == 0 { [taken.bytes, 0] } else { [base, parts + taken.bytes] };
         let to = written.header.to;
         *last = Some(Last::of(written, bytes));
-        self.batches.store(to.0, Ordering::Release);
-        self.acts.store(to.1, Ordering::Release);
+        self.cover(to);
         if part == 0 {
             self.forget(chain)?;
         }
@@ -240,16 +246,18 @@ impl Backup {
         let mut chains: Vec<u32> = Vec::new();
         let files = file::list(&self.dir)?;
         for path in &files {
-            let chain = file::header(path)?.chain;
-            if chains.last() != Some(&chain) {
+            // By name: a damaged file must not keep older ones from being removed.
+            if let Some(chain) = file::chain_of(path)
+                && chain != newest
+                && chains.last() != Some(&chain)
+            {
                 chains.push(chain);
             }
         }
-        chains.retain(|c| *c != newest);
         let old = chains.len().saturating_sub(self.keep - 1);
         for path in files.iter().rev() {
             // The base last: until then what is left of a chain cannot be mistaken for one.
-            if chains[..old].contains(&file::header(path)?.chain) {
+            if file::chain_of(path).is_some_and(|chain| chains[..old].contains(&chain)) {
                 fs::remove_file(path).map_err(|e| BackupError::io(path, &e))?;
             }
         }
@@ -259,8 +267,7 @@ impl Backup {
 
 /// A number that no file has, not even a damaged one.
 fn next_chain(dir: &Path) -> Result<u32, BackupError> {
-    let number = |path: &PathBuf| path.file_name()?.to_str()?.get(6..12)?.parse::<u32>().ok();
-    Ok(file::list(dir)?.iter().filter_map(number).max().map_or(1, |n| n + 1))
+    Ok(file::list(dir)?.iter().filter_map(|path| file::chain_of(path)).max().map_or(1, |n| n + 1))
 }
 
 /// The last part in a folder, if every part of its chain is there; the last one is read whole.

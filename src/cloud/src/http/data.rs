@@ -186,9 +186,11 @@ pub(super) async fn scan(State(api): State<Api>, call: Call) -> Result<Cbor<Scan
 
 /// One page. Records that have ended since count for its length, so that it takes bounded time.
 fn scanned(snapshot: &dyn Snapshot, from: ScanPlace) -> Result<Scanned, StoreError> {
-    let mut out = Scanned { providers: Vec::new(), records: Vec::new(), next: from, more: false };
+    // A place beyond the end is of a store that had more.
+    let next = from.clamp(ScanPlace::START, ScanPlace { seq: snapshot.last_seq() + 1, place: 0 });
+    let store = Some(snapshot.store_id());
+    let mut out = Scanned { providers: Vec::new(), records: Vec::new(), next, more: false, store };
     let (mut seen, mut places) = (0, std::collections::HashMap::new());
-    out.next.seq = from.seq.max(1);
     while out.next.seq <= snapshot.last_seq() {
         let added = snapshot.change(out.next.seq)?.unwrap_or_default().added;
         for id in added.iter().skip(out.next.place as usize) {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use rand::{RngExt, rngs::StdRng};
-use sealdex_cloud::{CloudConfig, CloudError, CloudKeys, compaction::CompactPlan, serve};
+use sealdex_cloud::{CloudConfig, CloudError, CloudKeys, backup::schedule::BackupPlan, compaction::CompactPlan, serve};
 use sealdex_crypto::{BatchId, Identity, IdentitySeed, PrincipalId};
 use sealdex_net::{CallError, Listen, Peer, Retry, clock::now_ms, guard::Bounds, peer::Http};
 use sealdex_wire::{
@@ -153,12 +153,16 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(dir: &Path) -> Self {
+        Self::backing_up(dir, None).await
+    }
+
+    pub(crate) async fn backing_up(dir: &Path, backup: Option<BackupPlan>) -> Self {
         let config = CloudConfig {
             data_dir: dir.into(),
             listen: Listen::loopback(0),
             keys: keys(),
             bounds: Bounds::default(),
-            backup: None,
+            backup,
             compact: CompactPlan::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();

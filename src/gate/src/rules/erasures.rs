@@ -4,7 +4,8 @@ use sealdex_crypto::{PrincipalId, PublicIdentity};
 use sealdex_wire::{
     ProblemType, Signed, SignedError,
     care::RequestStatus,
-    erasure::{ErasureOrder, ScanPlace},
+    consent::OwnerProfile,
+    erasure::{ErasedSection, ErasureOrder},
     limits,
 };
 
@@ -32,6 +33,25 @@ pub enum ErasureRefusal {
     /// Made in the future.
     #[error("an order of {0} to erase was made in the future: set the clock of whoever made it")]
     Future(PrincipalId),
+    /// What the owner has published no key for.
+    #[error(
+        "an order of {owner} erases section {section:?} up to epoch {through}, and the newest profile here has no key of \
+         that: publish the profile first (sealdex owners enrol --again)"
+    )]
+    Unpublished {
+        /// Whose.
+        owner: PrincipalId,
+        /// Section.
+        section: String,
+        /// Epoch.
+        through: u32,
+    },
+    /// More orders than are kept of an owner.
+    #[error(
+        "{0} has {max} orders to erase in force: one that names everything takes the place of all",
+        max = limits::ERASURE_ORDERS
+    )]
+    TooMany(PrincipalId),
     /// A record that is not to be erased, or not by this hospital.
     #[error("record {0} is not to be erased by this hospital")]
     NotOwed(sealdex_crypto::RecordId),
@@ -40,7 +60,8 @@ pub enum ErasureRefusal {
 impl ErasureRefusal {
     pub(crate) fn problem_type(&self) -> ProblemType {
         match self {
-            Self::UnknownOwner(_) => ProblemType::NotFound,
+            Self::UnknownOwner(_) | Self::Unpublished { .. } => ProblemType::NotFound,
+            Self::TooMany(_) => ProblemType::Conflict,
             Self::NotOwed(_) => ProblemType::Forbidden,
             Self::Signed(e) => signed_problem(e),
             _ => ProblemType::BadDocument,
@@ -79,15 +100,47 @@ pub(crate) fn verify(
     Ok(Verified { order, signed })
 }
 
-/// Marks what an order covers, ends all grants of it and unanswered requests for nothing else; how many grants ended.
+/// Refuses an order of what its owner has not published: anybody can make keys and sign orders with them, and nothing can be
+/// sealed to what was never published.
+pub(crate) fn published(order: &ErasureOrder, profile: &OwnerProfile) -> Result<(), ErasureRefusal> {
+    let known = |s: &ErasedSection| profile.sections.iter().any(|k| k.section == s.section && k.epoch >= s.through);
+    match order.sections.iter().find(|s| !known(s)) {
+        None => Ok(()),
+        Some(ErasedSection { section, through }) => {
+            Err(ErasureRefusal::Unpublished { owner: order.owner, section: section.clone(), through: *through })
+        }
+    }
+}
+
+fn takes_the_place(order: &ErasureOrder, of: &ErasureOrder) -> bool {
+    of.ordered_at < order.ordered_at && of.sections.iter().all(|s| order.covers(&s.section, s.through))
+}
+
+/// What came of an order.
+pub(crate) struct Applied {
+    /// Grants that ended.
+    pub(crate) ended: u64,
+    /// Whether the very same order was in force already.
+    pub(crate) repeated: bool,
+}
+
+/// Marks what an order covers, ends all grants of it and unanswered requests for nothing else.
 /// Nothing outdoes an order, so it comes to the same whatever comes before it or after, and how often.
-pub(crate) fn apply(verified: &Verified, txn: &mut dyn Transaction) -> Result<u64, StoreError> {
+pub(crate) fn apply(verified: &Verified, txn: &mut dyn Transaction) -> Result<Applied, StoreError> {
     let ErasureOrder { owner, sections, ordered_at, .. } = &verified.order;
-    let (mut ended, mut news) = (0, false);
+    let (mut ended, mut repeated) = (0, true);
     for s in sections {
-        if txn.erased(*owner, &s.section)?.is_none_or(|through| through < s.through) {
+        let known = txn.order_of(*owner, &s.section)?;
+        repeated &= known.as_ref().is_some_and(|signed| *signed == verified.signed);
+        // Of two up to the same epoch a later one stays that has all of the other, so that one that names everything takes
+        // the place of all.
+        let outdone = |through| match through == s.through {
+            true => !known.as_ref().and_then(|k| k.peek().ok()).is_some_and(|k| takes_the_place(&verified.order, &k)),
+            false => through > s.through,
+        };
+        let outdone = txn.erased(*owner, &s.section)?.is_some_and(outdone);
+        if !outdone {
             txn.put_order(&s.section, s.through, &verified.signed)?;
-            news = true;
         }
         for (key, _) in txn.grants_of(*owner, Some(&s.section), usize::MAX)? {
             if key.epoch <= s.through {
@@ -96,10 +149,9 @@ pub(crate) fn apply(verified: &Verified, txn: &mut dyn Transaction) -> Result<u6
             }
         }
     }
-    if news {
-        // What the cloud has is looked through once more.
-        txn.put_scan_place(ScanPlace::START)?;
-    }
+    txn.remove_idle_orders(*owner)?;
+    // Also of an order that is repeated: the cloud may have been restored to where it had more.
+    txn.want_pass(*owner)?;
     for (number, mut row) in txn.requests_to(*owner)? {
         let concerned = row.ask.sections.iter().all(|s| sections.iter().any(|e| e.section == *s));
         if concerned && row.status == RequestStatus::Pending && row.asked_at <= *ordered_at {
@@ -107,7 +159,7 @@ pub(crate) fn apply(verified: &Verified, txn: &mut dyn Transaction) -> Result<u6
             txn.put_request(number, &row)?;
         }
     }
-    Ok(ended)
+    Ok(Applied { ended, repeated })
 }
 
 /// Whether a request of a time, Unix milliseconds, asks for nothing but what its owner has ordered to be erased since:

@@ -11,6 +11,7 @@ use sealdex_wire::{
     care::{Mandate, Wake},
     codec,
     consent::{GrantTerms, OwnerProfile, Revocation},
+    erasure::ErasureOrder,
     family::{Dismissal, Enrolment, Family},
     group::GroupCharter,
     roster::PublicKeys,
@@ -20,6 +21,7 @@ use sealdex_wire::{
 use super::{
     AccessRow, AuditEntry, GrantKey, GrantRow, NOBODY, RequestRow, Row, StoreError, Table, TicketRow, WakeRow,
     consents::{bridge_commitments_key, grant_commitments_key},
+    erasures::{self, OrderRow},
     rows::slot,
 };
 use crate::{
@@ -103,6 +105,8 @@ pub struct Checker<'s> {
     grants: HashMap<Vec<u8>, Grant>,
     /// What shares are checked against, and whether the row it is for has come.
     commitments: HashMap<Vec<u8>, (Commitments, bool)>,
+    /// Key of an order to erase → rows of the sections that are erased by it.
+    orders: BTreeMap<Vec<u8>, Vec<(Vec<u8>, u32)>>,
     next_act: u64,
     report: Report,
 }
@@ -125,6 +129,10 @@ enum Fact {
     Enrolment(Signed<Enrolment>),
     Dismissal(Signed<Dismissal>),
     ByReader(Vec<u8>),
+    /// A section is erased by the order under a key, up to an epoch.
+    Erased(Vec<u8>, u32),
+    /// An order to erase, and whether it could be verified.
+    Order(Box<ErasureOrder>, bool),
     Audit(u64),
     Access(u64),
 }
@@ -141,6 +149,7 @@ impl<'s> Checker<'s> {
             expected: BTreeMap::new(),
             grants: HashMap::new(),
             commitments: HashMap::new(),
+            orders: BTreeMap::new(),
             next_act: 0,
             report: Report::default(),
         }
@@ -204,6 +213,9 @@ impl<'s> Checker<'s> {
         for (table, key) in std::mem::take(&mut self.expected).into_values() {
             let index = if table == Table::Requests { Table::RequestsBy } else { Table::MandatesTo };
             self.damage(table, &key, format!("it is missing in {}", index.name()));
+        }
+        for (key, _) in std::mem::take(&mut self.orders).into_values().flatten() {
+            self.damage(Table::Erasures, &key, "the order by which this is erased is missing".to_owned());
         }
         self.check_family();
         self.report.roster = self.members.as_ref().map(|m| m.roster().version);
@@ -370,6 +382,14 @@ impl<'s> Checker<'s> {
             Fact::ByReader(grant) => {
                 self.grants.get_mut(&grant).ok_or("it names a grant that is not there")?.by_reader = true;
             }
+            Fact::Erased(order, through) => self.orders.entry(order).or_default().push((key.to_vec(), through)),
+            Fact::Order(order, verified) => {
+                self.report.unverifiable += u64::from(!verified);
+                let rows = self.orders.remove(key).ok_or("nothing is erased by this order")?;
+                for (row, through) in rows.iter().filter(|(row, through)| !erasures::names(&order, row, *through)) {
+                    self.damage(table, row, format!("its order does not erase it up to epoch {through}"));
+                }
+            }
             Fact::Audit(seq) => {
                 let missing = seq - self.next_act.min(seq);
                 self.next_act = seq + 1;
@@ -477,14 +497,22 @@ impl<'s> Checker<'s> {
     }
 
     fn erasure(&self, key: &[u8], value: &[u8]) -> Result<Fact, String> {
-        let Some(signed) = super::erasures::is_row(key, value).ok_or("it does not parse")? else {
-            return Ok(Fact::Nothing);
+        let (signed, named) = match erasures::is_row(key, value).ok_or("it does not parse")? {
+            OrderRow::Other => return Ok(Fact::Nothing),
+            OrderRow::Section(order, through) => return Ok(Fact::Erased(order, through)),
+            OrderRow::Document(signed) => (signed, true),
+            OrderRow::Whole(signed) => (signed, false),
         };
         let order = signed.peek().map_err(|e| e.to_string())?;
         self.domain(&order.domain)?;
-        match self.profiles.get(&order.owner) {
-            Some(owner) => signed.verify(owner).map(|_| Fact::Nothing).map_err(|e| e.to_string()),
-            None => Ok(Fact::Unverifiable),
+        let verified = match self.profiles.get(&order.owner) {
+            Some(owner) => signed.verify(owner).map(|_| true).map_err(|e| e.to_string())?,
+            None => false,
+        };
+        match (named, verified) {
+            (true, _) => Ok(Fact::Order(Box::new(order), verified)),
+            (false, true) => Ok(Fact::Nothing),
+            (false, false) => Ok(Fact::Unverifiable),
         }
     }
 

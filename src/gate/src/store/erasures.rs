@@ -2,12 +2,16 @@
 //!
 //! | key in table `erasures` | value |
 //! |---|---|
-//! | 0 ‖ owner(16) ‖ section | u32 through ‖ CBOR `Signed<ErasureOrder>` |
+//! | 0 ‖ owner(16) ‖ section | u32 through ‖ digest(32) of the order |
 //! | 1 ‖ owner(16) ‖ record(16) | hospital(16) ‖ provider(16): found at the cloud |
 //! | 2 ‖ hospital(16) ‖ record(16) | empty: the hospital has still to end it |
-//! | 3 | u64 batch ‖ u32 place: how far the cloud was looked through |
+//! | 3 | u64 batch ‖ u32 place ‖ u64 pass ‖ u64 done ‖ u64 wanted ‖ store(16), zeros for none: [`Scan`] |
+//! | 4 ‖ owner(16) ‖ digest(32) | CBOR `Signed<ErasureOrder>` that rows of kind 0 name |
+//! | 5 ‖ owner(16) | u64 pass that looks for all that this owner has ordered |
+//!
+//! Earlier versions kept the whole order in each row of kind 0 instead of its digest, and of kind 3 batch and place only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sealdex_crypto::{PrincipalId, RecordId};
 use sealdex_wire::{
@@ -21,6 +25,68 @@ const ORDER: u8 = 0;
 const FOUND: u8 = 1;
 const OWED: u8 = 2;
 const SCANNED: u8 = 3;
+const DOCUMENT: u8 = 4;
+const PASS: u8 = 5;
+
+/// How far the cloud was looked through. A pass goes through all that there is, and then on with what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Where to go on.
+    pub place: ScanPlace,
+    /// The pass that is under way, from 1.
+    pub pass: u64,
+    /// The last pass that came to the end; 0 for none.
+    pub done: u64,
+    /// The pass that looks for every order; it begins when the one under way is done, so that no order throws away
+    /// what others have waited for.
+    pub wanted: u64,
+    /// The store of the cloud that the place is in.
+    pub store: Option<[u8; 16]>,
+}
+
+impl Scan {
+    /// Before anything was looked at.
+    pub const START: Self = Self { place: ScanPlace::START, pass: 1, done: 0, wanted: 1, store: None };
+
+    /// Before everything once more.
+    #[must_use]
+    pub fn anew(self, store: Option<[u8; 16]>, done: u64) -> Self {
+        let pass = self.pass + 1;
+        Self { place: ScanPlace::START, pass, done, wanted: self.wanted.max(pass), store }
+    }
+
+    fn to_bytes(self) -> Vec<u8> {
+        let numbers = [self.pass, self.done, self.wanted].map(u64::to_be_bytes);
+        let place = [self.place.seq.to_be_bytes().as_slice(), &self.place.place.to_be_bytes()].concat();
+        [place.as_slice(), numbers.as_flattened(), &self.store.unwrap_or_default()].concat()
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (seq, rest) = bytes.split_first_chunk()?;
+        let (place, rest) = rest.split_first_chunk()?;
+        let place = ScanPlace { seq: u64::from_be_bytes(*seq), place: u32::from_be_bytes(*place) };
+        if rest.is_empty() {
+            return Some(Self { place, ..Self::START });
+        }
+        let (numbers, store) = rest.as_chunks::<8>().0.split_first_chunk::<3>()?;
+        let [pass, done, wanted] = numbers.map(u64::from_be_bytes);
+        let store: [u8; 16] = store.as_flattened().try_into().ok()?;
+        let store = (store != [0; 16]).then_some(store);
+        Some(Self { place, pass, done, wanted, store })
+    }
+}
+
+/// What of an order a row is.
+pub(super) enum OrderRow {
+    /// Neither order nor part of one.
+    Other,
+    /// A section is erased up to an epoch, by the order under this key.
+    Section(Vec<u8>, u32),
+    /// An order that rows of sections name.
+    Document(Signed<ErasureOrder>),
+    /// A section is erased by this order, as earlier versions noted it.
+    Whole(Signed<ErasureOrder>),
+}
 
 fn damaged() -> StoreError {
     StoreError::Row(Table::Erasures.name())
@@ -56,19 +122,39 @@ fn records(
     rows.into_iter().map(|(key, value)| Ok((record_of(&key)?, value))).collect()
 }
 
-/// Whether a row parses; of an order, the order.
-pub(super) fn is_row(key: &[u8], value: &[u8]) -> Option<Option<Signed<ErasureOrder>>> {
+fn document_key(owner: PrincipalId, digest: &[u8]) -> Vec<u8> {
+    [&[DOCUMENT], owner.0.as_slice(), digest].concat()
+}
+
+/// What a row is, if it parses.
+pub(super) fn is_row(key: &[u8], value: &[u8]) -> Option<OrderRow> {
     match (key.first()?, key.len(), value.len()) {
+        (&ORDER, 18.., 36) => {
+            let (through, digest) = value.split_first_chunk::<4>()?;
+            let owner = PrincipalId(*key[1..].first_chunk()?);
+            Some(OrderRow::Section(document_key(owner, digest), u32::from_be_bytes(*through)))
+        }
         (&ORDER, 18.., 5..) => {
             let (through, signed) = value.split_first_chunk::<4>()?;
             let signed: Signed<ErasureOrder> = codec::from_cbor(signed).ok()?;
             let order = signed.peek().ok()?;
             let section = order.sections.iter().find(|s| order_key(order.owner, &s.section) == key)?;
-            (section.through == u32::from_be_bytes(*through)).then_some(Some(signed))
+            (section.through == u32::from_be_bytes(*through)).then_some(OrderRow::Whole(signed))
         }
-        (&FOUND, 33, 32) | (&OWED, 33, 0) | (&SCANNED, 1, 12) => Some(None),
+        (&DOCUMENT, 49, 1..) => {
+            let signed: Signed<ErasureOrder> = codec::from_cbor(value).ok()?;
+            let own = document_key(signed.peek().ok()?.owner, &signed.digest().0) == key;
+            own.then_some(OrderRow::Document(signed))
+        }
+        (&SCANNED, 1, 12 | 52) => Scan::parse(value).map(|_| OrderRow::Other),
+        (&FOUND, 33, 32) | (&OWED, 33, 0) | (&PASS, 17, 8) => Some(OrderRow::Other),
         _ => None,
     }
+}
+
+/// Whether an order erases the section that a row is about, up to an epoch.
+pub(super) fn names(order: &ErasureOrder, row: &[u8], through: u32) -> bool {
+    order.sections.iter().any(|s| order_key(order.owner, &s.section) == row && s.through == through)
 }
 
 /// What was ordered and found.
@@ -79,15 +165,28 @@ pub trait ReadErasures: Snapshot {
         row.map(|v| v.first_chunk().map(|t| u32::from_be_bytes(*t)).ok_or_else(damaged)).transpose()
     }
 
+    /// The order by which an owner's section is erased.
+    fn order_of(&self, owner: PrincipalId, section: &str) -> Result<Option<Signed<ErasureOrder>>, StoreError> {
+        let Some(row) = self.get(Table::Erasures, &order_key(owner, section))? else { return Ok(None) };
+        let signed = row.get(4..).ok_or_else(damaged)?;
+        if signed.len() != 32 {
+            return codec::from_cbor(signed).map(Some).map_err(|_| damaged());
+        }
+        let document = self.get(Table::Erasures, &document_key(owner, signed))?.ok_or_else(damaged)?;
+        codec::from_cbor(&document).map(Some).map_err(|_| damaged())
+    }
+
     /// An owner's orders in force, each once.
     fn orders_of(&self, owner: PrincipalId) -> Result<Vec<Signed<ErasureOrder>>, StoreError> {
-        let from = order_key(owner, "");
+        let (from, documents) = (order_key(owner, ""), document_key(owner, &[]));
         // Names of sections are ASCII.
-        let to = [from.as_slice(), &[0xff]].concat();
+        let rows = self.range(Table::Erasures, &from, Some(&[from.as_slice(), &[0xff]].concat()), usize::MAX)?;
+        let whole = rows.iter().filter_map(|(_, value)| value.get(4..).filter(|signed| signed.len() != 32));
+        let to = document_key(owner, &[0xff; 33]);
+        let apart = self.range(Table::Erasures, &documents, Some(&to), usize::MAX)?;
         let mut orders: Vec<Signed<ErasureOrder>> = Vec::new();
-        for (_, value) in self.range(Table::Erasures, &from, Some(&to), usize::MAX)? {
-            let signed: Signed<ErasureOrder> =
-                codec::from_cbor(value.get(4..).ok_or_else(damaged)?).map_err(|_| damaged())?;
+        for signed in whole.chain(apart.iter().map(|(_, value)| value.as_slice())) {
+            let signed: Signed<ErasureOrder> = codec::from_cbor(signed).map_err(|_| damaged())?;
             if !orders.contains(&signed) {
                 orders.push(signed);
             }
@@ -107,11 +206,16 @@ pub trait ReadErasures: Snapshot {
     }
 
     /// How far the cloud was looked through; `None` before the first order.
-    fn scan_place(&self) -> Result<Option<ScanPlace>, StoreError> {
-        let Some(row) = self.get(Table::Erasures, &[SCANNED])? else { return Ok(None) };
-        let (seq, place) = row.split_first_chunk::<8>().ok_or_else(damaged)?;
-        let place = u32::from_be_bytes(place.try_into().map_err(|_| damaged())?);
-        Ok(Some(ScanPlace { seq: u64::from_be_bytes(*seq), place }))
+    fn scan(&self) -> Result<Option<Scan>, StoreError> {
+        let row = self.get(Table::Erasures, &[SCANNED])?;
+        row.map(|row| Scan::parse(&row).ok_or_else(damaged)).transpose()
+    }
+
+    /// The pass that looks for all that an owner has ordered.
+    fn pass_of(&self, owner: PrincipalId) -> Result<u64, StoreError> {
+        let row = self.get(Table::Erasures, &[&[PASS], owner.0.as_slice()].concat())?;
+        // Orders that earlier versions took are looked for by the first.
+        row.map_or(Ok(1), |row| row.try_into().map(u64::from_be_bytes).map_err(|_| damaged()))
     }
 
     /// Records that a hospital has still to end, ascending.
@@ -145,14 +249,40 @@ impl<S: Snapshot + ?Sized> ReadErasures for S {}
 pub trait WriteErasures: Transaction {
     /// Notes that a section is erased up to an epoch.
     fn put_order(&mut self, section: &str, through: u32, signed: &Signed<ErasureOrder>) -> Result<(), StoreError> {
-        let value = [through.to_be_bytes().as_slice(), &codec::to_cbor(signed)].concat();
+        let digest = signed.digest().0;
+        let value = [through.to_be_bytes().as_slice(), &digest].concat();
+        self.put(Table::Erasures, &document_key(signed.signer, &digest), &codec::to_cbor(signed))?;
         self.put(Table::Erasures, &order_key(signed.signer, section), &value)
     }
 
+    /// Forgets orders of an owner that no section is erased by any more.
+    fn remove_idle_orders(&mut self, owner: PrincipalId) -> Result<(), StoreError> {
+        let from = order_key(owner, "");
+        let rows = self.range(Table::Erasures, &from, Some(&[from.as_slice(), &[0xff]].concat()), usize::MAX)?;
+        let named: HashSet<Vec<u8>> =
+            rows.iter().filter_map(|(_, v)| v.get(4..)).map(|digest| document_key(owner, digest)).collect();
+        let to = document_key(owner, &[0xff; 33]);
+        for (key, _) in self.range(Table::Erasures, &document_key(owner, &[]), Some(&to), usize::MAX)? {
+            if !named.contains(&key) {
+                self.remove(Table::Erasures, &key)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Notes how far the cloud was looked through.
-    fn put_scan_place(&mut self, at: ScanPlace) -> Result<(), StoreError> {
-        let value = [at.seq.to_be_bytes().as_slice(), &at.place.to_be_bytes()].concat();
-        self.put(Table::Erasures, &[SCANNED], &value)
+    fn put_scan(&mut self, scan: Scan) -> Result<(), StoreError> {
+        self.put(Table::Erasures, &[SCANNED], &scan.to_bytes())
+    }
+
+    /// Has everything looked through for an owner's orders, by a pass that begins when the one under way is done.
+    fn want_pass(&mut self, owner: PrincipalId) -> Result<(), StoreError> {
+        let scan = match self.scan()? {
+            Some(scan) => Scan { wanted: scan.pass + 1, ..scan },
+            None => Scan::START,
+        };
+        self.put_scan(scan)?;
+        self.put(Table::Erasures, &[&[PASS], owner.0.as_slice()].concat(), &scan.wanted.to_be_bytes())
     }
 
     /// Notes a record that was found, and that its hospital has to end it.

@@ -19,7 +19,7 @@ pub mod upgrade;
 
 pub use act_log::{ReadActLog, WriteActLog};
 pub use consents::{ReadConsents, WriteConsents};
-pub use erasures::{ReadErasures, WriteErasures};
+pub use erasures::{ReadErasures, Scan, WriteErasures};
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
 pub use rows::{

@@ -21,6 +21,7 @@ use sealdex_wire::{
 };
 
 type Hook = Box<dyn Fn() + Send + Sync>;
+type ScanHook = Box<dyn Fn(&Scanned) + Send + Sync>;
 
 #[derive(Default)]
 pub struct FakeCloud {
@@ -35,6 +36,10 @@ pub struct FakeCloud {
     pub acts: Mutex<Vec<Vec<u8>>>,
     /// How many entries it takes of the next request before it does not answer any more.
     pub breaks_after: Mutex<Option<usize>>,
+    /// Which store it says it has.
+    pub store_id: Mutex<Option<[u8; 16]>>,
+    /// Called after a page of records was read, before it is answered.
+    pub after_scan: Mutex<Option<ScanHook>>,
     /// Called after a search was evaluated, before it is answered.
     pub after_search: Mutex<Option<Hook>>,
 }
@@ -122,7 +127,7 @@ impl Cloud for FakeCloud {
                 return Err(CloudError::Protocol("down"));
             }
             let (accepted, records) = (self.accepted.lock().unwrap(), self.records.lock().unwrap());
-            let from = request.from.seq as usize - 1;
+            let from = (request.from.seq as usize - 1).min(accepted.len());
             // Two at a time, so that there are pages.
             let upto = accepted.len().min(from + 2);
             let live = accepted[from..upto].iter().filter_map(|id| records.get(id).map(|r| (*id, r)));
@@ -132,7 +137,12 @@ impl Cloud for FakeCloud {
                 providers.push(*provider);
             }
             let next = ScanPlace { seq: upto as u64 + 1, place: 0 };
-            Ok(Scanned { providers, records: found, next, more: upto < accepted.len() })
+            let (more, store) = (upto < accepted.len(), *self.store_id.lock().unwrap());
+            let answer = Scanned { providers, records: found, next, more, store };
+            if let Some(hook) = &*self.after_scan.lock().unwrap() {
+                hook(&answer);
+            }
+            Ok(answer)
         })
     }
 

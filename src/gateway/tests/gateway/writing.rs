@@ -22,6 +22,7 @@ fn writer(world: &World) -> Arc<dyn Ingest> {
         cloud: trusted.cloud(&world.http, Some(&h.keys)).unwrap(),
         owners: h.dir.join("owners.ndjson"),
         journal: Journal::open(&h.dir.join("push.state/journal.redb")).unwrap(),
+        log: None,
     };
     Arc::new(Sealing(Writer::open(input).unwrap()))
 }
