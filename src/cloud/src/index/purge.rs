@@ -6,6 +6,8 @@
 
 use std::{thread, time::Duration};
 
+use sealdex_dbfile::SPARE;
+use sealdex_net::process;
 use tantivy::{TantivyError, index::SegmentId};
 
 use super::{
@@ -13,6 +15,7 @@ use super::{
     columns::Columns,
     tantivy::{Payload, State},
 };
+use crate::store::StoreError;
 
 /// How often it is looked whether something has ended.
 const LOOK: Duration = Duration::from_millis(50);
@@ -62,6 +65,7 @@ impl TantivyIndex {
 
     /// False if it is not there any more.
     fn write_anew(&self, segment: SegmentId, go_on: &dyn Fn() -> bool) -> Result<bool, IndexError> {
+        self.room_for(segment)?;
         let mut failure = None;
         for _ in 0..TRIES {
             let merged = {
@@ -83,6 +87,31 @@ impl TantivyIndex {
         Err(failure.unwrap_or(TantivyError::SystemError("no merge was tried".into())).into())
     }
 
+    /// Whether the disk takes another one like it, and leaves room for who writes to the store.
+    fn room_for(&self, segment: SegmentId) -> Result<(), IndexError> {
+        let needed = self.files_of(&[segment])?.iter().map(|(_, bytes)| bytes).sum::<u64>() + 2 * SPARE;
+        match process::disk(self.dir()).filter(|(free, _)| *free < needed) {
+            Some((free, _)) => {
+                let [free, needed] = [free, needed].map(|bytes| bytes >> 20);
+                let reason = format!("a segment written anew takes {needed} MiB at most, and {free} MiB are left");
+                Err(StoreError::NoSpace(reason).into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Names and lengths.
+    fn files_of(&self, segments: &[SegmentId]) -> Result<Vec<(String, u64)>, IndexError> {
+        let names: Vec<String> = segments.iter().map(SegmentId::uuid_string).collect();
+        let files = std::fs::read_dir(self.dir()).map_err(|e| IndexError::Backend(Box::new(e)))?;
+        // One that goes meanwhile is none.
+        let files = files.filter_map(|f| {
+            let f = f.ok()?;
+            Some((f.file_name().into_string().ok()?, f.metadata().ok()?.len()))
+        });
+        Ok(files.filter(|(file, _)| names.iter().any(|name| file.starts_with(name.as_str()))).collect())
+    }
+
     /// Lets searches see the new segments, if the last commit is what they see already.
     pub(super) fn move_on(&self) -> Result<(), IndexError> {
         let writer = self.writer();
@@ -100,13 +129,10 @@ impl TantivyIndex {
 
     /// Waits until no file of these segments is left.
     fn let_go(&self, old: &[SegmentId], go_on: &dyn Fn() -> bool) -> Result<bool, IndexError> {
-        let names: Vec<String> = old.iter().map(SegmentId::uuid_string).collect();
         loop {
             let collected = self.writer().garbage_collect_files();
             collected.wait()?;
-            let files = std::fs::read_dir(self.dir()).map_err(|e| IndexError::Backend(Box::new(e)))?;
-            let mut files = files.filter_map(|f| f.ok()?.file_name().into_string().ok());
-            if !files.any(|file| names.iter().any(|name| file.starts_with(name.as_str()))) {
+            if self.files_of(old)?.is_empty() {
                 return Ok(true);
             }
             if !go_on() {

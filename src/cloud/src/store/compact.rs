@@ -163,7 +163,9 @@ impl RedbStore {
         let began = Instant::now();
         {
             let last = held.begin_read().map_err(failed)?;
-            catch_up(&last, &beside, &at, pace).map_err(|e| full(e, &beside))?;
+            if position(&last)? != at {
+                catch_up(&last, &beside, &at, pace).map_err(|e| full(e, &beside))?;
+            }
             same_rows(&last, &*beside.begin_read().map_err(failed)?)?;
         }
         let replaced = beside.replace(held)?;
