@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use sealdex_crypto::{
@@ -16,10 +16,11 @@ use sealdex_open::{GrantSecret, ReaderKey, ToOpen, open_many, open_record};
 use sealdex_schema::Schema;
 use sealdex_wire::{
     codec,
-    search::{Fetched, MatchGroup, SearchResponse},
+    search::{FetchTicket, Fetched, MatchGroup},
 };
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-use crate::verified::{Proved, Verifier, VerifyError};
+use crate::verified::{SealedRecord, Verifier, VerifyError};
 
 /// Largest record after decompression, bytes.
 const MAX_RECORD: usize = 96 << 20;
@@ -88,8 +89,8 @@ struct Known {
     a_pub: Point,
 }
 
-/// Capsules opened at once: they share an inversion.
-const TOGETHER: usize = 32;
+/// Fewest and most capsules opened at once: they share an inversion.
+const TOGETHER: (usize, usize) = (8, 32);
 
 /// Where to find the key of a record.
 struct Place {
@@ -155,71 +156,105 @@ impl Opener {
         Ok(Opened { id, provider: g.provider, bytes })
     }
 
-    /// Fetches and opens everything the gate released. All of it, or an error: an answer is never
-    /// silently short.
-    pub(crate) async fn open(
+    /// Fetches and opens everything the gate released, and makes of each record what `read` does. All of it, or an error:
+    /// an answer is never silently short.
+    pub(crate) async fn open<T: Send + 'static>(
         self: &Arc<Self>,
-        response: SearchResponse,
+        groups: Arc<Vec<MatchGroup>>,
+        tickets: Vec<FetchTicket>,
         cloud: &Peer,
-        check: Option<(&Arc<Verifier>, &GateLink, u64)>,
-        proved: &mut Proved,
-    ) -> Result<Vec<Opened>, OpeningError> {
-        let SearchResponse { groups, tickets, .. } = response;
+        check: Option<Check<'_>>,
+        read: fn(Opened) -> T,
+    ) -> Result<(Vec<T>, Duration), OpeningError> {
         let places = places(&groups)?;
-        let mut fetches = tokio::task::JoinSet::new();
-        for (i, ticket) in tickets.iter().enumerate() {
-            let (cloud, ticket) = (cloud.clone(), ticket.clone());
-            fetches.spawn(async move { (i, cloud.post_cbor::<_, Fetched>("/v1/records", &ticket).await) });
-        }
-        let opener = self.clone();
-        let keys = sealdex_net::blocking(move || {
-            let keys: Result<Vec<Vec<CapsuleKey>>, OpeningError> =
-                groups.par_chunks(TOGETHER).map(|g| opener.capsule_keys(g)).collect();
-            keys.map(|keys| (groups, keys.into_iter().flatten().collect::<Vec<_>>()))
-        });
-        let mut sealed: Vec<Option<Fetched>> = tickets.iter().map(|_| None).collect();
-        while let Some(done) = fetches.join_next().await {
-            let (i, fetched) = done.map_err(|e| OpeningError::Died(e.to_string()))?;
-            sealed[i] = Some(fetched?);
-        }
-        let (groups, keys) = keys.await.map_err(|e| OpeningError::Died(e.to_string()))??;
-        let (mut records, mut proofs) = (Vec::with_capacity(places.len()), Vec::new());
-        for (ticket, fetched) in tickets.iter().zip(sealed) {
-            let Fetched { sealed, proofs: shown } = fetched.unwrap_or(Fetched { sealed: Vec::new(), proofs: None });
-            let ids = ticket.ids.chunks_exact(16);
-            if ids.len() != sealed.len() {
-                return Err(OpeningError::Count { asked: ids.len(), got: sealed.len() });
-            }
-            for (id, bytes) in ids.map(to_id).zip(sealed) {
-                let place = places.get(&id).ok_or(OpeningError::Gate("a ticket for a record that did not match"))?;
-                let bytes = bytes.ok_or(OpeningError::Gone(id))?.into_vec();
-                records.push((id, groups[place.group].provider, bytes));
-            }
-            if check.is_some() {
-                let shown = shown.ok_or(VerifyError::NoProof)?;
-                let shown: Vec<RecordsProof> = codec::from_cbor(&shown).map_err(|_| VerifyError::NoProof)?;
-                proofs.extend(shown);
-            }
-        }
-        if records.len() != places.len() {
-            return Err(OpeningError::Gate("tickets and matches differ"));
-        }
-        if let Some((verifier, gate, known)) = check {
-            let started = Instant::now();
-            records = verifier.fetched(gate, known, records, proofs).await?;
-            proved.records += records.len() as u64;
-            proved.elapsed += started.elapsed();
-        }
+        let keys = self.keys(groups.clone());
+        let (records, proofs) = fetch(tickets, cloud, &groups, &places, check.is_some()).await?;
+        let keys = keys.await.map_err(died)??;
+        let began = Instant::now();
+        let log = match check {
+            Some(Check { verifier, gate, known }) => Some(verifier.reaching(gate, known, &proofs).await?),
+            None => None,
+        };
         let opener = self.clone();
         let work = move || {
+            if let Some(log) = &log {
+                log.fetched(&records, &proofs)?;
+            }
+            let checking = began.elapsed();
             let opened = records.into_par_iter().map(|(id, _, bytes)| {
                 let place = places.get(&id).ok_or(OpeningError::Gate("a ticket for a record that did not match"))?;
-                opener.open_one(&groups[place.group], &keys[place.group], place.id, &bytes)
+                opener.open_one(&groups[place.group], &keys[place.group], place.id, &bytes).map(read)
             });
-            opened.collect::<Result<Vec<_>, _>>()
+            Ok((opened.collect::<Result<Vec<_>, OpeningError>>()?, checking))
         };
-        sealdex_net::blocking(work).await.map_err(|e| OpeningError::Died(e.to_string()))?
+        sealdex_net::blocking(work).await.map_err(died)?
     }
+
+    /// Capsule keys of all groups, in their order, while something else is waited for.
+    fn keys(self: &Arc<Self>, groups: Arc<Vec<MatchGroup>>) -> JoinHandle<Result<Vec<CapsuleKey>, OpeningError>> {
+        let opener = self.clone();
+        sealdex_net::blocking(move || {
+            let chunk = groups.len().div_ceil(rayon::current_num_threads()).clamp(TOGETHER.0, TOGETHER.1);
+            let keys: Result<Vec<Vec<CapsuleKey>>, OpeningError> =
+                groups.par_chunks(chunk).map(|g| opener.capsule_keys(g)).collect();
+            keys.map(|keys| keys.into_iter().flatten().collect())
+        })
+    }
+}
+
+/// What fetched records are checked against: the log, which had so many batches before the question.
+pub(crate) struct Check<'c> {
+    pub(crate) verifier: &'c Arc<Verifier>,
+    pub(crate) gate: &'c GateLink,
+    pub(crate) known: u64,
+}
+
+fn died(e: JoinError) -> OpeningError {
+    OpeningError::Died(e.to_string())
+}
+
+/// Every record that the tickets name, sealed, with its provider as the gate named it; and what shows that they are in
+/// the log, if that is to be checked.
+async fn fetch(
+    tickets: Vec<FetchTicket>,
+    cloud: &Peer,
+    groups: &[MatchGroup],
+    places: &HashMap<RecordId, Place>,
+    checked: bool,
+) -> Result<(Vec<SealedRecord>, Vec<RecordsProof>), OpeningError> {
+    let mut fetches = JoinSet::new();
+    let tickets: Vec<Arc<FetchTicket>> = tickets.into_iter().map(Arc::new).collect();
+    for (i, ticket) in tickets.iter().cloned().enumerate() {
+        let cloud = cloud.clone();
+        fetches.spawn(async move { (i, cloud.post_cbor::<_, Fetched>("/v1/records", &*ticket).await) });
+    }
+    let mut sealed: Vec<Option<Fetched>> = tickets.iter().map(|_| None).collect();
+    while let Some(done) = fetches.join_next().await {
+        let (i, fetched) = done.map_err(died)?;
+        sealed[i] = Some(fetched?);
+    }
+    let (mut records, mut proofs) = (Vec::with_capacity(places.len()), Vec::new());
+    for (ticket, fetched) in tickets.iter().zip(sealed) {
+        let Fetched { sealed, proofs: shown } = fetched.unwrap_or(Fetched { sealed: Vec::new(), proofs: None });
+        let ids = ticket.ids.chunks_exact(16);
+        if ids.len() != sealed.len() {
+            return Err(OpeningError::Count { asked: ids.len(), got: sealed.len() });
+        }
+        for (id, bytes) in ids.map(to_id).zip(sealed) {
+            let place = places.get(&id).ok_or(OpeningError::Gate("a ticket for a record that did not match"))?;
+            let bytes = bytes.ok_or(OpeningError::Gone(id))?.into_vec();
+            records.push((id, groups[place.group].provider, bytes));
+        }
+        if checked {
+            let shown = shown.ok_or(VerifyError::NoProof)?;
+            let shown: Vec<RecordsProof> = codec::from_cbor(&shown).map_err(|_| VerifyError::NoProof)?;
+            proofs.extend(shown);
+        }
+    }
+    if records.len() != places.len() {
+        return Err(OpeningError::Gate("tickets and matches differ"));
+    }
+    Ok((records, proofs))
 }
 
 fn to_id(bytes: &[u8]) -> RecordId {

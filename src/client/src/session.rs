@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
 use sealdex_crypto::PrincipalId;
 use sealdex_fhir::search::Places;
 use sealdex_fhir::{
@@ -22,7 +21,7 @@ use sealdex_wire::{
 use crate::{
     compile::{CompileError, compile},
     group::{self, GroupError},
-    opening::{Opened, Opener, OpeningError},
+    opening::{Check, Opened, Opener, OpeningError},
     verified::{Proved, Verifier, VerifyError},
 };
 
@@ -431,14 +430,13 @@ impl Session {
         hits: &mut Hits<'_>,
         asking: &mut Asking,
     ) -> Result<Option<serde_bytes::ByteBuf>, AskError> {
-        let (opened, cursor) = self.search_and_open(request, asking).await?;
+        let (opened, cursor) = self.search_and_open(request, asking, parse).await?;
         asking.cost.opened += opened.len() as u64;
         if asking.cost.opened > asking.most {
             return Err(AskError::TooCostly(asking.most));
         }
-        let parsed =
-            sealdex_net::blocking(move || opened.into_par_iter().map(parse).collect::<Result<Vec<_>, RecordError>>());
-        for (record, provider) in parsed.await.map_err(|e| AskError::Died(e.to_string()))?? {
+        for read in opened {
+            let (record, provider) = read?;
             hits.add(record, self.name(provider));
         }
         Ok(cursor)
@@ -465,31 +463,26 @@ impl Session {
         Ok((self.gate.count(&request).await?, plan.notes))
     }
 
-    /// Searches and opens. A ticket can be withdrawn between the two, because some owner whose record it
-    /// covers has just revoked, and a record can be replaced: then the page is asked for again.
-    pub(crate) async fn search_and_open(&self, request: &SearchRequest, asking: &mut Asking) -> Result<Page, AskError> {
+    /// Searches and opens, and makes of each record what `read` does. A ticket can be withdrawn between the two, because
+    /// some owner whose record it covers has just revoked, and a record can be replaced: then the page is asked for again.
+    pub(crate) async fn search_and_open<T: Send + 'static>(
+        &self,
+        request: &SearchRequest,
+        asking: &mut Asking,
+        read: fn(Opened) -> T,
+    ) -> Result<Page<T>, AskError> {
         let (mut attempt, mut prove) = (1, false);
         loop {
             let known = match &self.verifier {
                 Some(verifier) => verifier.known(&self.gate).await?,
                 None => 0,
             };
-            let mut response: SearchResponse = self.gate.search(request, prove).await?;
-            let cursor = response.cursor.take();
-            let mut proved = asking.proved.clone();
-            if let Some(verifier) = &self.verifier {
-                let found = response.completeness.take();
-                verifier.completeness(&self.gate, known, found, &response.groups, &mut proved).await?;
-            }
+            let response = self.gate.search(request, prove).await?;
             asking.cost.searches += 1;
             asking.covered.extend(response.covered.iter().map(|id| self.name(*id)));
-            let capsules = response.groups.len() as u64;
-            if capsules == 0 {
-                asking.proved = proved;
-                return Ok((Vec::new(), cursor));
-            }
-            let check = self.verifier.as_ref().map(|v| (v, &self.gate, known));
-            match self.opener.open(response, &self.cloud, check, &mut proved).await {
+            let (capsules, cursor) = (response.groups.len() as u64, response.cursor.clone());
+            let mut proved = asking.proved.clone();
+            match self.verify_and_open(response, known, &mut proved, read).await? {
                 Ok(opened) => {
                     let note = |(n, what)| format!("node {n} of the gate sent a wrong result and was left out: {what}");
                     asking.notes.extend(self.gate.left_out().into_iter().map(note));
@@ -508,10 +501,41 @@ impl Session {
             }
         }
     }
+
+    /// Fetches and opens what an answer names while it is checked that it names all. An answer that fails the check is
+    /// none, whatever became of its records.
+    async fn verify_and_open<T: Send + 'static>(
+        &self,
+        response: SearchResponse,
+        known: u64,
+        proved: &mut Proved,
+        read: fn(Opened) -> T,
+    ) -> Result<Result<Vec<T>, OpeningError>, VerifyError> {
+        let SearchResponse { groups, tickets, completeness, .. } = response;
+        let groups = Arc::new(groups);
+        let whole = async {
+            match &self.verifier {
+                Some(v) => v.completeness(&self.gate, known, completeness, &groups, proved).await,
+                None => Ok(()),
+            }
+        };
+        if groups.is_empty() {
+            return whole.await.map(|()| Ok(Vec::new()));
+        }
+        let check = self.verifier.as_ref().map(|verifier| Check { verifier, gate: &self.gate, known });
+        let checked = check.is_some();
+        let (whole, opened) = tokio::join!(whole, self.opener.open(groups.clone(), tickets, &self.cloud, check, read));
+        whole?;
+        Ok(opened.map(|(opened, checking)| {
+            proved.records += if checked { opened.len() as u64 } else { 0 };
+            proved.elapsed += checking;
+            opened
+        }))
+    }
 }
 
-/// Opened records and where the next page starts.
-pub(crate) type Page = (Vec<Opened>, Option<serde_bytes::ByteBuf>);
+/// Records, opened and read, and where the next page starts.
+pub(crate) type Page<T> = (Vec<T>, Option<serde_bytes::ByteBuf>);
 
 /// Whether consent or the store changed between searching and fetching.
 fn overtaken(e: &OpeningError) -> bool {

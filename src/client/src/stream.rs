@@ -80,7 +80,7 @@ impl Session {
                 cursor: walk.cursor.clone(),
                 prove: self.verifies(),
             };
-            let (mut opened, next) = self.search_and_open(&request, &mut asking).await?;
+            let (mut opened, next) = self.search_and_open(&request, &mut asking, |opened| opened).await?;
             let beyond = |o: &Opened| until.is_some_and(|end| o.id.0 > end.0);
             let over = next.is_none() || opened.iter().any(beyond);
             opened.retain(|o| !beyond(o));
@@ -171,8 +171,8 @@ impl Session {
                 cursor,
                 prove: self.verifies(),
             };
-            let (opened, next) = self.search_and_open(&request, asking).await?;
-            found.extend(parse_all(opened).await?);
+            let (opened, next) = self.search_and_open(&request, asking, parse).await?;
+            found.extend(opened.into_iter().collect::<Result<Vec<_>, RecordError>>()?);
             cursor = next;
             if cursor.is_none() {
                 return Ok(found);

@@ -14,10 +14,10 @@ use sealdex_net::peer::Http;
 use sealdex_wire::{
     codec,
     roster::Proofs,
-    search::{CloudSearch, Completeness, MatchGroup},
+    search::{CloudMatches, CloudSearch, Completeness, MatchGroup},
     sources::Sources,
 };
-use tokio::sync::RwLock;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 /// How old what was read of the log may be when a question is asked.
 const CURRENT: Duration = Duration::from_secs(2);
@@ -45,6 +45,9 @@ pub enum VerifyError {
     /// The gate's pages do not hold what it released.
     #[error("the gate released record {0}, which is in none of the pages that it shows")]
     NotShown(RecordId),
+    /// A worker died.
+    #[error("checking stopped unexpectedly: {0}")]
+    Died(String),
 }
 
 /// Who has checked that nothing was left out.
@@ -90,7 +93,7 @@ impl Proved {
 
 /// A member's own reading of the log.
 pub(crate) struct Verifier {
-    state: RwLock<State>,
+    state: Arc<RwLock<State>>,
     by: CheckedBy,
 }
 
@@ -112,7 +115,8 @@ impl Verifier {
             Proofs::Member => CheckedBy::Member,
         };
         let sources = Sources::of(&trusted.roster);
-        Ok(Some(Self { state: RwLock::new(State { log, trusted: trusted.clone(), sources }), by }))
+        let state = State { log, trusted: trusted.clone(), sources };
+        Ok(Some(Self { state: Arc::new(RwLock::new(state)), by }))
     }
 
     /// Batches that the log is known to have before a question is asked.
@@ -184,15 +188,9 @@ impl Verifier {
         proved: &mut Proved,
     ) -> Result<(), VerifyError> {
         let mut matched = HashSet::new();
-        let other = |_| Tampered::OtherQuestion;
         for (asked, answered) in found.shown {
-            let bytes = answered.proof.as_ref().ok_or(VerifyError::Silent)?;
-            let proof: AnswerProof = codec::from_cbor(bytes).map_err(|_| VerifyError::Silent)?;
-            self.reach(gate, proof.size).await?;
-            let state = self.state.read().await;
-            let clause = state.sources.unfold(asked.clause.clone()).map_err(other)?;
-            let asked = CloudSearch { clause, ..asked };
-            match answer::verify(state.log.view(), known, &asked, &answered, &proof)? {
+            let (verdict, ids) = self.shown_page(gate, known, asked, answered).await?;
+            match verdict {
                 Verdict::Complete(shown) => {
                     proved.is_whole_for(shown.size);
                     proved.runs += shown.runs;
@@ -200,7 +198,7 @@ impl Verifier {
                 }
                 Verdict::Unproved(reason) => proved.unproved.push(reason),
             }
-            matched.extend(answered.matches.iter().map(|m| m.0));
+            matched.extend(ids);
         }
         let mut released = 0;
         for id in groups.iter().flat_map(|g| g.ids.as_chunks::<16>().0) {
@@ -213,32 +211,45 @@ impl Verifier {
         Ok(())
     }
 
-    /// Checks fetched records: id, provider as the gate named it, and sealed bytes of each; `known` is what the log
-    /// was known to have before the question.
-    pub(crate) async fn fetched(
-        self: &Arc<Self>,
+    /// What a page's proof comes to, and the page's matches. Computed where it holds up neither this task nor what it
+    /// waits for meanwhile.
+    async fn shown_page(
+        &self,
         gate: &GateLink,
         known: u64,
-        records: Vec<(RecordId, PrincipalId, Vec<u8>)>,
-        proofs: Vec<RecordsProof>,
-    ) -> Result<Vec<(RecordId, PrincipalId, Vec<u8>)>, VerifyError> {
+        asked: CloudSearch,
+        answered: CloudMatches,
+    ) -> Result<(Verdict, Vec<RecordId>), VerifyError> {
+        let decode = move || {
+            let bytes = answered.proof.as_ref().ok_or(VerifyError::Silent)?;
+            let proof: AnswerProof = codec::from_cbor(bytes).map_err(|_| VerifyError::Silent)?;
+            Ok::<_, VerifyError>((answered, proof))
+        };
+        let (answered, proof) = off(decode).await?;
+        self.reach(gate, proof.size).await?;
+        let state = self.state.clone().read_owned().await;
+        off(move || {
+            let other = |_| Tampered::OtherQuestion;
+            let clause = state.sources.unfold(asked.clause.clone()).map_err(other)?;
+            let asked = CloudSearch { clause, ..asked };
+            let verdict = answer::verify(state.log.view(), known, &asked, &answered, &proof)?;
+            Ok((verdict, answered.matches.iter().map(|m| m.0).collect()))
+        })
+        .await
+    }
+
+    /// The log, read as far as these proofs reach, to check fetched records against; `known` is what it was known to
+    /// have before the question.
+    pub(crate) async fn reaching(
+        &self,
+        gate: &GateLink,
+        known: u64,
+        proofs: &[RecordsProof],
+    ) -> Result<Reached, VerifyError> {
         if let Some(newest) = proofs.iter().map(|p| p.seq).max() {
             self.reach(gate, newest).await?;
         }
-        let state = self.state.read().await;
-        let given = records.iter().map(|(id, provider, sealed)| (*id, *provider, sealed.as_slice()));
-        let view = state.log.view();
-        answer::verify_fetched(view, given, &proofs)?;
-        // Also where completeness is not proved: what a later batch had replaced before the question is no answer.
-        for proof in &proofs {
-            let hospital = view.batch(proof.seq).map(|b| b.hospital);
-            let replaced = |id| hospital.is_some_and(|h| view.has_ended(id, h, known));
-            if let Some(old) = proof.leaves.iter().find(|leaf| replaced(leaf.id)) {
-                return Err(Tampered::Replaced(old.id).into());
-            }
-        }
-        drop(state);
-        Ok(records)
+        Ok(Reached { state: self.state.clone().read_owned().await, known })
     }
 
     async fn reach(&self, gate: &GateLink, size: u64) -> Result<(), VerifyError> {
@@ -247,6 +258,40 @@ impl Verifier {
         }
         Ok(())
     }
+}
+
+/// A sealed record as it was fetched: its provider is the one that the gate named.
+pub(crate) type SealedRecord = (RecordId, PrincipalId, Vec<u8>);
+
+/// The log, as far as it was read.
+pub(crate) struct Reached {
+    state: OwnedRwLockReadGuard<State>,
+    known: u64,
+}
+
+impl Reached {
+    /// Checks fetched records: id, provider and sealed bytes of each.
+    pub(crate) fn fetched(&self, records: &[SealedRecord], proofs: &[RecordsProof]) -> Result<(), VerifyError> {
+        let given = records.iter().map(|(id, provider, sealed)| (*id, *provider, sealed.as_slice()));
+        let view = self.state.log.view();
+        answer::verify_fetched(view, given, proofs)?;
+        // Also where completeness is not proved: what a later batch had replaced before the question is no answer.
+        for proof in proofs {
+            let hospital = view.batch(proof.seq).map(|b| b.hospital);
+            let replaced = |id| hospital.is_some_and(|h| view.has_ended(id, h, self.known));
+            if let Some(old) = proof.leaves.iter().find(|leaf| replaced(leaf.id)) {
+                return Err(Tampered::Replaced(old.id).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs work that computes off this task.
+async fn off<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VerifyError> + Send + 'static,
+) -> Result<T, VerifyError> {
+    sealdex_net::blocking(work).await.map_err(|e| VerifyError::Died(e.to_string()))?
 }
 
 impl State {

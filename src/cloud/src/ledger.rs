@@ -1,6 +1,7 @@
 //! Proofs from one state of the store: that a page of matches is whole, that records are in the log.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -38,7 +39,8 @@ impl Ledger {
         let snapshot = state.ok_or(StoreError::Damaged("index"))?;
         self.read_shapes(&*snapshot, members)?;
         let shapes = self.shapes.read().unwrap_or_else(PoisonError::into_inner);
-        prove(&Reader { snapshot: &*snapshot, index, shapes: &shapes }, asked, answered)
+        let nodes = Nodes::of(&*snapshot);
+        prove(&Reader { snapshot: &*snapshot, nodes, index, shapes: &shapes }, asked, answered)
     }
 
     /// Where these records are in their batches; those that are not stored, or came without a statement, are left out.
@@ -53,11 +55,11 @@ impl Ledger {
                 by_batch.entry(record.seq).or_default().insert(record.place, leaf(*id, &record));
             }
         }
-        let mut proofs = Vec::with_capacity(by_batch.len());
+        let (mut proofs, nodes) = (Vec::with_capacity(by_batch.len()), Nodes::of(snapshot));
         for (seq, records) in by_batch {
             let Some(entry) = snapshot.entry(seq)? else { continue };
             let size = SignedBatch::from_entry(&entry).map_err(|_| StoreError::Damaged("entries"))?.statement.records;
-            let node = &mut |place| snapshot.node(seq, TreeKind::Records, place);
+            let node = &mut |place| nodes.get(seq, TreeKind::Records, place);
             proofs.push(RecordsProof::make(seq, size.into(), records.into_iter().collect(), node)?);
         }
         Ok(proofs)
@@ -94,8 +96,49 @@ fn leaf(id: RecordId, record: &StoredRecord) -> RecordLeaf {
     }
 }
 
+/// Nodes of the tree that a proof is made of now: those that lie together are read together, once.
+struct Nodes<'n> {
+    snapshot: &'n dyn Snapshot,
+    tree: RefCell<Tree>,
+}
+
+/// What was read of one tree.
+#[derive(Default)]
+struct Tree {
+    of: Option<(u64, TreeKind)>,
+    /// By the place of the first.
+    read: BTreeMap<u64, Vec<Hash>>,
+}
+
+impl<'n> Nodes<'n> {
+    fn of(snapshot: &'n dyn Snapshot) -> Self {
+        Self { snapshot, tree: RefCell::default() }
+    }
+
+    fn get(&self, seq: u64, kind: TreeKind, place: u64) -> Result<Hash, StoreError> {
+        let mut tree = self.tree.borrow_mut();
+        if tree.of != Some((seq, kind)) {
+            *tree = Tree { of: Some((seq, kind)), ..Tree::default() };
+        }
+        if let Some(node) = tree.get(place) {
+            return Ok(node);
+        }
+        let (first, nodes) = self.snapshot.nodes(seq, kind, place)?;
+        tree.read.insert(first, nodes);
+        tree.get(place).ok_or(StoreError::Damaged("proofs"))
+    }
+}
+
+impl Tree {
+    fn get(&self, place: u64) -> Option<Hash> {
+        let (first, nodes) = self.read.range(..=place).next_back()?;
+        nodes.get(usize::try_from(place - first).ok()?).copied()
+    }
+}
+
 struct Reader<'r> {
     snapshot: &'r dyn Snapshot,
+    nodes: Nodes<'r>,
     index: &'r dyn MergedIndex,
     shapes: &'r [BatchShape],
 }
@@ -117,11 +160,11 @@ impl LedgerReader for Reader<'_> {
     }
 
     fn run_node(&self, seq: u64, place: u64) -> Result<Hash, IndexError> {
-        Ok(self.snapshot.node(seq, TreeKind::Run, place)?)
+        Ok(self.nodes.get(seq, TreeKind::Run, place)?)
     }
 
     fn record_node(&self, seq: u64, place: u64) -> Result<Hash, IndexError> {
-        Ok(self.snapshot.node(seq, TreeKind::Records, place)?)
+        Ok(self.nodes.get(seq, TreeKind::Records, place)?)
     }
 
     fn record(&self, seq: u64, id: RecordId) -> Result<Option<KeptRecord>, IndexError> {

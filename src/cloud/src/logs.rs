@@ -43,7 +43,7 @@ const RETRY: Duration = Duration::from_secs(1);
 fn pace(which: Which) -> Duration {
     Duration::from_millis(match which {
         Which::Batches => 50,
-        Which::Acts => 500,
+        Which::Acts => 2000,
     })
 }
 /// Pause between two looks at whether what is logged can be searched.

@@ -257,6 +257,11 @@ fn statements_are_kept_with_their_batches(store: &impl SealedStore) {
     for (kind, tree) in [(TreeKind::Run, &trees.run), (TreeKind::Records, &trees.records)] {
         for (place, node) in (0..).zip(tree.nodes()) {
             assert_eq!(s.node(1, kind, place).unwrap(), *node);
+            let (first, together) = s.nodes(1, kind, place).unwrap();
+            assert!(
+                together.get((place - first) as usize) == Some(node)
+                    && tree.nodes()[first as usize..].starts_with(&together)
+            );
         }
         assert!(s.node(1, kind, tree.nodes().len() as u64).is_err());
     }

@@ -39,8 +39,9 @@ use crate::{
 
 /// Pause between two looks at what waits.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Pause after a round that found something: what comes meanwhile shares the next one's transactions.
-const PACE: Duration = Duration::from_millis(400);
+/// Pause after a round that found something: what comes meanwhile shares the transactions of the next one, and the
+/// checkpoint and cosignatures at the cloud.
+const PACE: Duration = Duration::from_secs(2);
 /// Longest pause while the cloud does not answer.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Acts sealed in one transaction.

@@ -52,10 +52,31 @@ impl Journal {
         accesses: Vec<(PrincipalId, AccessRow)>,
         tickets: Vec<TicketRow>,
     ) -> Result<(), GateError> {
+        self.begin(entry, accesses, tickets)?.durable().await
+    }
+
+    /// Hands one act over to be made durable, also if nobody waits for it.
+    pub(crate) fn begin(
+        &self,
+        entry: AuditEntry,
+        accesses: Vec<(PrincipalId, AccessRow)>,
+        tickets: Vec<TicketRow>,
+    ) -> Result<Recording, GateError> {
         let (done, answer) = oneshot::channel();
         let acts = self.acts.as_ref().ok_or(GateError::Worker)?;
         acts.send(Act { entry, accesses, tickets, done }).map_err(|_| GateError::Worker)?;
-        Ok(answer.await.map_err(|_| GateError::Worker)??)
+        Ok(Recording(answer))
+    }
+}
+
+/// An act on its way to the disk.
+#[must_use = "an act is answered for when it is durable"]
+pub(crate) struct Recording(oneshot::Receiver<Result<(), StoreError>>);
+
+impl Recording {
+    /// Waits until it is there.
+    pub(crate) async fn durable(self) -> Result<(), GateError> {
+        Ok(self.0.await.map_err(|_| GateError::Worker)??)
     }
 }
 
@@ -94,5 +115,30 @@ async fn commit_all<S: ConsentStore>(
             // A caller that has gone needs no answer.
             let _ = act.done.send(result.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{AuditKind, MemoryStore, ReadConsents as _, Spent};
+
+    #[test]
+    fn an_act_is_kept_though_nobody_waits_for_it() {
+        let store = Arc::new(MemoryStore::default());
+        let journal = Journal::start(store.clone(), Arc::default(), Arc::new(|| 1)).expect("a thread");
+        let entry = AuditEntry {
+            at: 1,
+            kind: AuditKind::Search,
+            caller: PrincipalId([1; 16]),
+            owner: None,
+            purpose: None,
+            count: 2,
+            owners: 1,
+            spent: Spent::default(),
+        };
+        drop(journal.begin(entry.clone(), Vec::new(), Vec::new()).expect("handed over"));
+        drop(journal);
+        assert_eq!(store.read(|s| s.audit_from(0, 9)), Ok(vec![entry]));
     }
 }

@@ -239,6 +239,10 @@ pub trait Snapshot: Send + Sync {
     fn page(&self, seq: u64, page: u64) -> Result<Vec<u8>, StoreError>;
     /// A node of one of a batch's trees.
     fn node(&self, seq: u64, tree: TreeKind, place: u64) -> Result<Hash, StoreError>;
+    /// The nodes that come with one when it is read: the place of the first, and all of them.
+    fn nodes(&self, seq: u64, tree: TreeKind, place: u64) -> Result<(u64, Vec<Hash>), StoreError> {
+        Ok((place, vec![self.node(seq, tree, place)?]))
+    }
     /// Sealed bytes in the order of `ids`, `None` for what is not live; at most `max_bytes` in all.
     fn sealed(&self, ids: &[RecordId], max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
 }

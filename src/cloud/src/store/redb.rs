@@ -549,6 +549,13 @@ impl RedbSnapshot {
     }
 }
 
+fn part_of(tree: TreeKind) -> u8 {
+    match tree {
+        TreeKind::Run => PART_RUN,
+        TreeKind::Records => PART_RECORDS,
+    }
+}
+
 impl Snapshot for RedbSnapshot {
     fn store_id(&self) -> [u8; 16] {
         self.store_id
@@ -600,13 +607,15 @@ impl Snapshot for RedbSnapshot {
     }
 
     fn node(&self, seq: u64, tree: TreeKind, place: u64) -> Result<Hash, StoreError> {
-        let part = match tree {
-            TreeKind::Run => PART_RUN,
-            TreeKind::Records => PART_RECORDS,
-        };
-        self.part(seq, part, place / CHUNK_NODES, |chunk| {
+        self.part(seq, part_of(tree), place / CHUNK_NODES, |chunk| {
             chunk.as_chunks().0.get((place % CHUNK_NODES) as usize).copied()
         })
+    }
+
+    fn nodes(&self, seq: u64, tree: TreeKind, place: u64) -> Result<(u64, Vec<Hash>), StoreError> {
+        let chunk = place / CHUNK_NODES;
+        let nodes = self.part(seq, part_of(tree), chunk, |chunk| Some(chunk.as_chunks().0.to_vec()))?;
+        Ok((chunk * CHUNK_NODES, nodes))
     }
 
     fn sealed(&self, ids: &[RecordId], max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, StoreError> {

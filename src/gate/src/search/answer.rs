@@ -1,4 +1,5 @@
-//! Building the answer under the barrier: matches by capsule, capsules re-encapsulated, tickets issued.
+//! Building the answer under the barrier: matches by capsule, tickets issued, the act on its way to the disk, and
+//! capsules re-encapsulated meanwhile.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -23,16 +24,15 @@ use crate::{
     cloud::CloudError,
     error::GateError,
     gate::{Gate, blocking},
+    journal::Recording,
     store::{AccessRow, AuditEntry, AuditKind, ConsentStore, Cover, Spent, StoreError, Table, TicketRow},
 };
 
-/// An answer, and what the gate keeps of it.
+/// An answer, which is given once what the gate keeps of it is durable.
 struct Built {
     groups: Vec<MatchGroup>,
     tickets: Vec<FetchTicket>,
-    rows: Vec<TicketRow>,
-    entry: AuditEntry,
-    accesses: Vec<(PrincipalId, AccessRow)>,
+    kept: Recording,
 }
 
 /// Matches that share a capsule, before it is re-encapsulated.
@@ -73,11 +73,10 @@ impl<S: ConsentStore> Gate<S> {
             gate.build(&asker, cloud, found, spent)
         };
         let stage = Stage::gate("reencapsulate");
-        let Built { groups, tickets, rows, entry, accesses } = blocking(build).await?;
+        let Built { groups, tickets, kept } = blocking(build).await?;
         drop(stage);
         let _stage = Stage::gate("store");
-        self.outstanding.register(rows.clone());
-        self.journal.record(entry, accesses, rows).await?;
+        kept.durable().await?;
         Ok(SearchResponse { groups, tickets, covered: Vec::new(), cursor: None, completeness: None })
     }
 
@@ -102,18 +101,21 @@ impl<S: ConsentStore> Gate<S> {
     ) -> Result<Built, GateError> {
         let now = self.now();
         let groups = group(found);
-        let chunk = groups.len().div_ceil(rayon::current_num_threads()).clamp(16, 256);
-        let reencapsulated: Vec<Vec<[u8; 33]>> =
-            groups.par_chunks(chunk).map(|c| self.reencapsulate(c)).collect::<Result<_, _>>()?;
         let (tickets, rows) = self.issue(&groups, asker.caller, cloud, now);
         let released = groups.iter().map(|g| {
             let key = &g.permit.key;
             (key.owner, key.section.as_str(), g.permit.row.emergency, g.ids.len() as u64)
         });
         let (entry, accesses) = self.account(asker, now, released, spent);
+        self.outstanding.register(rows.clone());
+        // The disk is waited for while the processors multiply. Should that fail, more is on record than was released.
+        let kept = self.journal.begin(entry, accesses, rows)?;
+        let chunk = groups.len().div_ceil(rayon::current_num_threads()).clamp(16, 256);
+        let reencapsulated: Vec<Vec<[u8; 33]>> =
+            groups.par_chunks(chunk).map(|c| self.reencapsulate(c)).collect::<Result<_, _>>()?;
         let groups =
             groups.into_iter().zip(reencapsulated.into_iter().flatten()).map(|(g, e)| g.into_message(e)).collect();
-        Ok(Built { groups, tickets, rows, entry, accesses })
+        Ok(Built { groups, tickets, kept })
     }
 
     /// What is kept of records released: for the trail, and for each owner. Owner, section, whether under an emergency

@@ -299,12 +299,18 @@ impl<S: ConsentStore> Gate<S> {
     /// Runs all streams, a few at a time, and keeps their order.
     async fn gather_all(
         self: &Arc<Self>,
-        streams: Vec<Stream>,
+        mut streams: Vec<Stream>,
         members: &Arc<Members>,
         asker: Arc<pages::Asker>,
         limit: u32,
         proving: Option<Arc<Proving>>,
     ) -> Result<(Vec<Position>, Vec<permit::Permitted>), GateError> {
+        if streams.len() == 1
+            && let Some(only) = streams.pop()
+        {
+            let (position, found) = gather(self, members, asker, only, limit, proving).await?;
+            return Ok((vec![position], found));
+        }
         let mut waiting = streams.into_iter().enumerate();
         let mut running = JoinSet::new();
         let mut results = Vec::new();

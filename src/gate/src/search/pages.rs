@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use sealdex_crypto::{PrincipalId, RecordId, RoutingInfo, TagError, open_tag};
+use sealdex_crypto::{PrincipalId, RoutingInfo, TagError, open_tag};
 use sealdex_net::trace::Stage;
 use sealdex_wire::{
     B32, limits,
@@ -28,6 +28,9 @@ use crate::{
 
 /// Most matches looked at in one request; beyond it the answer ends early, with a cursor.
 const MAX_SCANNED: usize = 1 << 18;
+
+/// Routing tags that one thread opens, 1 µs each.
+const SMALL_PAGE: usize = 512;
 
 /// Who asks, for what, and under whose grants.
 pub(crate) struct Asker {
@@ -64,24 +67,26 @@ pub(crate) async fn gather<S: ConsentStore>(
     let (mut kept, mut permits, mut scanned): (Vec<Permitted>, _, usize) = (Vec::new(), Permits::default(), 0);
     while !position.done && kept.len() < limit && scanned < MAX_SCANNED {
         request.after = position.after;
-        let mut page = {
+        let page = {
             let _stage = Stage::gate("cloud");
-            gate.cloud.search(cloud, &request).await?
+            Arc::new(gate.cloud.search(cloud, &request).await?)
         };
         check(&page, request.limit)?;
-        if let Some(proving) = &proving {
+        let proved = async {
+            let Some(proving) = &proving else { return Ok(()) };
             let _stage = Stage::gate("proofs");
-            let shown = Arc::new(page);
-            proving.page(members, &request, &shown).await?;
-            page = Arc::unwrap_or_clone(shown);
-        }
-        let CloudMatches { providers, matches, next, .. } = page;
-        let ids: Vec<RecordId> = matches.iter().map(|m| m.0).collect();
-        let (mut found, known) = {
-            let _stage = Stage::gate("permit");
-            let (gate, asker) = (gate.clone(), asker.clone());
-            blocking(move || filter(&gate, &asker, permits, &providers, matches)).await?
+            proving.page(members, &request, &page).await
         };
+        let permitted = async {
+            let _stage = Stage::gate("permit");
+            let (gate, asker, page) = (gate.clone(), asker.clone(), page.clone());
+            blocking(move || filter(&gate, &asker, permits, &page)).await
+        };
+        // Of a page that is not proved nothing is used, whoever may read it.
+        let (proved, permitted) = tokio::join!(proved, permitted);
+        proved?;
+        let (mut found, known) = permitted?;
+        let (matches, next) = (&page.matches, page.next);
         permits = known;
         let room = limit - kept.len();
         if found.len() > room {
@@ -93,12 +98,12 @@ pub(crate) async fn gather<S: ConsentStore>(
                 continue;
             }
             found.truncate(room);
-            position.after = Some(CloudCursor { code: 0, id: ids[used - 1] });
+            position.after = Some(CloudCursor { code: 0, id: matches[used - 1].0 });
         } else {
             position.done = next.is_none();
             position.after = next.or(position.after);
         }
-        scanned += ids.len();
+        scanned += matches.len();
         kept.extend(found.into_iter().map(|(_, p)| p));
         request.limit = next_page(request.limit, limit - kept.len(), scanned, kept.len());
     }
@@ -134,16 +139,20 @@ fn filter<S: ConsentStore>(
     gate: &Gate<S>,
     asker: &Asker,
     mut permits: Permits,
-    providers: &[PrincipalId],
-    matches: Vec<CloudMatch>,
+    page: &CloudMatches,
 ) -> Result<Filtered, GateError> {
+    let CloudMatches { providers, matches, .. } = page;
     let open = |m: &CloudMatch| {
         let mut routing = open_tag(&gate.secrets.tag_key, &m.0, &m.2)?;
         // The padding that keeps all tags of one length.
         routing.section.truncate(routing.section.trim_end().len());
         Ok(routing)
     };
-    let opened: Vec<Result<RoutingInfo, TagError>> = matches.par_iter().with_min_len(256).map(open).collect();
+    // Handing a few over to other threads takes longer than opening them.
+    let opened: Vec<Result<RoutingInfo, TagError>> = match matches.len() {
+        0..=SMALL_PAGE => matches.iter().map(open).collect(),
+        _ => matches.par_iter().with_min_len(SMALL_PAGE / 2).map(open).collect(),
+    };
     let (now, shared) = (gate.now() / 1000, asker.members.nodes().is_some());
     let mut found = Vec::with_capacity(matches.len());
     gate.store.read(|stored| {
@@ -169,6 +178,8 @@ fn filter<S: ConsentStore>(
 
 #[cfg(test)]
 mod tests {
+    use sealdex_crypto::RecordId;
+
     use super::*;
 
     #[test]

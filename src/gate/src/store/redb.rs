@@ -57,12 +57,17 @@ impl RedbStore {
         if store.laid_out()? {
             return Ok(store);
         }
-        store.write(|t| match t.get(Table::Meta, FORMAT_KEY)? {
-            None => t.put(Table::Meta, FORMAT_KEY, &FORMAT.to_be_bytes()),
-            Some(bytes) => {
-                let found =
-                    bytes.try_into().map(u32::from_be_bytes).map_err(|_| StoreError::Row(Table::Meta.name()))?;
-                if (1..=FORMAT).contains(&found) { Ok(()) } else { Err(StoreError::Format { found, expected: FORMAT }) }
+        store.write(|t| {
+            // A table is made where it is opened first.
+            Table::ALL.iter().try_for_each(|table| t.last_key(*table).map(|_| ()))?;
+            match t.get(Table::Meta, FORMAT_KEY)? {
+                None => t.put(Table::Meta, FORMAT_KEY, &FORMAT.to_be_bytes()),
+                Some(bytes) => {
+                    let found = bytes.try_into().map(u32::from_be_bytes);
+                    let found = found.map_err(|_| StoreError::Row(Table::Meta.name()))?;
+                    let known = (1..=FORMAT).contains(&found);
+                    if known { Ok(()) } else { Err(StoreError::Format { found, expected: FORMAT }) }
+                }
             }
         })?;
         Ok(store)
@@ -100,7 +105,7 @@ impl ConsentStore for RedbStore {
     fn write<T, E: From<StoreError>>(&self, mut f: impl FnMut(&mut dyn Transaction) -> Result<T, E>) -> Result<T, E> {
         let txn = self.0.begin_write().map_err(StoreError::from)?;
         // Dropping the transaction on an error undoes it.
-        let written = Writing::begin(&txn).map_err(E::from).and_then(|mut tables| f(&mut tables));
+        let written = f(&mut Writing { txn: &txn, tables: std::array::from_fn(|_| OnceCell::new()) });
         // Whatever was made of it, a write that failed for want of room says so.
         let full = || self.0.full().map(|reason| StoreError::NoSpace(format!("{}: {reason}", self.0.path().display())));
         let out = written.map_err(|e| full().map_or(e, E::from))?;
@@ -140,37 +145,52 @@ impl Snapshot for Reading {
     }
 }
 
-struct Writing<'txn>(Vec<::redb::Table<'txn, &'static [u8], &'static [u8]>>);
+/// As [`Reading`]: every table that is open costs the commit a look.
+struct Writing<'txn> {
+    txn: &'txn WriteTransaction,
+    tables: [OnceCell<Open<'txn>>; Table::ALL.len()],
+}
+
+type Open<'txn> = ::redb::Table<'txn, &'static [u8], &'static [u8]>;
 
 impl<'txn> Writing<'txn> {
-    fn begin(txn: &'txn WriteTransaction) -> Result<Self, StoreError> {
-        let tables: Result<_, _> = Table::ALL.iter().map(|t| txn.open_table(definition(*t))).collect();
-        tables.map(Self).map_err(failed)
+    fn table(&self, table: Table) -> Result<&Open<'txn>, StoreError> {
+        let cell = &self.tables[table as usize];
+        if let Some(open) = cell.get() {
+            return Ok(open);
+        }
+        let open = self.txn.open_table(definition(table)).map_err(failed)?;
+        Ok(cell.get_or_init(|| open))
+    }
+
+    fn table_mut(&mut self, table: Table) -> Result<&mut Open<'txn>, StoreError> {
+        self.table(table)?;
+        self.tables[table as usize].get_mut().ok_or_else(|| StoreError::Backend("a table did not open".into()))
     }
 }
 
 impl Snapshot for Writing<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        get(&self.0[table as usize], key)
+        get(self.table(table)?, key)
     }
 
     fn range(&self, table: Table, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
-        range(&self.0[table as usize], from, to, limit)
+        range(self.table(table)?, from, to, limit)
     }
 
     fn last_key(&self, table: Table) -> Result<Option<Vec<u8>>, StoreError> {
-        last_key(&self.0[table as usize])
+        last_key(self.table(table)?)
     }
 }
 
 impl Transaction for Writing<'_> {
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.0[table as usize].insert(key, value).map_err(failed)?;
+        self.table_mut(table)?.insert(key, value).map_err(failed)?;
         Ok(())
     }
 
     fn remove(&mut self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.0[table as usize].remove(key).map_err(failed)?.is_some())
+        Ok(self.table_mut(table)?.remove(key).map_err(failed)?.is_some())
     }
 }
 
