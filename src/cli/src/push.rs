@@ -36,8 +36,8 @@ pub(crate) struct PushOptions {
     /// CSV mapping: a file, or diabetes130.
     #[arg(long)]
     mapping: Option<PathBuf>,
-    /// Records in a batch. More share a capsule in bigger ones.
-    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=8192))]
+    /// Records in a batch, at most. More share a capsule in bigger ones.
+    #[arg(long, default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=8192))]
     batch: u32,
     /// Read, check, index and seal, but send nothing.
     #[arg(long)]

@@ -7,6 +7,8 @@ pub const IDENTITY_ENC: &str = "sdx1/identity/enc";
 pub const IDENTITY_SIGN: &str = "sdx1/identity/sign";
 /// Section 2: prefix of the hash that makes a principal id.
 pub const PRINCIPAL: &str = "sdx1/principal";
+/// Section 2 (BIP-340): tag of the challenge of a signature.
+pub const BIP340_CHALLENGE: &[u8] = b"BIP0340/challenge";
 /// Section 3: a section's secret scalar.
 pub const SECTION: &str = "sdx1/section";
 /// Section 3: the seed of one section, from an owner's root.

@@ -35,7 +35,7 @@ impl AsRef<[u8]> for Signature {
 
 /// A validated x-only public key.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SignPublic(schnorr::VerifyingKey);
+pub struct SignPublic(pub(crate) schnorr::VerifyingKey);
 
 impl SignPublic {
     /// Decodes the 32-byte x coordinate.

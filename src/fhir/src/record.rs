@@ -25,7 +25,7 @@ impl RawRecord {
     }
 
     /// File it was read from.
-    pub fn file(&self) -> &Path {
+    pub fn file(&self) -> &Arc<Path> {
         &self.file
     }
 

@@ -148,22 +148,15 @@ pub(crate) fn authorise(
     member: &Known,
     stored: &dyn Snapshot,
 ) -> Result<u64, GateError> {
-    let mut profiles: HashMap<PrincipalId, OwnerProfile> = HashMap::new();
+    let profiles = profiles(capsules, stored)?;
     for capsule in capsules {
         let owner = capsule.owner;
-        let profile = match profiles.entry(owner) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(new) => {
-                let signed = stored.profile(owner)?.ok_or(BridgeRefusal::UnknownOwner(owner))?;
-                let profile = signed.peek().map_err(|_| StoreError::Row(Table::Profiles.name()))?;
-                // What belongs to no patient belongs to the provider, or to its hospital.
-                let own = member.line.first() == Some(&owner) || owner == member.root();
-                if !own && !member.line.iter().any(|p| profile.writers.contains(p)) {
-                    return Err(BridgeRefusal::NotAWriter { owner, provider: caller }.into());
-                }
-                new.insert(profile)
-            }
-        };
+        let profile = profiles.get(&owner).ok_or(BridgeRefusal::UnknownOwner(owner))?;
+        // What belongs to no patient belongs to the provider, or to its hospital.
+        let own = member.line.first() == Some(&owner) || owner == member.root();
+        if !own && !member.line.iter().any(|p| profile.writers.contains(p)) {
+            return Err(BridgeRefusal::NotAWriter { owner, provider: caller }.into());
+        }
         if stored.erased(owner, &capsule.section)?.is_some_and(|through| capsule.epoch <= through) {
             return Err(BridgeRefusal::Erased { owner, section: capsule.section.clone() }.into());
         }
@@ -174,6 +167,23 @@ pub(crate) fn authorise(
         }
     }
     Ok(profiles.len() as u64)
+}
+
+/// Profiles of the owners of capsules, those that there are: read in the order of the table, parsed in parallel.
+fn profiles(
+    capsules: &[BridgeCapsule],
+    stored: &dyn Snapshot,
+) -> Result<HashMap<PrincipalId, OwnerProfile>, GateError> {
+    let mut owners: Vec<PrincipalId> = capsules.iter().map(|c| c.owner).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    let read = |owner: PrincipalId| Ok(stored.profile(owner)?.map(|signed| (owner, signed)));
+    let signed = owners.into_iter().filter_map(|o| read(o).transpose()).collect::<Result<Vec<_>, StoreError>>()?;
+    let parsed = signed.par_iter().with_min_len(64).map(|(owner, signed)| {
+        let profile = signed.peek().map_err(|_| StoreError::Row(Table::Profiles.name()))?;
+        Ok((*owner, profile))
+    });
+    parsed.collect::<Result<_, StoreError>>().map_err(GateError::from)
 }
 
 /// Turns batches of one provider into what the cloud stores.
@@ -196,6 +206,7 @@ impl Bridging<'_> {
             return Err(BridgeRefusal::Capsule(index));
         }
         let scopes = [Scope::Hospital(self.hospital), Scope::Merged].map(|s| self.keys.scope(s));
+        let tagged: Vec<RoutingInfo> = request.capsules.iter().map(routing_info).collect();
         let records: Vec<BridgedRecord> = request
             .records
             .par_iter()
@@ -203,11 +214,9 @@ impl Bridging<'_> {
             .map_init(HashMap::new, |runs, record| {
                 let terms = self.terms(record, &scopes, runs)?;
                 let origin = scopes[0].term(&record.origin.0);
-                Ok(BridgedRecord {
-                    origin,
-                    terms,
-                    tag: self.tag(record.id, &request.capsules[record.capsule as usize]),
-                })
+                let info = &tagged[record.capsule as usize];
+                let tag = make_tag(&self.secrets.tag_key, &record.id, info, rand::rng().random());
+                Ok(BridgedRecord { origin, terms, tag })
             })
             .collect::<Result<_, BridgeRefusal>>()?;
         // In the hospital's own scope: whatever is named here, only records of this hospital have such an origin.
@@ -217,13 +226,6 @@ impl Bridging<'_> {
         let removed = Removed { origins: &deletes, ids: &ids };
         let digest = batch_digest(self.secrets.domain(), request.batch, self.caller, removed, pairs);
         Ok(BridgeResponse { signature: self.secrets.identity().sign(&digest, &mut rand::rng()), deletes, records })
-    }
-
-    fn tag(&self, id: RecordId, capsule: &BridgeCapsule) -> Vec<u8> {
-        let (section, capsule_bytes) =
-            (format!("{:width$}", capsule.section, width = limits::SECTION), capsule.capsule.0);
-        let info = RoutingInfo { patient: capsule.owner, section, epoch: capsule.epoch, capsule: capsule_bytes };
-        make_tag(&self.secrets.tag_key, &id, &info, rand::rng().random())
     }
 
     /// Terms of one record, sorted and without repeats, so that their order says nothing about fields.
@@ -261,6 +263,12 @@ impl Bridging<'_> {
         terms.dedup();
         Ok(terms.iter().flat_map(|t| t.0).collect())
     }
+}
+
+/// What the tags of a capsule's records hold: the section's name padded, so that a tag's length does not tell it.
+fn routing_info(capsule: &BridgeCapsule) -> RoutingInfo {
+    let section = format!("{:width$}", capsule.section, width = limits::SECTION);
+    RoutingInfo { patient: capsule.owner, section, epoch: capsule.epoch, capsule: capsule.capsule.0 }
 }
 
 /// Order runs a worker has met in this batch.

@@ -1,5 +1,6 @@
 //! A batch's trees: made by the provider to sign, and by the cloud to check and to prove from.
 
+use rayon::prelude::*;
 use sealdex_crypto::log::Hash;
 use sealdex_wire::ingest::UploadRecord;
 
@@ -8,6 +9,9 @@ use crate::{
     run::{Pair, page_hashes, pairs},
     tree::FlatTree,
 };
+
+/// Records that are not shared among cores.
+const FEW: usize = 64;
 
 /// Both trees of a batch.
 pub struct BatchTrees {
@@ -22,11 +26,11 @@ pub struct BatchTrees {
 }
 
 impl BatchTrees {
-    /// Hashes and sorts everything once: 5.5 µs a record of 1 KiB with 25 terms.
+    /// Hashes and sorts everything once, on all cores.
     #[must_use]
     pub fn new(records: &[UploadRecord]) -> Self {
-        let leaves: Vec<RecordLeaf> = records.iter().map(RecordLeaf::of).collect();
-        let records_tree = FlatTree::new(leaves.iter().map(RecordLeaf::hash).collect());
+        let leaves: Vec<RecordLeaf> = records.par_iter().with_min_len(FEW).map(RecordLeaf::of).collect();
+        let records_tree = FlatTree::new(leaves.par_iter().with_min_len(FEW).map(RecordLeaf::hash).collect());
         let pairs = pairs(records);
         let run = FlatTree::new(page_hashes(&pairs));
         Self { leaves, records: records_tree, pairs, run }

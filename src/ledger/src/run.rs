@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use sealdex_crypto::{
     RecordId,
     log::{Hash, leaf_hash},
@@ -19,6 +20,8 @@ use crate::tree::{self, TreeError};
 pub const PAIR: usize = 32;
 /// Pairs in a page; the last page may have fewer.
 pub const PAGE_PAIRS: usize = 16;
+/// Fewer of whatever is hashed or copied are not shared among cores.
+const FEW: usize = 64;
 
 /// A term and the record that has it. Sorted as bytes.
 pub type Pair = [u8; PAIR];
@@ -26,19 +29,22 @@ pub type Pair = [u8; PAIR];
 /// All pairs of a batch, sorted, each once.
 #[must_use]
 pub fn pairs(records: &[UploadRecord]) -> Vec<Pair> {
-    let count = records.iter().map(|r| r.index.terms.len() / 16).sum();
-    let mut pairs = Vec::with_capacity(count);
-    for record in records {
-        for term in record.index.terms.chunks_exact(16) {
-            let mut pair = [0; PAIR];
-            pair[..16].copy_from_slice(term);
-            pair[16..].copy_from_slice(&record.id.0);
-            pairs.push(pair);
-        }
-    }
-    pairs.sort_unstable();
+    // Sorted as numbers: comparing bytes is a call, and this is most of what a batch's trees cost.
+    let of = |record: &UploadRecord| {
+        let id = u128::from_be_bytes(record.id.0);
+        let terms = record.index.terms.as_chunks().0;
+        terms.iter().map(|term| [u128::from_be_bytes(*term), id]).collect::<Vec<_>>()
+    };
+    let mut pairs: Vec<[u128; 2]> = records.par_iter().with_min_len(FEW).flat_map_iter(of).collect();
+    pairs.par_sort_unstable();
     pairs.dedup();
-    pairs
+    let bytes = |[term, id]: [u128; 2]| {
+        let mut pair = [0; PAIR];
+        pair[..16].copy_from_slice(&term.to_be_bytes());
+        pair[16..].copy_from_slice(&id.to_be_bytes());
+        pair
+    };
+    pairs.into_par_iter().with_min_len(FEW).map(bytes).collect()
 }
 
 /// Pages that so many pairs take.
@@ -50,7 +56,7 @@ pub fn pages(pairs: u64) -> u64 {
 /// Hash of each page.
 #[must_use]
 pub fn page_hashes(pairs: &[Pair]) -> Vec<Hash> {
-    pairs.chunks(PAGE_PAIRS).map(|page| leaf_hash(page.as_flattened())).collect()
+    pairs.par_chunks(PAGE_PAIRS).with_min_len(FEW).map(|page| leaf_hash(page.as_flattened())).collect()
 }
 
 /// A range of terms, both ends included.

@@ -3,7 +3,11 @@
 //! A tree of `n` leaves has `n >> k` complete subtrees of `2^k` leaves; the array holds them level by
 //! level, leaves first. What is not complete, at the right edge, is put together from these.
 
+use rayon::prelude::*;
 use sealdex_crypto::log::{Hash, empty_root, node_hash};
+
+/// Fewer nodes are not shared among cores.
+const FEW: usize = 256;
 
 /// Why leaves are not in a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,17 +31,16 @@ pub struct FlatTree {
 }
 
 impl FlatTree {
-    /// Over these leaf hashes. One hash a leaf.
+    /// Over these leaf hashes. One hash a leaf, on all cores.
     #[must_use]
     pub fn new(leaves: Vec<Hash>) -> Self {
         let size = leaves.len() as u64;
         let mut nodes = leaves;
         let (mut start, mut length) = (0, nodes.len());
         while length > 1 {
-            for pair in 0..length / 2 {
-                let at = start + 2 * pair;
-                nodes.push(node_hash(&nodes[at], &nodes[at + 1]));
-            }
+            let pairs = nodes[start..start + length].as_chunks().0;
+            let above: Vec<Hash> = pairs.par_iter().with_min_len(FEW).map(|[l, r]| node_hash(l, r)).collect();
+            nodes.extend(above);
             start += length;
             length /= 2;
         }

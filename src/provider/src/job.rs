@@ -1,4 +1,4 @@
-//! The job: four stages in order, overlapping.
+//! The job: five stages in order, overlapping.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::{
     batch::{Bridged, Parsed, Prepared},
     erase::EraseReport,
-    journal::{Journal, JournalError, Version},
+    journal::{Journal, JournalError, State, Version},
     owners::{OwnerMap, Owners},
     prepare::{Preparer, parse},
     rejects::{Reject, RejectLog},
@@ -53,7 +53,7 @@ pub struct PushSettings {
 
 impl Default for PushSettings {
     fn default() -> Self {
-        Self { batch_records: 4096, batch_bytes: 8 << 20, rejects: None, dry_run: false, validate: false }
+        Self { batch_records: 8192, batch_bytes: 8 << 20, rejects: None, dry_run: false, validate: false }
     }
 }
 
@@ -256,22 +256,26 @@ impl Job {
 
     async fn run(self: Arc<Self>, sources: Vec<Input>, mapping: Option<Mapping>) -> Result<PushReport, PushError> {
         let (raw_out, raw_in) = mpsc::channel::<Vec<RawRecord>>(1);
+        let (parsed_out, parsed_in) = mpsc::channel::<Vec<Parsed>>(1);
         let (ready_out, ready_in) = mpsc::channel::<Prepared>(1);
         let (bridged_out, bridged_in) = mpsc::channel::<Bridged>(1);
         let reading = {
             let job = self.clone();
             tokio::task::spawn_blocking(move || job.read(sources, mapping, &raw_out))
         };
-        let preparing = tokio::spawn(self.clone().prepare_all(raw_in, ready_out));
+        let parsing = tokio::spawn(self.clone().parse_all(raw_in, parsed_out));
+        let preparing = tokio::spawn(self.clone().prepare_all(parsed_in, ready_out));
         let bridging = tokio::spawn(self.clone().bridge_all(ready_in, bridged_out));
         let uploading = tokio::spawn(self.clone().upload_all(bridged_in));
         // A failing stage closes its channels, which ends the others; the first error in flow order
         // after the upload's is the cause.
         let died = |e: tokio::task::JoinError| PushError::Died(e.to_string());
-        let (read, prepared, bridged, uploaded) = (reading.await, preparing.await, bridging.await, uploading.await);
+        let (read, parsed, prepared) = (reading.await, parsing.await, preparing.await);
+        let (bridged, uploaded) = (bridging.await, uploading.await);
         let mut report = uploaded.map_err(died)??;
         bridged.map_err(died)??;
         prepared.map_err(died)??;
+        parsed.map_err(died)??;
         report.passed_over = read.map_err(died)??;
         Ok(report)
     }
@@ -324,18 +328,30 @@ impl Job {
         self.rejects.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(reject)
     }
 
-    /// Stage 2: parses, drops what the cloud has, indexes and seals.
-    async fn prepare_all(
+    /// Stage 2: parses, and drops what the cloud has.
+    async fn parse_all(
         self: Arc<Self>,
         mut chunks: mpsc::Receiver<Vec<RawRecord>>,
-        out: mpsc::Sender<Prepared>,
+        out: mpsc::Sender<Vec<Parsed>>,
     ) -> Result<(), PushError> {
         while let Some(chunk) = chunks.recv().await {
-            let job = self.clone();
-            let parsed = {
-                let _stage = Stage::provider("parse");
-                blocking(move || job.parse_new(chunk)).await??
-            };
+            let (job, stage) = (self.clone(), Stage::provider("parse"));
+            let parsed = blocking(move || job.parse_new(chunk)).await??;
+            drop(stage);
+            if out.send(parsed).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Stage 3: looks owners up, indexes and seals.
+    async fn prepare_all(
+        self: Arc<Self>,
+        mut chunks: mpsc::Receiver<Vec<Parsed>>,
+        out: mpsc::Sender<Prepared>,
+    ) -> Result<(), PushError> {
+        while let Some(parsed) = chunks.recv().await {
             if let Some(prepared) = self.prepare_logged(parsed).await?
                 && out.send(prepared).await.is_err()
             {
@@ -360,12 +376,17 @@ impl Job {
         self: &Arc<Self>,
         parsed: Vec<Parsed>,
     ) -> Result<(Option<Prepared>, Vec<Reject>), PushError> {
-        let wanted: Vec<PrincipalId> = parsed.iter().filter_map(|p| self.preparer.owner(&p.record).ok()).collect();
+        let job = self.clone();
+        let (parsed, owned) = blocking(move || {
+            let owned = job.preparer.owners(&parsed);
+            (parsed, owned)
+        })
+        .await?;
         let mut owners = std::mem::take(&mut *self.owners.lock().await);
-        owners.fetch(&self.gate, &self.domain, wanted.into_iter()).await?;
+        owners.fetch(&self.gate, &self.domain, owned.iter().flatten().map(|o| o.by)).await?;
         let job = self.clone();
         let (prepared, rejects, owners) = blocking(move || {
-            let (prepared, rejects) = job.preparer.prepare(parsed, &owners);
+            let (prepared, rejects) = job.preparer.prepare(parsed, owned, &owners);
             (prepared, rejects, owners)
         })
         .await?;
@@ -380,21 +401,22 @@ impl Job {
             self.reject(reject)?;
         }
         let versions: Vec<Version> = parsed.iter().map(|p| p.version).collect();
-        let known =
-            if self.settings.dry_run { self.journal.known(&versions)? } else { self.journal.begin(&versions)? };
+        let states =
+            if self.settings.dry_run { self.journal.states(&versions)? } else { self.journal.begin(&versions)? };
         let last: HashMap<[u8; 16], usize> = versions.iter().enumerate().map(|(i, v)| (v.identity, i)).collect();
         let mut kept = Vec::with_capacity(parsed.len());
-        for (i, p) in parsed.into_iter().enumerate() {
-            if known[i] || last.get(&p.version.identity) != Some(&i) {
+        for (i, (mut p, state)) in parsed.into_iter().zip(states).enumerate() {
+            if state == State::Known || last.get(&p.version.identity) != Some(&i) {
                 self.progress.skipped.fetch_add(1, Relaxed);
             } else {
+                p.replaces = state == State::Changed;
                 kept.push(p);
             }
         }
         Ok(kept)
     }
 
-    /// Stage 3: the gate bridges.
+    /// Stage 4: the gate bridges.
     async fn bridge_all(
         self: Arc<Self>,
         mut batches: mpsc::Receiver<Prepared>,
@@ -430,7 +452,8 @@ impl Job {
         let (signer, answer) = match self.gate.bridge(self.gate_id, &request).await {
             Err(e) if e.problem_type() == Some(ProblemType::Conflict) => {
                 self.owners.lock().await.clear();
-                let (again, late) = self.prepare(std::mem::take(&mut prepared.parsed)).await?;
+                let parsed = blocking(move || prepared.parse_again()).await?;
+                let (again, late) = self.prepare(parsed).await?;
                 rejects = late;
                 let Some(again) = again else { return Ok((None, rejects)) };
                 prepared = again;
@@ -444,7 +467,7 @@ impl Job {
         Ok((Some(bridged), rejects))
     }
 
-    /// Stage 4: the cloud stores, the journal notes.
+    /// Stage 5: the cloud stores, the journal notes.
     async fn upload_all(self: Arc<Self>, mut batches: mpsc::Receiver<Bridged>) -> Result<PushReport, PushError> {
         let mut report = PushReport::default();
         while let Some(bridged) = batches.recv().await {

@@ -126,23 +126,22 @@ impl Journal {
         versions.iter().map(state).collect()
     }
 
-    /// Which of these versions the cloud has already; of the others, forgets the version it had. From here on
-    /// the cloud may have either, whatever happens to this process, so neither may count as known. Durable
+    /// What the cloud has of these records; of those it lacks this version of, forgets the version it had. From here
+    /// on the cloud may have either, whatever happens to this process, so neither may count as known. Durable
     /// on return.
-    pub fn begin(&self, versions: &[Version]) -> Result<Vec<bool>, JournalError> {
-        let known = self.known(versions)?;
-        let new: Vec<&Version> = versions.iter().zip(&known).filter(|(_, known)| !**known).map(|(v, _)| v).collect();
-        self.forget(&new)?;
-        Ok(known)
+    pub fn begin(&self, versions: &[Version]) -> Result<Vec<State>, JournalError> {
+        let states = self.states(versions)?;
+        let deleted = self.deleted(versions)?;
+        let noted = states.iter().zip(&deleted).map(|(state, deleted)| *state == State::Changed || *deleted);
+        self.forget(versions.iter().zip(noted).filter_map(|(v, noted)| noted.then_some(v)))?;
+        Ok(states)
     }
 
     /// Forgets records that are to be deleted: from here on the cloud may have them or not. Of each, whether it was
     /// known. Durable on return.
     pub(crate) fn begin_deletion(&self, versions: &[Version]) -> Result<Vec<bool>, JournalError> {
-        let known = self.states(versions)?.into_iter().map(|s| s != State::New).collect();
-        let pushed: Vec<&Version> =
-            versions.iter().zip(&known).filter(|(_, known): &(_, &bool)| **known).map(|(v, _)| v).collect();
-        self.forget(&pushed)?;
+        let known: Vec<bool> = self.states(versions)?.into_iter().map(|s| s != State::New).collect();
+        self.forget(versions.iter().zip(&known).filter_map(|(v, known)| known.then_some(v)))?;
         Ok(known)
     }
 
@@ -161,17 +160,23 @@ impl Journal {
 
     /// Whether a record was deleted here, and is neither pushed again nor about to be.
     pub fn is_deleted(&self, version: &Version) -> Result<bool, JournalError> {
-        let read = self.db.begin_read().map_err(|e| self.fail(e))?;
-        let table = match read.open_table(DELETED) {
-            Err(TableError::TableDoesNotExist(_)) => return Ok(false),
-            other => other.map_err(|e| self.fail(e))?,
-        };
-        Ok(table.get(version.identity).map_err(|e| self.fail(e))?.is_some())
+        Ok(self.deleted(std::slice::from_ref(version))?.contains(&true))
     }
 
-    /// Forgets what became of records.
-    fn forget(&self, versions: &[&Version]) -> Result<(), JournalError> {
-        if !self.has_any(versions)? {
+    /// As [`Journal::is_deleted`], of each.
+    fn deleted(&self, versions: &[Version]) -> Result<Vec<bool>, JournalError> {
+        let read = self.db.begin_read().map_err(|e| self.fail(e))?;
+        let table = match read.open_table(DELETED) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(vec![false; versions.len()]),
+            other => other.map_err(|e| self.fail(e))?,
+        };
+        versions.iter().map(|v| Ok(table.get(v.identity).map_err(|e| self.fail(e))?.is_some())).collect()
+    }
+
+    /// Forgets what became of records of which something is noted.
+    fn forget<'v>(&self, versions: impl Iterator<Item = &'v Version>) -> Result<(), JournalError> {
+        let mut versions = versions.peekable();
+        if versions.peek().is_none() {
             return Ok(());
         }
         let write = self.db.begin_write().map_err(|e| self.fail(e))?;
@@ -184,17 +189,6 @@ impl Journal {
             }
         }
         write.commit().map_err(|e| self.fail(e))
-    }
-
-    fn has_any(&self, versions: &[&Version]) -> Result<bool, JournalError> {
-        let read = self.db.begin_read().map_err(|e| self.fail(e))?;
-        let table = read.open_table(PUSHED).map_err(|e| self.fail(e))?;
-        for v in versions {
-            if table.get(v.identity).map_err(|e| self.fail(e))?.is_some() || self.is_deleted(v)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Notes versions the cloud has acknowledged. Durable on return.
@@ -302,7 +296,7 @@ mod tests {
         let j = Journal::open(&path).unwrap();
         assert!(j.is_deleted(&gone).unwrap() && !j.is_deleted(&b).unwrap());
         assert_eq!(j.stated().unwrap(), Some(Head { number: 7, digest: [1; 32] }));
-        assert_eq!(j.begin(&[a]).unwrap(), [false], "the same bytes are pushed anew");
+        assert_eq!(j.begin(&[a]).unwrap(), [State::New], "the same bytes are pushed anew");
         assert!(!j.is_deleted(&gone).unwrap());
     }
 
@@ -314,13 +308,13 @@ mod tests {
         {
             let j = Journal::open(&path).unwrap();
             j.record(&[a, c]).unwrap();
-            assert_eq!(j.begin(&[b, c]).unwrap(), [false, true]);
+            assert_eq!(j.begin(&[b, c]).unwrap(), [State::Changed, State::Known]);
         }
         // Killed here: the cloud may have either.
         let j = Journal::open(&path).unwrap();
         assert_eq!(j.known(&[a, b, c]).unwrap(), [false, false, true]);
         j.record(&[b]).unwrap();
-        assert_eq!(j.begin(&[b]).unwrap(), [true]);
+        assert_eq!(j.begin(&[b]).unwrap(), [State::Known]);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use sealdex_crypto::{Point, PrincipalId};
-use sealdex_net::{CallError, Peer};
+use rayon::prelude::*;
+use sealdex_crypto::{Claim, Point, PrincipalId, PublicIdentity, verify_many};
+use sealdex_net::Peer;
 use sealdex_wire::{
     Signed,
     consent::{LookupOwners, OwnerProfile, OwnersFound},
@@ -18,8 +19,12 @@ use sealdex_wire::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::job::{PushError, blocking};
+
 /// Owners asked for in one request.
 const LOOKUP: usize = 2048;
+/// Signatures verified together: more would be little faster, and leave a core without work.
+const TOGETHER: usize = 1024;
 
 /// The hospital's own map, NDJSON: `{"patient":"Patient/…","principal":"…"}`. It links people to
 /// principals, so it never leaves the hospital.
@@ -187,7 +192,7 @@ impl Owners {
         gate: &Peer,
         domain: &str,
         owners: impl Iterator<Item = PrincipalId>,
-    ) -> Result<(), CallError> {
+    ) -> Result<(), PushError> {
         let missing = |o: &PrincipalId| self.known.get(o).is_none_or(Option::is_none);
         let mut missing: Vec<PrincipalId> = owners.filter(missing).collect();
         missing.sort();
@@ -195,11 +200,8 @@ impl Owners {
         for part in missing.chunks(LOOKUP) {
             let found: OwnersFound =
                 gate.post_json("/v1/owners/lookup", &LookupOwners { owners: part.to_vec() }).await?;
-            let mut profiles = found.profiles.iter().cloned();
-            for id in part {
-                let owner = profiles.next().flatten().and_then(|signed| verified(&signed, &found.erased, *id, domain));
-                self.known.insert(*id, owner.map(Arc::new));
-            }
+            let (ids, domain) = (part.to_vec(), domain.to_owned());
+            self.known.extend(blocking(move || verified(found, &ids, &domain)).await?);
         }
         Ok(())
     }
@@ -214,24 +216,94 @@ impl Owners {
     }
 }
 
-/// The owner behind a profile, if the owner itself signed it: its id certifies the keys in it.
-fn verified(
-    signed: &Signed<OwnerProfile>,
-    erased: &[Signed<ErasureOrder>],
-    id: PrincipalId,
-    domain: &str,
-) -> Option<Owner> {
-    let keys = signed.peek().ok()?.owner.identity().ok()?;
-    let profile = (keys.id() == id).then(|| signed.verify(&keys).ok()).flatten()?;
-    let mut owner = (profile.domain == domain).then(|| Owner::new(&profile)).flatten()?;
-    let own = erased.iter().filter(|signed| signed.signer == id).filter_map(|signed| signed.verify(&keys).ok());
-    owner.erased = own.filter(|order| order.domain == domain && order.owner == id).collect();
-    Some(owner)
+/// The owners behind profiles, each where the owner itself signed it: its id certifies the keys in it.
+fn verified(found: OwnersFound, ids: &[PrincipalId], domain: &str) -> Vec<(PrincipalId, Option<Arc<Owner>>)> {
+    let OwnersFound { mut profiles, erased } = found;
+    profiles.resize(ids.len(), None);
+    let claimed: Vec<Option<Claimed>> =
+        profiles.into_par_iter().zip(ids).map(|(signed, id)| Claimed::of(&signed?, *id, domain)).collect();
+    let claims: Vec<Claim> = claimed.iter().flatten().map(|c| c.claim).collect();
+    let holds: Vec<bool> =
+        claims.par_chunks(TOGETHER).flat_map_iter(|some| verify_many(some, &mut rand::rng())).collect();
+    let mut holds = holds.into_iter();
+    let proved: Vec<Option<Claimed>> =
+        claimed.into_iter().map(|c| c.filter(|_| holds.next().unwrap_or(false))).collect();
+    let mut orders: HashMap<PrincipalId, Vec<Signed<ErasureOrder>>> = HashMap::new();
+    for order in erased {
+        orders.entry(order.signer).or_default().push(order);
+    }
+    let owner = |(claimed, id): (Option<Claimed>, &PrincipalId)| {
+        (*id, claimed.and_then(|c| c.owner(orders.get(id).map_or(&[], Vec::as_slice))).map(Arc::new))
+    };
+    proved.into_par_iter().zip(ids).map(owner).collect()
+}
+
+/// A profile with keys that belong to its owner's id, whose signature is still to be verified.
+struct Claimed {
+    profile: OwnerProfile,
+    keys: PublicIdentity,
+    claim: Claim,
+}
+
+impl Claimed {
+    fn of(signed: &Signed<OwnerProfile>, id: PrincipalId, domain: &str) -> Option<Self> {
+        let profile = signed.peek().ok().filter(|p| p.domain == domain)?;
+        let keys = profile.owner.identity().ok().filter(|keys| keys.id() == id)?;
+        Some(Self { claim: signed.claim(&keys).ok()?, profile, keys })
+    }
+
+    /// The owner, once its signature was verified. Of `orders`, what it has not signed itself is nothing.
+    fn owner(self, orders: &[Signed<ErasureOrder>]) -> Option<Owner> {
+        let (id, domain) = (self.keys.id(), &self.profile.domain);
+        let mut owner = Owner::new(&self.profile)?;
+        let own = orders.iter().filter_map(|signed| signed.verify(&self.keys).ok());
+        owner.erased = own.filter(|order| order.domain == *domain && order.owner == id).collect();
+        Some(owner)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use sealdex_crypto::{Identity, IdentitySeed, Scalar};
+    use sealdex_wire::{RawPoint, consent::SectionKey, roster::PublicKeys};
+
     use super::*;
+
+    fn profile(of: &Identity, by: &Identity, domain: &str) -> Signed<OwnerProfile> {
+        let key = RawPoint(Scalar::random(&mut rand::rng()).base_mul().to_bytes());
+        let profile = OwnerProfile {
+            domain: domain.into(),
+            owner: PublicKeys::from(&of.public()),
+            version: 1,
+            sections: vec![SectionKey { section: "labs".into(), epoch: 0, key }],
+            writers: Vec::new(),
+        };
+        Signed::sign(&profile, by, &mut rand::rng())
+    }
+
+    #[test]
+    fn what_is_not_an_owners_own_word_leaves_only_that_owner_without_keys() {
+        let owners: Vec<Identity> =
+            (0..100).map(|_| Identity::from_seed(&IdentitySeed::random(&mut rand::rng()))).collect();
+        let ids: Vec<PrincipalId> = owners.iter().map(Identity::id).collect();
+        let own = |of: &Identity| Some(profile(of, of, "d"));
+        let found = |profiles| verified(OwnersFound { profiles, erased: Vec::new() }, &ids, "d");
+        let without = |found: Vec<(PrincipalId, Option<Arc<Owner>>)>| {
+            assert!(found.iter().map(|(id, _)| id).eq(&ids), "each owner once, in order");
+            (0..).zip(found).filter(|(_, (_, owner))| owner.is_none()).map(|(i, _)| i).collect::<Vec<usize>>()
+        };
+        let good: Vec<_> = owners.iter().map(own).collect();
+        assert!(without(found(good.clone())).is_empty());
+        let mut bad = good.clone();
+        bad[3] = None;
+        bad[5] = own(&owners[6]);
+        bad[7] = Some(profile(&owners[7], &owners[7], "another"));
+        bad[9] = Some(profile(&owners[9], &owners[10], "d"));
+        bad[9].as_mut().unwrap().signer = ids[9];
+        bad[11] = Some(profile(&owners[11], &owners[12], "d"));
+        assert_eq!(without(found(bad)), [3, 5, 7, 9, 11]);
+        assert_eq!(without(found(good[..98].to_vec())), [98, 99]);
+    }
 
     #[test]
     fn the_map_survives_writing_and_names_the_bad_line() {

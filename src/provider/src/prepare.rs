@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use rand::RngExt as _;
 use rayon::prelude::*;
 use sealdex_crypto::{
     BatchId, CapsuleKey, ENCODING_PLAIN, ENCODING_ZSTD, Point, PrincipalId, RecordHeader, RecordId, capsule_context,
@@ -13,15 +14,16 @@ use sealdex_crypto::{
 };
 use sealdex_fhir::{RawRecord, Record};
 use sealdex_member::{IndexError, IndexKeys};
+use sealdex_net::clock::now_ms;
 use sealdex_schema::{Entry, EntryKind, Owner as RecordOwner, Schema, Scope};
 use sealdex_wire::{
-    RawPoint,
+    B32, RawPoint,
     ingest::{BridgeCapsule, InnerEntry},
     limits,
 };
 
 use crate::{
-    batch::{Parsed, Prepared, PreparedRecord},
+    batch::{Parsed, Prepared, PreparedRecord, Source},
     journal::Version,
     owners::{OwnerMap, Owners},
     rejects::Reject,
@@ -49,27 +51,33 @@ pub(crate) fn parse(raw: Vec<RawRecord>, validate: bool) -> (Vec<Parsed>, Vec<Re
     let results: Vec<_> = raw
         .into_par_iter()
         .map(|raw| {
-            let (file, line) = (raw.file().to_path_buf(), raw.line());
+            let (file, line) = (raw.file().clone(), raw.line());
             match Record::parse(raw) {
                 Ok(record) => {
                     if let Some(reason) = validate.then(|| violations(&record)).flatten() {
-                        return Err(Reject { file, line, record: Some(record.identity()), reason });
+                        let (file, record) = (file.to_path_buf(), Some(record.identity()));
+                        return Err(Reject { file, line, record, reason });
                     }
                     let version = Version::of(&record.identity(), &record.bytes);
-                    Ok(Parsed { record, version, file, line })
+                    Ok(Parsed { record, version, replaces: false, file, line })
                 }
-                Err(e) => Err(Reject { file, line, record: None, reason: e.to_string() }),
+                Err(e) => Err(Reject { file: file.to_path_buf(), line, record: None, reason: e.to_string() }),
             }
         })
         .collect();
-    let (mut parsed, mut rejects) = (Vec::with_capacity(results.len()), Vec::new());
-    for r in results {
-        match r {
-            Ok(p) => parsed.push(p),
-            Err(e) => rejects.push(e),
+    parted(results)
+}
+
+/// What went well, and rejects.
+fn parted<T>(results: Vec<Result<T, Reject>>) -> (Vec<T>, Vec<Reject>) {
+    let (mut good, mut rejects) = (Vec::with_capacity(results.len()), Vec::new());
+    for result in results {
+        match result {
+            Ok(one) => good.push(one),
+            Err(reject) => rejects.push(reject),
         }
     }
-    (parsed, rejects)
+    (good, rejects)
 }
 
 /// What keeps a record of a FHIR type from being R4, with its paths.
@@ -83,18 +91,22 @@ fn violations(record: &Record) -> Option<String> {
 }
 
 impl Preparer {
-    /// The principal that owns a record.
-    pub(crate) fn owner(&self, record: &Record) -> Result<PrincipalId, String> {
-        match self.schema_owner(record)? {
-            RecordOwner::Provider => Ok(self.path[0]),
-            RecordOwner::Patient(reference) => {
-                let map = self.owner_map.read().unwrap_or_else(PoisonError::into_inner);
-                map.get(&reference).ok_or_else(|| {
-                    format!(
-                        "{reference} has no principal in the owner map: enrol the patient with `sealdex owners enrol`"
-                    )
-                })
-            }
+    /// Whose each of these is, or why that cannot be said.
+    pub(crate) fn owners(&self, parsed: &[Parsed]) -> Vec<Result<Owned, String>> {
+        let map = self.owner_map.read().unwrap_or_else(PoisonError::into_inner);
+        let map = &*map;
+        parsed.par_iter().map(|p| self.owner(&p.record, map)).collect()
+    }
+
+    fn owner(&self, record: &Record, map: &OwnerMap) -> Result<Owned, String> {
+        match self.schema.owner(&record.resource_type, &record.id, &record.json).map_err(|e| e.to_string())? {
+            RecordOwner::Provider => Ok(Owned { by: self.path[0], patient: false }),
+            RecordOwner::Patient(reference) => match map.get(&reference) {
+                Some(by) => Ok(Owned { by, patient: true }),
+                None => Err(format!(
+                    "{reference} has no principal in the owner map: enrol the patient with `sealdex owners enrol`"
+                )),
+            },
         }
     }
 
@@ -102,65 +114,47 @@ impl Preparer {
         self.schema.directory_sections().any(|s| s.name == section)
     }
 
-    fn schema_owner(&self, record: &Record) -> Result<RecordOwner, String> {
-        self.schema.owner(&record.resource_type, &record.id, &record.json).map_err(|e| e.to_string())
-    }
-
-    /// Indexes and seals. Records that cannot be pushed come back as rejects with their reason.
-    pub(crate) fn prepare(&self, parsed: Vec<Parsed>, owners: &Owners) -> (Prepared, Vec<Reject>) {
-        let checked: Vec<_> = parsed
-            .into_par_iter()
-            .map(|p| self.check(&p, owners).map_err(|reason| (reason, p.reject())).map(|c| (c, p)))
-            .collect();
-        let mut rejects = Vec::new();
-        let mut capsule_of = HashMap::new();
-        let mut slots: Vec<Slot> = Vec::new();
-        let mut kept = Vec::with_capacity(checked.len());
-        for result in checked {
-            match result {
-                Ok((c, p)) => {
-                    let next = slots.len();
-                    let slot = *capsule_of.entry((c.owner, c.section.clone())).or_insert(next);
-                    if slot == next {
-                        slots.push(Slot { owner: c.owner, section: c.section.clone(), epoch: c.epoch, key: c.key });
-                    }
-                    kept.push((slot, c, p));
-                }
-                Err((reason, mut reject)) => {
-                    reject.reason = reason;
-                    rejects.push(reject);
-                }
-            }
-        }
+    /// Indexes and seals records, of which it is known whose they are. Those that cannot be pushed come back as rejects
+    /// with their reason.
+    pub(crate) fn prepare(
+        &self,
+        parsed: Vec<Parsed>,
+        owned: Vec<Result<Owned, String>>,
+        owners: &Owners,
+    ) -> (Prepared, Vec<Reject>) {
+        let check =
+            |(p, owned): (Parsed, Result<Owned, String>)| match owned.and_then(|owned| self.check(&p, owned, owners)) {
+                Ok(checked) => Ok((checked, Source::from(p))),
+                Err(reason) => Err(Reject { reason, ..p.reject() }),
+            };
+        let checked: Vec<_> = parsed.into_par_iter().zip(owned).map(check).collect();
+        let (kept, mut rejects) = parted(checked);
+        let (slots, kept) = slots(kept);
         let own = |slot: &usize| slots[*slot].owner == self.path[0] && !self.is_directory(&slots[*slot].section);
         let without_patient = kept.iter().filter(|(slot, ..)| own(slot)).count() as u64;
         let sealing = slots.par_chunks(TOGETHER).map(|some| self.encapsulate(some)).collect::<Vec<_>>();
         let sealing: Vec<(BridgeCapsule, CapsuleKey)> = sealing.into_iter().flatten().collect();
-        let sealed: Vec<_> =
-            kept.into_par_iter().map(|(slot, c, p)| (self.seal(slot, &c, &p, &sealing[slot]), p)).collect();
-        let capsules = sealing.into_iter().map(|(c, _)| c).collect();
-        let (mut records, mut parsed) = (Vec::with_capacity(sealed.len()), Vec::with_capacity(sealed.len()));
-        for (result, p) in sealed {
-            match result {
-                Ok(record) => {
-                    records.push(record);
-                    parsed.push(p);
-                }
-                Err(reason) => rejects.push(Reject { reason, ..p.reject() }),
+        let seal = |(slot, c, source): (usize, Checked<'_>, Source)| match self.seal(slot, c, &source, &sealing[slot]) {
+            Ok(record) => Ok((record, source)),
+            Err((record, reason)) => {
+                Err(Reject { file: source.file.to_path_buf(), line: source.line, record: Some(record), reason })
             }
-        }
-        (
-            Prepared { batch: BatchId(uuid::Uuid::now_v7().into_bytes()), capsules, records, without_patient, parsed },
-            rejects,
-        )
+        };
+        let sealed: Vec<_> = kept.into_par_iter().map(seal).collect();
+        let capsules = sealing.into_iter().map(|(c, _)| c).collect();
+        let (sealed, late) = parted(sealed);
+        rejects.extend(late);
+        let (records, sources) = sealed.into_iter().unzip();
+        (Prepared { batch: BatchId(time_ordered()), capsules, records, without_patient, sources }, rejects)
     }
 
-    fn check<'s>(&'s self, p: &Parsed, owners: &Owners) -> Result<Checked<'s>, String> {
-        let owner = self.owner(&p.record)?;
+    /// Whether a record can be pushed, and its index entries. What was parsed of it is not needed after that.
+    fn check<'s>(&'s self, p: &Parsed, owned: Owned, owners: &Owners) -> Result<Checked<'s>, String> {
+        let owner = owned.by;
         let section = self.schema.section_of(&p.record.resource_type);
-        let sealed_to = match self.schema_owner(&p.record)? {
-            RecordOwner::Patient(_) => self.schema.sealed_to(&p.record.resource_type, &p.record.json),
-            RecordOwner::Provider => section.name.clone(),
+        let sealed_to = match owned.patient {
+            true => self.schema.sealed_to(&p.record.resource_type, &p.record.json),
+            false => section.name.clone(),
         };
         let profile = owners.get(owner).ok_or_else(|| {
             format!(
@@ -178,17 +172,25 @@ impl Preparer {
                 "owner {owner} has ordered section \"{sealed_to}\" to be erased: nothing of it is stored any more; take it out of the sources"
             ));
         }
-        let entries = self
+        let index = self
             .schema
             .index(&p.record.resource_type, &p.record.id, &p.record.json)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-        if entries.len() > limits::RECORD_ENTRIES / 8 {
-            return Err(format!("{} index values; at most {} are accepted", entries.len(), limits::RECORD_ENTRIES / 8));
+        if index.len() > limits::RECORD_ENTRIES / 8 {
+            return Err(format!("{} index values; at most {} are accepted", index.len(), limits::RECORD_ENTRIES / 8));
         }
         if p.record.bytes.len() > limits::SEALED / 2 {
             return Err(format!("{} bytes; at most {} are accepted", p.record.bytes.len(), limits::SEALED / 2));
         }
-        Ok(Checked { owner, section: sealed_to, content_type: &section.content_type, epoch, key, entries })
+        let id = RecordId(time_ordered());
+        let mut entries = Vec::with_capacity(index.len() * 33);
+        for entry in &index {
+            self.pack(entry, id, &mut entries).map_err(|e| format!("field {}: {e}", entry.field))?;
+        }
+        let identity = p.record.identity();
+        let origin = self.keys.origin(&identity).map_err(|e| e.to_string())?;
+        let content_type = &section.content_type;
+        Ok(Checked { id, identity, owner, section: sealed_to, content_type, epoch, key, origin, entries })
     }
 
     fn encapsulate(&self, slots: &[Slot]) -> Vec<(BridgeCapsule, CapsuleKey)> {
@@ -207,42 +209,32 @@ impl Preparer {
         .collect()
     }
 
+    /// The record, or which could not be sealed and why.
     fn seal(
         &self,
         slot: usize,
-        c: &Checked<'_>,
-        p: &Parsed,
+        c: Checked<'_>,
+        source: &Source,
         (capsule, key): &(BridgeCapsule, CapsuleKey),
-    ) -> Result<PreparedRecord, String> {
-        let id = RecordId(uuid::Uuid::now_v7().into_bytes());
-        let mut entries = Vec::with_capacity(c.entries.len() * 33);
-        for entry in &c.entries {
-            self.pack(entry, id, &mut entries).map_err(|e| format!("field {}: {e}", entry.field))?;
-        }
+    ) -> Result<PreparedRecord, (String, String)> {
+        let Checked { id, identity, section, content_type, epoch, origin, entries, .. } = c;
         let header = RecordHeader {
             domain: self.domain.clone(),
             provider: self.path[0],
             record_id: id,
-            section: c.section.clone(),
-            epoch: c.epoch,
-            content_type: c.content_type.to_owned(),
+            section,
+            epoch,
+            content_type: content_type.to_owned(),
             capsule: capsule.capsule.0,
         };
-        let compressed = compress(&p.record.bytes);
+        let compressed = compress(&source.bytes);
         let sealed = match &compressed {
             Some(small) => seal_record(key, &header, ENCODING_ZSTD, small),
-            None => seal_record(key, &header, ENCODING_PLAIN, &p.record.bytes),
+            None => seal_record(key, &header, ENCODING_PLAIN, &source.bytes),
         };
-        let sealed = sealed.map_err(|e| e.to_string())?;
-        let origin = self.keys.origin(&p.record.identity()).map_err(|e| e.to_string())?;
-        Ok(PreparedRecord {
-            id,
-            capsule: u32::try_from(slot).unwrap_or(u32::MAX),
-            origin,
-            entries,
-            sealed,
-            version: p.version,
-        })
+        let sealed = sealed.map_err(|e| (identity, e.to_string()))?;
+        let capsule = u32::try_from(slot).unwrap_or(u32::MAX);
+        Ok(PreparedRecord { id, capsule, origin, entries, sealed, version: source.version })
     }
 
     fn pack(&self, entry: &Entry, record: RecordId, out: &mut Vec<u8>) -> Result<(), IndexError> {
@@ -264,6 +256,14 @@ impl Preparer {
     }
 }
 
+/// Whose a record is.
+#[derive(Clone, Copy)]
+pub(crate) struct Owned {
+    pub(crate) by: PrincipalId,
+    /// Rather than the provider itself.
+    patient: bool,
+}
+
 /// Owner, section and epoch that share a capsule in one batch.
 struct Slot {
     owner: PrincipalId,
@@ -272,18 +272,50 @@ struct Slot {
     key: Point,
 }
 
+/// Capsules of a batch, and under which of them each record goes.
+fn slots<'s>(checked: Vec<(Checked<'s>, Source)>) -> (Vec<Slot>, Vec<(usize, Checked<'s>, Source)>) {
+    let mut slot_of = HashMap::new();
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut placed = Vec::with_capacity(checked.len());
+    for (c, source) in checked {
+        let next = slots.len();
+        let slot = *slot_of.entry((c.owner, c.section.clone())).or_insert(next);
+        if slot == next {
+            slots.push(Slot { owner: c.owner, section: c.section.clone(), epoch: c.epoch, key: c.key });
+        }
+        placed.push((slot, c, source));
+    }
+    (slots, placed)
+}
+
+/// A record that can be pushed, indexed.
 struct Checked<'s> {
+    id: RecordId,
+    /// `Type/id`.
+    identity: String,
     owner: PrincipalId,
     section: String,
     content_type: &'s str,
     epoch: u32,
     key: Point,
-    entries: Vec<Entry>,
+    origin: B32,
+    /// Packed.
+    entries: Vec<u8>,
+}
+
+/// A new UUIDv7: the time, so that a store's inserts are nearly sequential, and 74 random bits.
+fn time_ordered() -> [u8; 16] {
+    uuid::Builder::from_unix_timestamp_millis(now_ms(), &rand::rng().random()).into_uuid().into_bytes()
 }
 
 impl Parsed {
     pub(crate) fn reject(&self) -> Reject {
-        Reject { file: self.file.clone(), line: self.line, record: Some(self.record.identity()), reason: String::new() }
+        Reject {
+            file: self.file.to_path_buf(),
+            line: self.line,
+            record: Some(self.record.identity()),
+            reason: String::new(),
+        }
     }
 }
 

@@ -60,8 +60,26 @@ pub(crate) struct Stating {
     me: Arc<Identity>,
     hospital: PrincipalId,
     trusted: Trusted,
+    known: Mutex<Known>,
+}
+
+/// What is known of what the cloud has.
+#[derive(Default)]
+struct Known {
     /// `None` until the cloud was asked.
-    head: Mutex<Option<Head>>,
+    head: Option<Head>,
+    /// It has had older versions of what was taken to be new: from then on it is asked before each batch.
+    surprised: bool,
+}
+
+/// A batch that the cloud has acknowledged.
+struct Sent {
+    receipt: BatchReceipt,
+    /// Its statement's place in the chain.
+    head: Head,
+    bytes: u64,
+    /// Whether it had to be stated anew.
+    anew: bool,
 }
 
 /// Times a batch is stated anew before the job gives up.
@@ -75,7 +93,7 @@ impl Stating {
         }
         let (_, hospital) = trusted.provider(me.id()).ok_or(PushError::NotInRoster)?;
         let (domain, trusted) = (trusted.roster.domain.clone(), trusted.clone());
-        Ok(Some(Self { domain, me, hospital, trusted, head: Mutex::new(None) }))
+        Ok(Some(Self { domain, me, hospital, trusted, known: Mutex::default() }))
     }
 
     /// Whose statements.
@@ -85,7 +103,7 @@ impl Stating {
 
     /// Number of the last statement that was acknowledged.
     pub(crate) async fn number(&self) -> u64 {
-        self.head.lock().await.map_or(0, |h| h.number)
+        self.known.lock().await.head.map_or(0, |h| h.number)
     }
 
     /// States a batch, stores it at the cloud, and notes both; the receipt, and the bytes it took.
@@ -95,25 +113,25 @@ impl Stating {
         cloud: &Peer,
         journal: &Arc<Journal>,
     ) -> Result<(BatchReceipt, u64), PushError> {
-        let Bridged { upload, trees, versions, .. } = bridged;
+        let Bridged { upload, trees, versions, replaces, .. } = bridged;
         let trees = trees.unwrap_or_else(|| BatchTrees::new(&upload.records));
-        let mut head = self.head.lock().await;
+        let mut known = self.known.lock().await;
         let origins = upload.records.iter().map(|r| r.index.origin).collect();
         let asked = Asked { origins, ..Asked::default() };
-        // Who has never stated anything replaces nothing of its own. Should another of its hospital have pushed the same
-        // records, the cloud refuses, and says so when it is asked.
-        let known = match *head {
-            None => Some(self.ask(cloud, &Asked::default(), journal).await?.0).filter(|last| last.number == 0),
-            Some(_) => None,
+        let last = match known.head {
+            Some(last) => last,
+            None => self.ask(cloud, &Asked::default(), journal).await?.0,
         };
-        let found = match known {
-            Some(first) => (first, Vec::new()),
-            None => self.ask(cloud, &asked, journal).await?,
+        // What the journal takes to be new replaces nothing. Should the journal be a new one, or another of the hospital
+        // have pushed the same records, the cloud refuses, and says what it has when it is asked.
+        let found = match last.number > 0 && (replaces || known.surprised) {
+            true => self.ask(cloud, &asked, journal).await?,
+            false => (last, Vec::new()),
         };
-        let (receipt, new, bytes) = self.send(upload, &trees, &asked, found, cloud, journal).await?;
+        let Sent { receipt, head, bytes, anew } = self.send(upload, &trees, &asked, found, cloud, journal).await?;
         let journal = journal.clone();
-        blocking(move || journal.record_stated(&versions, new)).await??;
-        *head = Some(new);
+        blocking(move || journal.record_stated(&versions, head)).await??;
+        *known = Known { head: Some(head), surprised: known.surprised || anew };
         Ok((receipt, bytes))
     }
 
@@ -126,7 +144,7 @@ impl Stating {
         versions: &[Version],
     ) -> Result<Option<BatchReceipt>, PushError> {
         let trees = BatchTrees::new(&[]);
-        let mut head = self.head.lock().await;
+        let mut known = self.known.lock().await;
         let origins = upload.deletes.as_chunks().0.iter().map(|origin| Term(*origin)).collect();
         let ids = upload.erases.as_chunks().0.iter().map(|id| RecordId(*id)).collect();
         let asked = Asked { origins, ids };
@@ -134,15 +152,14 @@ impl Stating {
         if found.1.is_empty() {
             return Ok(None);
         }
-        let (receipt, new, _) = self.send(upload, &trees, &asked, found, cloud, journal).await?;
+        let Sent { receipt, head, .. } = self.send(upload, &trees, &asked, found, cloud, journal).await?;
         let (journal, gone) = (journal.clone(), chosen(versions, &receipt));
-        blocking(move || journal.record_deleted(&gone, Some(new))).await??;
-        *head = Some(new);
+        blocking(move || journal.record_deleted(&gone, Some(head))).await??;
+        known.head = Some(head);
         Ok(Some(receipt))
     }
 
-    /// Signs and sends a batch, anew as often as the cloud has another state than it said; the receipt, the statement's
-    /// place in the chain, and the bytes it took.
+    /// Signs and sends a batch, anew as often as the cloud has another state than it is taken to have.
     async fn send(
         &self,
         mut upload: BatchUpload,
@@ -151,7 +168,7 @@ impl Stating {
         (mut last, mut ended): (Head, Vec<u8>),
         cloud: &Peer,
         journal: &Arc<Journal>,
-    ) -> Result<(BatchReceipt, Head, u64), PushError> {
+    ) -> Result<Sent, PushError> {
         let mut attempt = 1;
         loop {
             let signed = self.sign(&upload, trees, last, &ended);
@@ -165,8 +182,8 @@ impl Stating {
             let bytes = body.len() as u64;
             match cloud.post_cbor_bytes::<BatchReceipt>("/v1/batches", body).await {
                 Ok(receipt) => {
-                    let new = Head { number: signed.statement.number, digest: signed.digest() };
-                    return Ok((receipt, new, bytes));
+                    let head = Head { number: signed.statement.number, digest: signed.digest() };
+                    return Ok(Sent { receipt, head, bytes, anew: attempt > 1 });
                 }
                 Err(e) if e.problem_type() == Some(ProblemType::StateAnew) && attempt < ATTEMPTS => {
                     attempt += 1;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError},
     time::SystemTime,
 };
@@ -104,12 +104,8 @@ impl Writer {
         let parsed: Vec<Parsed> = (1..).zip(records).map(|(line, record)| parsed(record, line)).collect();
         let versions: Vec<Version> = parsed.iter().map(|p| p.version).collect();
         let job = self.job.clone();
-        let states = blocking(move || {
-            let states = job.journal.states(&versions)?;
-            job.journal.begin(&versions)?;
-            Ok::<_, PushError>(states)
-        });
-        let states = states.await??;
+        let states = blocking(move || job.journal.begin(&versions));
+        let states = states.await?.map_err(PushError::from)?;
         let mut written: Vec<Written> = states
             .iter()
             .map(|s| match s {
@@ -119,7 +115,8 @@ impl Writer {
             .collect();
         let mut twice = HashSet::new();
         let mut todo = Vec::new();
-        for (p, state) in parsed.into_iter().zip(&states) {
+        for (mut p, state) in parsed.into_iter().zip(&states) {
+            p.replaces = *state == State::Changed;
             if !twice.insert(p.version.identity) {
                 let (reason, line) = ("is in the request twice".to_owned(), p.line);
                 set(&mut written, line, Written::Rejected(Reject { reason, ..p.reject() }));
@@ -180,13 +177,16 @@ impl Writer {
         if todo.is_empty() {
             return Ok((replaced, Vec::new()));
         }
-        let again: HashMap<u64, Record> = todo.iter().map(|p| (p.line, p.record.clone())).collect();
+        let again: HashMap<u64, (Record, bool)> =
+            todo.iter().map(|p| (p.line, (p.record.clone(), p.replaces))).collect();
         let (prepared, mut rejects) = self.job.prepare(todo).await?;
         let mut batches: Vec<_> = prepared.into_iter().collect();
         if !rejects.is_empty() {
             self.job.owners.lock().await.clear();
-            let retried =
-                rejects.iter().filter_map(|r| again.get(&r.line).cloned().map(|record| parsed(record, r.line)));
+            let retried = rejects.iter().filter_map(|r| {
+                let (record, replaces) = again.get(&r.line)?.clone();
+                Some(Parsed { replaces, ..parsed(record, r.line) })
+            });
             let (late, still) = self.job.prepare(retried.collect()).await?;
             batches.extend(late);
             rejects = still;
@@ -206,7 +206,7 @@ impl Writer {
 
 fn parsed(record: Record, line: u64) -> Parsed {
     let version = Version::of(&record.identity(), &record.bytes);
-    Parsed { record, version, file: PathBuf::from("request"), line }
+    Parsed { record, version, replaces: false, file: Path::new("request").into(), line }
 }
 
 fn set(written: &mut [Written], line: u64, what: Written) {
@@ -215,6 +215,6 @@ fn set(written: &mut [Written], line: u64, what: Written) {
     }
 }
 
-fn modified(path: &std::path::Path) -> Option<SystemTime> {
+fn modified(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|m| m.modified()).ok()
 }

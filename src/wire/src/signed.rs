@@ -4,7 +4,7 @@
 
 use std::marker::PhantomData;
 
-use sealdex_crypto::{Identity, PrincipalId, PublicIdentity, Signature};
+use sealdex_crypto::{Claim, Identity, PrincipalId, PublicIdentity, Signature};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{B32, codec, labels};
@@ -64,6 +64,18 @@ impl<T: Document> Signed<T> {
         by.verify(&digest(T::KIND, &self.payload), &self.signature)
             .map_err(|_| SignedError::BadSignature(self.signer))?;
         Ok(codec::from_json(self.payload.as_bytes())?)
+    }
+
+    /// Its signature by `by`, for [`sealdex_crypto::verify_many`]: once that has said that it holds, what
+    /// [`Signed::peek`] gave is verified.
+    ///
+    /// # Errors
+    /// [`SignedError::WrongSigner`].
+    pub fn claim(&self, by: &PublicIdentity) -> Result<Claim, SignedError> {
+        if self.signer != by.id() {
+            return Err(SignedError::WrongSigner { expected: by.id(), actual: self.signer });
+        }
+        Ok(Claim { key: by.sign_key(), message: digest(T::KIND, &self.payload), signature: self.signature })
     }
 
     /// What was signed: names the document, its kind included.

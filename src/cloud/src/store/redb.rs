@@ -326,9 +326,12 @@ impl<'t> Tables<'t> {
             }
         }
         let mut winners = Vec::with_capacity(last.len());
+        // New ids are mostly beyond all that are stored: none of these needs to be looked for.
+        let newest = self.records.last().map_err(failed)?.map(|(id, _)| *id.value());
         for i in by_id {
             let record = &batch.records[i];
-            if self.records.get(&record.id.0).map_err(failed)?.is_some() {
+            let may_exist = newest.is_some_and(|newest| record.id.0 <= newest);
+            if may_exist && self.records.get(&record.id.0).map_err(failed)?.is_some() {
                 return Ok(Err(Refused::RecordExists(record.id)));
             }
             if last.get(&record.index.origin.0) == Some(&i) {
@@ -345,7 +348,10 @@ impl<'t> Tables<'t> {
         winners: &[&UploadRecord],
     ) -> Result<Result<Vec<RecordId>, Refused>, StoreError> {
         let mut replaced = Vec::new();
-        for record in winners {
+        // In the order of the table, so that neighbours find their pages in the cache.
+        let mut by_origin = winners.to_vec();
+        by_origin.sort_unstable_by_key(|r| r.index.origin);
+        for record in by_origin {
             let Some(older) = self.origins.get(&record.index.origin.0).map_err(failed)? else { continue };
             let older = *older.value();
             let Some(older_row) = self.records.get(&older).map_err(failed)? else {

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::{RejectReason, RejectedLine, SourceError, SourceItem};
 use crate::{Mapping, RawRecord, record::legal_id};
@@ -45,12 +45,31 @@ pub(super) struct Rows {
     id: usize,
     owner: usize,
     mapping: Mapping,
+    /// How every record begins, up to its id.
+    begins: String,
+    /// Bytes of the longest record so far: the next one hardly needs more.
+    longest: usize,
     done: bool,
 }
 
 struct Column {
     name: String,
     number: bool,
+    /// How the column's member begins: a comma, its name, a colon. Empty for a column that is the record's id.
+    begins: String,
+}
+
+impl Column {
+    fn new(name: String, mapping: &Mapping) -> Self {
+        let number = mapping.numbers.contains(&name);
+        let begins =
+            if is_the_id(&name, number, mapping) { String::new() } else { format!(",{}:", Json::from(name.as_str())) };
+        Self { name, number, begins }
+    }
+}
+
+fn is_the_id(name: &str, number: bool, mapping: &Mapping) -> bool {
+    name == "id" && mapping.id == "id" && !number
 }
 
 /// Members every record gets from the mapping; a column of that name would overwrite them.
@@ -62,8 +81,7 @@ fn check_header(columns: &[Column], mapping: &Mapping) -> Result<(), String> {
         if columns[..i].iter().any(|c| c.name == *name) {
             return Err(format!("has two columns named \"{name}\": rename one"));
         }
-        let is_the_id = name == "id" && mapping.id == "id" && !column.number;
-        if RESERVED.contains(&name.as_str()) && !is_the_id {
+        if RESERVED.contains(&name.as_str()) && !is_the_id(name, column.number, mapping) {
             return Err(format!("has a column \"{name}\", a name every record uses for itself: rename it"));
         }
     }
@@ -79,7 +97,7 @@ impl Rows {
         let columns: Vec<Column> = header
             .iter()
             .map(|name| name.trim_start_matches('\u{feff}').trim().to_owned())
-            .map(|name| Column { number: mapping.numbers.contains(&name), name })
+            .map(|name| Column::new(name, mapping))
             .collect();
         check_header(&columns, mapping).map_err(|reason| SourceError::Header { path: file.to_path_buf(), reason })?;
         let find = |name: &str| {
@@ -93,9 +111,11 @@ impl Rows {
         for number in &mapping.numbers {
             find(number)?;
         }
-        Ok(Self { id, owner, columns, reader, left, file, mapping: mapping.clone(), done: false })
+        let begins = format!("{{\"resourceType\":{},\"id\":", Json::from(mapping.record_type.as_str()));
+        Ok(Self { id, owner, columns, reader, left, file, mapping: mapping.clone(), begins, longest: 0, done: false })
     }
 
+    /// The record of a row, as JSON text.
     fn record(&self, row: &csv::StringRecord) -> Result<Vec<u8>, RejectReason> {
         if row.len() != self.columns.len() {
             return Err(RejectReason::Cells { found: row.len(), expected: self.columns.len() });
@@ -107,22 +127,37 @@ impl Rows {
             if legal_id(value) { Ok(value) } else { Err(RejectReason::Id(name.clone())) }
         };
         let (id, owner) = (legal(self.id)?, legal(self.owner)?);
-        let mut out = Map::new();
-        out.insert("resourceType".into(), self.mapping.record_type.clone().into());
-        out.insert("id".into(), id.into());
-        out.insert("subject".into(), serde_json::json!({ "reference": format!("Patient/{owner}") }));
-        for (i, column) in self.columns.iter().enumerate() {
+        let mut out = Vec::with_capacity(self.longest);
+        out.extend_from_slice(self.begins.as_bytes());
+        put_text(&mut out, id);
+        // A legal id has nothing that JSON escapes.
+        out.extend_from_slice(b",\"subject\":{\"reference\":\"Patient/");
+        out.extend_from_slice(owner.as_bytes());
+        out.extend_from_slice(b"\"}");
+        for (i, column) in self.columns.iter().enumerate().filter(|(_, c)| !c.begins.is_empty()) {
             let Some(value) = cell(i) else { continue };
-            let json = if column.number {
+            out.extend_from_slice(column.begins.as_bytes());
+            if column.number {
                 let number: serde_json::Number =
                     value.parse().map_err(|_| RejectReason::Number(column.name.clone()))?;
-                Json::Number(number)
+                out.extend_from_slice(number.as_str().as_bytes());
             } else {
-                value.into()
-            };
-            out.insert(column.name.clone(), json);
+                put_text(&mut out, value);
+            }
         }
-        Ok(Json::Object(out).to_string().into_bytes())
+        out.push(b'}');
+        Ok(out)
+    }
+}
+
+/// Appends a JSON string.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(Json::from(text).to_string().as_bytes());
     }
 }
 
@@ -151,10 +186,74 @@ impl Iterator for Rows {
             Ok(true) => match csv::StringRecord::from_byte_record(row) {
                 Err(_) => rejected(RejectReason::Utf8),
                 Ok(row) => match self.record(&row) {
-                    Ok(bytes) => Some(SourceItem::Record(RawRecord::new(bytes, self.file.clone(), line))),
+                    Ok(bytes) => {
+                        self.longest = self.longest.max(bytes.len());
+                        Some(SourceItem::Record(RawRecord::new(bytes, self.file.clone(), line)))
+                    }
                     Err(reason) => rejected(reason),
                 },
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use serde_json::{Map, Number};
+
+    use super::*;
+
+    const MAPPING: &str =
+        "record_type = \"Stay\"\nid = \"id\"\nowner = \"who\"\nmissing = [\"\", \"?\"]\nnumbers = [\"n\"]";
+
+    fn texts(table: &str, mapping: &str) -> Vec<String> {
+        let (reader, mapping) =
+            (Box::new(Cursor::new(table.to_owned().into_bytes())), Mapping::parse(mapping).unwrap());
+        let rows = Rows::new(reader, Path::new("t.csv").into(), &mapping).unwrap();
+        rows.map(|item| match item {
+            SourceItem::Record(raw) => String::from_utf8(crate::Record::parse(raw).unwrap().bytes).unwrap(),
+            other => panic!("{other:?}"),
+        })
+        .collect()
+    }
+
+    /// What a JSON library makes of the same values: a version that is pushed again must have the same bytes.
+    fn plain(id: &str, owner: &str, rest: &[(&str, Json)]) -> String {
+        let mut out = Map::new();
+        out.insert("resourceType".into(), "Stay".into());
+        out.insert("id".into(), id.into());
+        out.insert("subject".into(), serde_json::json!({ "reference": format!("Patient/{owner}") }));
+        out.extend([("who".to_owned(), owner.into())]);
+        out.extend(rest.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        Json::Object(out).to_string()
+    }
+
+    #[test]
+    fn records_are_what_a_json_library_writes() {
+        let table = "id,who,n,\"the \"\"text\"\"\",other\n\
+            1,p,1.50,\"a \"\"b\"\" \\ c\nd\te\u{1}\",é\u{7f}\u{2028}\n\
+            2,q,?,,x\n\
+            3,q,-0.25e-3, y ,\"\"\n";
+        let number = |text: &str| Json::Number(text.parse::<Number>().unwrap());
+        let odd = "the \"text\"";
+        let expected = [
+            plain(
+                "1",
+                "p",
+                &[("n", number("1.50")), (odd, "a \"b\" \\ c\nd\te\u{1}".into()), ("other", "é\u{7f}\u{2028}".into())],
+            ),
+            plain("2", "q", &[("other", "x".into())]),
+            plain("3", "q", &[("n", number("-0.25e-3")), (odd, "y".into())]),
+        ];
+        assert_eq!(texts(table, MAPPING), expected);
+    }
+
+    #[test]
+    fn a_column_that_is_no_id_by_itself_is_a_member() {
+        let mapping = MAPPING.replace("id = \"id\"", "id = \"row\"");
+        let expected = plain("7", "p", &[("row", "7".into())]);
+        assert_eq!(texts("who,row,n\np,7,\n", &mapping), [expected]);
     }
 }
