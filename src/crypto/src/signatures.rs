@@ -23,7 +23,7 @@ pub struct Claim {
 /// Fewer are checked one by one: the sum would not pay.
 const FEW: usize = 64;
 
-/// Which of these hold. 15 µs each from a thousand on, against 46 µs one by one; if one of them does not hold, all are
+/// Which of these hold. From a thousand on a quarter of the time that it takes one by one; if one does not hold, all are
 /// checked one by one after all.
 ///
 /// One that does not hold passes with odds of 2⁻¹²⁸, over the coefficients that are drawn here.
