@@ -177,7 +177,7 @@ impl Opener {
         };
         let opener = self.clone();
         let work = move || {
-            if let Some(log) = &log {
+            if let Some(log) = log {
                 log.fetched(&records, &proofs)?;
             }
             let checking = began.elapsed();
