@@ -5,13 +5,15 @@ use std::{fs, io, path::Path};
 
 use serde::Deserialize;
 
-use crate::report::{Axis, Chart, Series};
+use crate::{
+    report::{Axis, Chart, Series},
+    studies::grouped,
+};
 
 /// The report.
 #[derive(Deserialize)]
 struct Report {
     machine: Where,
-    when: String,
     groups: Vec<Group>,
 }
 
@@ -20,14 +22,16 @@ struct Where {
     cores: usize,
     cpu: String,
     rustc: String,
-    #[serde(default)]
-    load: serde_json::Value,
 }
 
 #[derive(Deserialize)]
 struct Group {
+    when: String,
+    load_before: f64,
+    quick: bool,
     name: String,
     unit: String,
+    better: String,
     rows: Vec<Row>,
     targets: Vec<Target>,
     skipped: Vec<Skipped>,
@@ -42,6 +46,7 @@ struct Row {
     median: f64,
     p10: f64,
     p90: f64,
+    p99: Option<f64>,
     ratio_to_ours: Option<f64>,
     note: Option<String>,
 }
@@ -51,7 +56,8 @@ struct Target {
     what: String,
     bound: String,
     target: f64,
-    measured: f64,
+    /// `None` where a peer it is about was not measured.
+    measured: Option<f64>,
     met: bool,
 }
 
@@ -72,53 +78,70 @@ pub fn section(path: &Path) -> io::Result<String> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let m = &report.machine;
     let mut out = format!(
-        "{} on {} cores of {}, {}; load before it {}.\n",
-        report.when.split('T').next().unwrap_or_default(),
-        m.cores,
-        m.cpu,
-        m.rustc,
-        m.load
+        "On {} cores of {}, {}. `to ours` is the median over that of sealdex in the row of the same `what`.\n",
+        m.cores, m.cpu, m.rustc
     );
     for group in &report.groups {
-        let chart = chart(group);
+        let (chart, kinds) = chart(group);
         fs::write(dir.join(format!("{}.svg", chart.name)), crate::chart::svg(&chart))?;
         out += &markdown(group);
-        out += &format!("\n![{}](benchmarks/{}.svg)\n", chart.title, chart.name);
+        out += &format!("\n![{}](benchmarks/{}.svg)\n\nIn the chart: {kinds}.\n", chart.title, chart.name);
     }
     Ok(out)
 }
 
 fn markdown(group: &Group) -> String {
-    let mut out = format!("\n### {}\nMedians, {}.\n\n", group.name, group.unit);
-    out += "| what | who | median | p10 | p90 | to ours | |\n|---|---|---|---|---|---|---|\n";
+    let day = group.when.split('T').next().unwrap_or_default();
+    let quick = if group.quick { "; **a quick run, its figures say nothing**" } else { "" };
+    let mut out = format!(
+        "\n### {}\nMedians, {}, {} is better; {day}, load before it {:.1}{quick}.\n\n",
+        sentence(&group.name),
+        group.unit,
+        if group.better == "lower" { "less" } else { "more" },
+        group.load_before
+    );
+    let singles = group.rows.iter().any(|r| r.p99.is_some());
+    let (title, line) = if singles { (" p99 |", "---|") } else { ("", "") };
+    out += &format!("| what | who | median | p10 | p90 |{title} to ours | |\n|---|---|---|---|---|{line}---|---|\n");
     for r in &group.rows {
-        let cells = [r.median, r.p10, r.p90].map(short);
-        out += &format!(
-            "| {} | {} {} | {} | {} | {} | {} | {} |\n",
-            r.what,
-            r.peer,
-            r.version,
-            cells[0],
-            cells[1],
-            cells[2],
-            r.ratio_to_ours.map_or(String::new(), |r| format!("{r:.2}")),
-            r.note.as_deref().unwrap_or_default()
-        );
+        let mut cells = vec![r.what.clone(), format!("{} {}", r.peer, r.version)];
+        cells.extend([r.median, r.p10, r.p90].map(short));
+        if singles {
+            cells.push(r.p99.map(short).unwrap_or_default());
+        }
+        cells.push(r.ratio_to_ours.map(ratio).unwrap_or_default());
+        cells.push(r.note.clone().unwrap_or_default());
+        out += &format!("| {} |\n", cells.join(" | "));
+    }
+    if !group.targets.is_empty() {
+        out += "\n| target | | measured | |\n|---|---|---|---|\n";
     }
     for t in &group.targets {
-        let met = if t.met { "met" } else { "**not met**" };
-        out += &format!("\n- {}: {} {}, measured {}: {met}.", t.what, t.bound, short(t.target), short(t.measured));
+        let met = match (t.measured, t.met) {
+            (None, _) => "not measured",
+            (_, true) => "met",
+            _ => "**not met**",
+        };
+        let measured = t.measured.map(ratio).unwrap_or_default();
+        out += &format!("| {} | {} {} | {measured} | {met} |\n", t.what, t.bound, ratio(t.target));
     }
-    for s in &group.skipped {
-        out += &format!("\n- {} is not in this run: {}.", s.peer, s.why.trim_end_matches('.'));
+    for (n, s) in group.skipped.iter().enumerate() {
+        let gap = if n == 0 { "\n" } else { "" };
+        out += &format!("{gap}- {} is not in this run: {}.\n", s.peer, s.why.trim_end_matches('.'));
     }
-    out + &format!("\n\nNot comparable: {}\n", group.not_comparable)
+    out + &format!("\nNot comparable: {}\n", group.not_comparable)
 }
 
-/// One bar for each peer, in groups of what was done.
-fn chart(group: &Group) -> Chart {
+fn sentence(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// One bar for each peer, in groups of what more than one of them did; and what the numbers of the groups stand for.
+fn chart(group: &Group) -> (Chart, String) {
     let (mut kinds, mut series) = (Vec::<String>::new(), Vec::<Series>::new());
-    for r in &group.rows {
+    let shared = |row: &&Row| group.rows.iter().any(|r| r.what == row.what && r.peer != row.peer);
+    for r in group.rows.iter().filter(shared) {
         let kind = kinds.iter().position(|k| *k == r.what).unwrap_or_else(|| {
             kinds.push(r.what.clone());
             kinds.len() - 1
@@ -129,18 +152,27 @@ fn chart(group: &Group) -> Chart {
         });
         series[at].points.push([kind as f64, r.median]);
     }
-    Chart {
-        name: format!("peers-{}", group.name.replace(' ', "-")),
-        title: group.name.clone(),
-        x: Axis::linear(&kinds.iter().zip(1..).map(|(k, n)| format!("{n} {k}")).collect::<Vec<_>>().join(" · ")),
+    let words: Vec<&str> = group.name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let chart = Chart {
+        name: format!("peers-{}", words.join("-")),
+        title: sentence(&group.name),
+        x: Axis::linear("what was done, by the numbers below the chart"),
         y: Axis::log(&group.unit),
         bars: (1..=kinds.len()).map(|n| n.to_string()).collect(),
         series,
-    }
+    };
+    let kinds: Vec<String> = kinds.iter().zip(1..).map(|(kind, n)| format!("{n} {kind}")).collect();
+    (chart, kinds.join(" · "))
+}
+
+/// A ratio, also one far from 1.
+fn ratio(value: f64) -> String {
+    if value.abs() >= 0.095 { short(value) } else { format!("{value:.4}") }
 }
 
 fn short(value: f64) -> String {
     match value.abs() {
+        v if v >= 10_000.0 => grouped(value),
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),

@@ -5,13 +5,12 @@ mod findex;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use sealdex_cloud::index::{IndexSearch, MergedIndex, TantivyIndex};
-use sealdex_cloud::store::{NewBatch, RedbStore, SealedStore};
+use sealdex_cloud::index::IndexSearch;
 use sealdex_crypto::*;
-use sealdex_wire::ingest::{BridgedRecord, UploadRecord};
 use sealdex_wire::search::CloudClause;
 
 use crate::Failure;
+use crate::cloud::{self, Cloud};
 use crate::measure::row_of;
 use crate::outside::{self, Outside};
 use crate::report::{Better, Group, Peer, Row};
@@ -174,37 +173,22 @@ fn in_memory(records: u64, grouped: bool) -> Result<(Duration, Duration), Failur
 /// Our terms in our cloud's store and index.
 fn durable(settings: &Settings, records: u64) -> Result<(Duration, Duration), Failure> {
     let dir = tempfile::Builder::new().prefix("sealdex-peers").tempdir_in(&settings.dir)?;
-    let store = RedbStore::open(&dir.path().join("store.redb"))?;
-    let index = TantivyIndex::open(&dir.path().join("index"))?;
+    let cloud = Cloud::create(dir.path())?;
     let (field, scope) = keys();
     let term = |n| scope.term(&field.inner(value(n, records).as_bytes())).0.to_vec();
-    let provider = PrincipalId([2; 16]);
     let started = Instant::now();
     for first in (0..records).step_by(BATCH as usize) {
-        let record = |n: u64| UploadRecord {
-            id: id_of(n),
-            index: BridgedRecord { origin: Term(id_of(n).0), terms: term(n), tag: vec![7; 110] },
-            sealed: vec![8; 16],
-        };
-        let batch = NewBatch {
-            batch: BatchId(u128::from(first + 1).to_be_bytes()),
-            provider,
-            hospital: provider,
-            body_sha256: [0; 32],
-            records: (first..records.min(first + BATCH)).map(record).collect(),
-            stated: None,
-        };
-        for answer in store.accept(&[batch])? {
-            answer?;
-        }
-        index.catch_up(store.snapshot()?)?;
+        let record = |n: u64| cloud::record(id_of(n), Term(id_of(n).0), term(n), vec![7; 110], vec![8; 16]);
+        let numbers = first..records.min(first + BATCH);
+        cloud.accept(cloud::batch(first, numbers.map(record).collect()))?;
+        cloud.index()?;
     }
     let built = started.elapsed();
     let started = Instant::now();
     let mut hits = 0;
     for n in 0..LOOKUPS {
         let clause = CloudClause::Terms(term(n));
-        hits += index.find(&IndexSearch { clause, sort: None, after: None, limit: 1000 })?.len();
+        hits += cloud.find(&IndexSearch { clause, sort: None, after: None, limit: 1000 }, false)?;
     }
     enough(hits)?;
     Ok((built, started.elapsed()))

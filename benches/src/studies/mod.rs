@@ -80,7 +80,7 @@ fn short(value: f64) -> String {
 }
 
 /// With a blank between thousands.
-fn grouped(value: f64) -> String {
+pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::Peers;
-use super::ours::{Cloud, Encoder};
+use super::ours::{self, Encoder};
 use super::plain::{Plain, Ranges};
 use super::postgres::{Payload, Postgres};
 use super::records::Record;
 use crate::Failure;
+use crate::cloud::Cloud;
 use crate::measure::row_of;
 use crate::report::{Group, OURS, Peer, Row, Target};
 use crate::settings::Settings;
@@ -139,7 +140,7 @@ impl Loaded {
         let count = batch.len();
         let (entries, took) = timed(|| batch.iter().map(|r| Ok((r.id, self.encoder.entries(r)?))).collect())?;
         times.encode.push(count, took);
-        let sent = Cloud::batch(first, entries);
+        let sent = ours::batch(first, entries);
         times.store.push(count, timed(|| self.cloud.accept(sent))?.1);
         times.index.push(count, timed(|| self.cloud.index())?.1);
         times.terms.push(count, timed(|| self.terms.index(&batch))?.1);

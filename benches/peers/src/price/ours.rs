@@ -1,20 +1,13 @@
-//! Our cloud, as a library: store and merged index, with entries as the suite makes them.
+//! What our cloud is given: entries and searches as the suite makes them.
 
-use std::path::Path;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
-use sealdex_cloud::index::{IndexSearch, MergedIndex, TantivyIndex};
-use sealdex_cloud::store::{Change, NewBatch, RedbStore, SealedStore, Snapshot, StoreError, StoredRecord, TreeKind};
-use sealdex_crypto::{log::Hash, *};
+use sealdex_cloud::index::IndexSearch;
+use sealdex_cloud::store::NewBatch;
+use sealdex_crypto::*;
 use sealdex_wire::auth::sha256;
-use sealdex_wire::ingest::{BridgedRecord, UploadRecord};
 use sealdex_wire::search::{CloudClause, CloudSort};
 
 use super::records::{Condition, ORDER_FIELDS, Question, Record, TOKEN_FIELDS};
-use crate::Failure;
+use crate::{Failure, cloud};
 
 /// The keys of a member and of the gate, for these fields.
 pub struct Encoder {
@@ -101,120 +94,12 @@ impl Encoder {
     }
 }
 
-/// Store and index in a directory.
-pub struct Cloud {
-    pub store: RedbStore,
-    pub index: TantivyIndex,
-    bare: Arc<AtomicBool>,
-}
-
-impl Cloud {
-    pub fn create(dir: &Path) -> Result<Self, Failure> {
-        let store = RedbStore::open(&dir.join("store.redb"))?;
-        Ok(Self { store, index: TantivyIndex::open(&dir.join("index"))?, bare: Arc::default() })
-    }
-
-    /// A batch as a provider sends it, with entries already made.
-    pub fn batch(first: u64, entries: Vec<(RecordId, Vec<u8>)>) -> NewBatch {
-        let provider = PrincipalId([2; 16]);
-        let records = entries.into_iter().zip(first..).map(|((id, terms), n)| {
-            let digest = sha256(&[b"origin", &n.to_be_bytes()]);
-            let origin = Term(std::array::from_fn(|i| digest[i]));
-            UploadRecord { id, index: BridgedRecord { origin, terms, tag: Record::tag(n) }, sealed: Record::sealed(n) }
-        });
-        NewBatch {
-            batch: BatchId(u128::from(first + 1).to_be_bytes()),
-            provider,
-            hospital: provider,
-            body_sha256: [0; 32],
-            records: records.collect(),
-            stated: None,
-        }
-    }
-
-    /// Makes a batch durable.
-    pub fn accept(&self, batch: NewBatch) -> Result<(), Failure> {
-        for answer in self.store.accept(&[batch])? {
-            answer?;
-        }
-        Ok(())
-    }
-
-    /// Makes what is durable searchable.
-    pub fn index(&self) -> Result<(), Failure> {
-        let inner = self.store.snapshot()?;
-        self.index.catch_up(Arc::new(Rows { inner, bare: self.bare.clone() }))?;
-        Ok(())
-    }
-
-    /// The number of matches. `bare` leaves out reading their rows.
-    pub fn find(&self, search: &IndexSearch, bare: bool) -> Result<usize, Failure> {
-        self.bare.store(bare, Ordering::Relaxed);
-        let found = self.index.find(search);
-        self.bare.store(false, Ordering::Relaxed);
-        Ok(std::hint::black_box(found?).len())
-    }
-
-    /// The state of the store that is searched, for others to read rows from.
-    pub fn snapshot(&self) -> Result<Arc<dyn Snapshot>, Failure> {
-        Ok(self.store.snapshot()?)
-    }
-}
-
-/// A snapshot that can be told to give an empty row for every record, so that what the index costs is seen by itself.
-struct Rows {
-    inner: Arc<dyn Snapshot>,
-    bare: Arc<AtomicBool>,
-}
-
-impl Snapshot for Rows {
-    fn record(&self, id: RecordId) -> Result<Option<StoredRecord>, StoreError> {
-        if !self.bare.load(Ordering::Relaxed) {
-            return self.inner.record(id);
-        }
-        Ok(Some(StoredRecord {
-            provider: PrincipalId([2; 16]),
-            hospital: PrincipalId([2; 16]),
-            origin: Term([0; 16]),
-            seq: 0,
-            place: 0,
-            sealed_hash: Default::default(),
-            tag: Vec::new(),
-            terms: Vec::new(),
-        }))
-    }
-
-    fn store_id(&self) -> [u8; 16] {
-        self.inner.store_id()
-    }
-    fn last_seq(&self) -> u64 {
-        self.inner.last_seq()
-    }
-    fn live(&self) -> u64 {
-        self.inner.live()
-    }
-    fn change(&self, seq: u64) -> Result<Option<Change>, StoreError> {
-        self.inner.change(seq)
-    }
-    fn ids(&self, after: Option<RecordId>, limit: usize) -> Result<Vec<RecordId>, StoreError> {
-        self.inner.ids(after, limit)
-    }
-    fn entry(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.entry(seq)
-    }
-    fn last_stated(&self, provider: PrincipalId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.last_stated(provider)
-    }
-    fn ended(&self, seq: u64) -> Result<Vec<u8>, StoreError> {
-        self.inner.ended(seq)
-    }
-    fn page(&self, seq: u64, page: u64) -> Result<Vec<u8>, StoreError> {
-        self.inner.page(seq, page)
-    }
-    fn node(&self, seq: u64, tree: TreeKind, place: u64) -> Result<Hash, StoreError> {
-        self.inner.node(seq, tree, place)
-    }
-    fn sealed(&self, ids: &[RecordId], max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.inner.sealed(ids, max_bytes)
-    }
+/// A batch as a provider sends it, with entries already made; `first` is the number of its first record.
+pub fn batch(first: u64, entries: Vec<(RecordId, Vec<u8>)>) -> NewBatch {
+    let record = |((id, terms), n): ((RecordId, Vec<u8>), u64)| {
+        let digest = sha256(&[b"origin", &n.to_be_bytes()]);
+        let origin = Term(std::array::from_fn(|i| digest[i]));
+        cloud::record(id, origin, terms, Record::tag(n), Record::sealed(n))
+    };
+    cloud::batch(first, entries.into_iter().zip(first..).map(record).collect())
 }
