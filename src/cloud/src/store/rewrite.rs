@@ -78,7 +78,8 @@ fn replace(path: &Path, beside: &Path, before: impl FnOnce() -> io::Result<()>) 
     }
     {
         let new = Database::builder().set_cache_size(CACHE).create(beside).map_err(failed)?;
-        copy_all(&old.begin_read().map_err(failed)?, &new)?;
+        let whole = old.begin_read().map_err(failed)?;
+        copy_all(&whole, &new)?;
     }
     fs::File::open(beside).and_then(|f| f.sync_all()).map_err(io_error)?;
     let after = fs::metadata(beside).map_err(io_error)?.len();
