@@ -2,7 +2,9 @@
 
 use rand::{SeedableRng as _, rngs::StdRng};
 use sealdex_crypto::{BatchId, Identity, IdentitySeed};
-use sealdex_ledger::{AnswerProof, BatchStatement, LedgerView, RecordsProof, SignedAct, SignedBatch, answer};
+use sealdex_ledger::{
+    AnswerProof, BatchStatement, LedgerView, RecordsProof, SignedAct, SignedBatch, answer, run::TermRange,
+};
 use sealdex_tlog::{
     checkpoint::Checkpoint,
     note::{CosignerKey, KeyName, LogKey, Note, VerifierKey, parse_signature_lines},
@@ -113,6 +115,10 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let (log, seen) = (key.verifier().to_string(), witness.verifier().to_string());
     let asked = CloudSearch { clause: CloudClause::All, sort: None, after: None, limit: 1, prove: None };
     let found = CloudMatches { providers: Vec::new(), matches: Vec::new(), next: None, proof: None };
+    let proof = |unproved| {
+        let ranges = vec![TermRange::one([5; 16])];
+        AnswerProof { size: 1, unproved, ranges, runs: Vec::new(), records: Vec::new(), terms: Vec::new() }
+    };
     let tagged = |what: u8, bytes: Vec<u8>| [vec![what], bytes].concat();
     vec![
         tagged(0, note.to_bytes()),
@@ -124,6 +130,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         tagged(4, statement.sign("d", &by, &mut rng).to_entry()),
         tagged(6, format!("old 0\n\n{}", String::from_utf8(note.to_bytes()).unwrap()).into_bytes()),
         tagged(6, b"7\n".to_vec()),
-        tagged(7, codec::to_cbor(&(asked, found))),
+        tagged(7, codec::to_cbor(&(&asked, &found, &proof(None)))),
+        tagged(7, codec::to_cbor(&(&asked, &found, &proof(Some("it is too wide".into()))))),
+        tagged(7, codec::to_cbor(&Vec::<RecordsProof>::new())),
     ]
 }

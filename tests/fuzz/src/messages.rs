@@ -4,10 +4,11 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use sealdex_crypto::{
     Capsule, GateTagKey, Identity, IdentitySeed, Point, PrincipalId, RecordId, RoutingInfo, Scalar, make_tag, open_tag,
 };
+use sealdex_ledger::versions::{Versions, VersionsRequest};
 use sealdex_wire::{
     Problem, Signed, acts,
     auth::{AuthHeader, RequestParts},
-    care, codec, consent, family, group, ingest, operations, roster, search,
+    care, codec, consent, erasure, family, group, ingest, operations, roster, search,
     sources::Sources,
     threshold,
 };
@@ -53,6 +54,9 @@ kinds! {
     threshold::Replicate, threshold::Replicated, threshold::Reshare, threshold::ResharingState, threshold::Deal,
     threshold::DealtRows, threshold::CopyRows, threshold::CopiedRows,
     Signed<roster::Roster>, Signed<consent::OwnerProfile>, Signed<consent::GrantTerms>, Signed<consent::Revocation>,
+    erasure::SubmitErasure, erasure::PendingErasures, erasure::ErasuresPending, erasure::AskErasure, erasure::ErasureState,
+    erasure::ScanRecords, erasure::Scanned, erasure::AskStored, erasure::Stored, Signed<erasure::ErasureOrder>,
+    VersionsRequest, Versions,
 }
 
 /// The first byte picks the kind of message.
@@ -66,7 +70,7 @@ fn identity() -> Identity {
 }
 
 fn as_kind<T: Serialize>(kind: fn(&[u8]), message: &T) -> [Vec<u8>; 2] {
-    let place = KINDS.iter().position(|k| std::ptr::fn_addr_eq(*k, kind)).unwrap_or(0) as u8;
+    let place = KINDS.iter().position(|k| std::ptr::fn_addr_eq(*k, kind)).expect("a kind that is listed") as u8;
     [codec::to_cbor(message), codec::to_json(message).into_bytes()].map(|body| [vec![place], body].concat())
 }
 
@@ -96,8 +100,26 @@ pub(crate) fn message_seeds() -> Vec<Vec<u8>> {
         as_kind(both::<consent::SubmitRevocations>, &consent::SubmitRevocations { revocations: vec![signed] }),
         as_kind(both::<consent::LookupOwners>, &consent::LookupOwners { owners: vec![id, id] }),
         as_kind(both::<consent::Accepted>, &consent::Accepted { count: 3 }),
+        as_kind(both::<VersionsRequest>, &VersionsRequest { origins: vec![1; 16], ids: vec![2; 32] }),
     ];
-    all.into_iter().flatten().collect()
+    all.into_iter().chain(erasure_seeds(&mut rng)).flatten().collect()
+}
+
+fn erasure_seeds(rng: &mut StdRng) -> [[Vec<u8>; 2]; 6] {
+    let id = identity().id();
+    let sections = vec![erasure::ErasedSection { section: "observations".into(), through: 3 }];
+    let order = erasure::ErasureOrder { domain: "d".into(), owner: id, sections, ordered_at: 5 };
+    let order = Signed::sign(&order, &identity(), rng);
+    let (record, place) = (RecordId([3; 16]), erasure::ScanPlace { seq: 2, place: 1 });
+    let found = vec![erasure::ErasedRecord(record, id, id)];
+    [
+        as_kind(both::<Signed<erasure::ErasureOrder>>, &order),
+        as_kind(both::<erasure::ErasureState>, &erasure::ErasureState { orders: vec![order], found, scanned: true }),
+        as_kind(both::<erasure::PendingErasures>, &erasure::PendingErasures::default()),
+        as_kind(both::<erasure::ScanRecords>, &erasure::ScanRecords { from: place }),
+        as_kind(both::<erasure::AskStored>, &erasure::AskStored { ids: vec![3; 32] }),
+        as_kind(both::<erasure::Stored>, &erasure::Stored { ids: vec![3; 16] }),
+    ]
 }
 
 /// Authorization headers, signed documents, clauses.
