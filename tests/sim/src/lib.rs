@@ -7,6 +7,7 @@ pub mod disk;
 pub mod model;
 pub mod network;
 pub mod outside;
+mod panics;
 pub mod parties;
 pub mod simulation;
 pub mod trace;

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+/// What is said of a record that an answer lacks.
+pub(crate) const MISSING: &str = "is missing";
+
 /// Codes that observations have.
 pub const CODES: [&str; 3] = ["4548-4", "8480-6", "2339-0"];
 
@@ -189,7 +192,7 @@ impl Model {
                 Some(v) => !question.holds(v) || least.is_some_and(|least| v.value <= least),
             });
             if !absent && !self.permitted(record.patient, reader, during).1 {
-                wrong.push(format!("{id} is missing, though it was there, matched and was granted all the time"));
+                wrong.push(format!("{id} {MISSING}, though it was there, matched and was granted all the time"));
             }
         }
         wrong

@@ -41,7 +41,8 @@ fn nothing_is_lost_doubled_or_opened_without_a_grant() {
     }
     let from = number("SEALDEX_FROM").unwrap_or(1);
     let seeds = number("SEALDEX_SEEDS").unwrap_or(SEEDS);
-    let (next, judged, crashes, began) = (AtomicU64::new(from), AtomicU64::new(0), AtomicU64::new(0), Instant::now());
+    let (next, began) = (AtomicU64::new(from), Instant::now());
+    let [judged, crashes, tickets] = [const { AtomicU64::new(0) }; 3];
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -54,6 +55,7 @@ fn nothing_is_lost_doubled_or_opened_without_a_grant() {
                     let outcome = run(seed, Settings::default());
                     judged.fetch_add(outcome.judged, Relaxed);
                     crashes.fetch_add(outcome.crashes, Relaxed);
+                    tickets.fetch_add(outcome.tickets, Relaxed);
                     if !outcome.violations.is_empty() {
                         failed.lock().unwrap().push((seed, tell(seed, &outcome)));
                     }
@@ -63,8 +65,9 @@ fn nothing_is_lost_doubled_or_opened_without_a_grant() {
     });
     let mut failed = failed.into_inner().unwrap();
     failed.sort();
+    let tickets = tickets.into_inner();
     println!(
-        "{seeds} seeds in {:.1} s: {} answers judged, {} crashes, {} seeds fail: {:?}",
+        "{seeds} seeds in {:.1} s: {} answers judged, {} crashes, {tickets} tickets tried, {} seeds fail: {:?}",
         began.elapsed().as_secs_f64(),
         judged.into_inner(),
         crashes.into_inner(),
@@ -72,6 +75,7 @@ fn nothing_is_lost_doubled_or_opened_without_a_grant() {
         failed.iter().map(|f| f.0).collect::<Vec<_>>()
     );
     assert!(failed.is_empty(), "{}", failed[0].1);
+    assert!(seeds < SEEDS || tickets > 0, "nobody ever kept a ticket");
 }
 
 /// A seed does the same again, to the millisecond.
