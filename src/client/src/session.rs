@@ -29,8 +29,9 @@ use crate::{
 pub const DEFAULT_PURPOSE: &str = "treatment";
 /// Records that one FHIR search may open, unless told otherwise.
 pub const MOST_OPENED: u64 = 500_000;
-/// Times a page is asked for when consent or the store changes in between.
-const ATTEMPTS: u32 = 5;
+/// Times a page is asked for when consent or the store changes in between. A hospital that pushes all it has again replaces
+/// records several times a second, and a busy machine lets every other page be overtaken.
+const ATTEMPTS: u32 = 16;
 /// Identities asked for in one search when joining on patients.
 const JOIN: usize = 2048;
 

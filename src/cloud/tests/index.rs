@@ -129,18 +129,18 @@ fn what_rots_while_it_serves_is_named_answers_nothing_and_is_built_anew() {
     for gone in [false, true] {
         index.catch_up(store.snapshot().unwrap()).unwrap();
         assert_eq!(index.check().unwrap(), None);
+        // Those of segments that are not there any more among them.
         let all_files = fs::read_dir(&place).unwrap().map(|e| e.unwrap().path());
-        let file = all_files.filter(|p| p.extension().is_some_and(|e| e == "term")).max().unwrap();
-        if gone {
-            fs::remove_file(&file).unwrap();
-        } else {
-            let mut bytes = fs::read(&file).unwrap();
+        let files: Vec<_> = all_files.filter(|p| p.extension().is_some_and(|e| e == "term")).collect();
+        for file in &files {
+            let mut bytes = fs::read(file).unwrap();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 0x55;
-            fs::write(&file, bytes).unwrap();
+            if gone { fs::remove_file(file).unwrap() } else { fs::write(file, bytes).unwrap() }
         }
         let named = index.check().unwrap().unwrap();
-        assert!(named.contains(file.file_name().unwrap().to_str().unwrap()), "{named}");
+        let mut names = files.iter().map(|f| f.file_name().unwrap().to_str().unwrap());
+        assert!(names.any(|name| named.contains(name)), "{named}");
         let searched = index.search(&all(10)).unwrap();
         assert!(searched.found.is_empty() && searched.state.is_none());
         index.catch_up(store.snapshot().unwrap()).unwrap();
@@ -158,21 +158,22 @@ fn an_index_at_rest_has_few_segments() {
         let files = fs::read_dir(&place).unwrap().map(|e| e.unwrap().path());
         files.filter(|p| p.extension().is_some_and(|e| e == "term")).count()
     };
-    for b in 0..17 {
+    // One fewer than are merged while batches come.
+    for b in 0..5 {
         push(&store, batch(b + 1, vec![record(u64::from(b), u64::from(b), &[term(1)])]));
         index.catch_up(store.snapshot().unwrap()).unwrap();
     }
     let (before, found) = (segments(), ids(&index, term_clause(1)));
-    assert!(before > 3 && found.len() == 17, "{before} segments");
+    assert_eq!((before, found.len()), (5, 5));
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while index.tidy().unwrap() || segments() > 3 {
         assert!(std::time::Instant::now() < until, "{} segments", segments());
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert_eq!(ids(&index, term_clause(1)), found);
-    push(&store, batch(18, vec![record(99, 99, &[term(1)])]));
+    push(&store, batch(6, vec![record(99, 99, &[term(1)])]));
     index.catch_up(store.snapshot().unwrap()).unwrap();
-    assert_eq!(ids(&index, term_clause(1)).len(), 18);
+    assert_eq!(ids(&index, term_clause(1)).len(), 6);
 }
 
 #[test]
