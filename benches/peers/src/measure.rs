@@ -1,7 +1,9 @@
 //! Taking turns: in each round every contender does its work once, so what disturbs the machine disturbs all of them.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::Failure;
 use crate::report::{Peer, Row};
@@ -9,6 +11,24 @@ use crate::settings::Settings;
 
 /// Does its work so many times and says how long that took.
 pub type Work<'a> = Box<dyn FnMut(u64) -> Result<Duration, Failure> + 'a>;
+
+/// Processor time of this thread since a moment. What else the machine does is not in it, where wall clock would have it.
+pub struct Processor(Duration);
+
+impl Processor {
+    pub fn now() -> Self {
+        Self(Self::used())
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        Self::used().saturating_sub(self.0)
+    }
+
+    fn used() -> Duration {
+        let used = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(used.tv_sec.unsigned_abs(), used.tv_nsec.unsigned_abs() as u32)
+    }
+}
 
 pub struct Contender<'a> {
     what: String,
@@ -26,7 +46,7 @@ impl<'a> Contender<'a> {
     /// One operation, timed here.
     pub fn new<T>(what: impl Into<String>, peer: &Peer, mut once: impl FnMut() -> T + 'a) -> Self {
         let work = move |count| {
-            let started = Instant::now();
+            let started = Processor::now();
             for _ in 0..count {
                 black_box(once());
             }

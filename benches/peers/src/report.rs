@@ -3,10 +3,12 @@
 use std::fmt;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Failure;
 use crate::machine::Machine;
+use crate::settings::Settings;
 
 /// What is measured: ours or somebody else's.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,6 +86,7 @@ pub struct Target {
     /// `at least` or `at most`.
     pub bound: &'static str,
     pub target: f64,
+    /// NaN (in JSON `null`) where a peer it is about was not measured.
     pub measured: f64,
     pub met: bool,
 }
@@ -140,25 +143,82 @@ impl Group {
     }
 }
 
-#[derive(Serialize)]
-pub struct Report {
-    pub machine: Machine,
+/// When and how groups were measured: each run adds its own to what stands in the file.
+#[derive(Clone, Serialize)]
+struct Run {
     /// RFC 3339.
-    pub when: String,
-    pub groups: Vec<Group>,
+    when: String,
+    /// Average load of the minute before the run began.
+    load_before: f64,
+    quick: bool,
+}
+
+/// A group as it stands in the file.
+#[derive(Serialize)]
+struct Measured<'a> {
+    #[serde(flatten)]
+    run: &'a Run,
+    #[serde(flatten)]
+    group: &'a Group,
+}
+
+/// What the file holds.
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    machine: Machine,
+    /// Of this run and of those before it, as JSON: nothing here looks into another run's.
+    groups: Vec<Value>,
+}
+
+pub struct Report {
+    contents: Contents,
+    run: Run,
 }
 
 impl Report {
-    pub fn start() -> Self {
+    /// Begins one, with the groups that are in the file already.
+    pub fn start(settings: &Settings) -> Result<Self, Failure> {
         let now = time::OffsetDateTime::now_utc();
-        let when = now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
-        Self { machine: Machine::here(), when, groups: Vec::new() }
+        let when = now.format(&time::format_description::well_known::Rfc3339)?;
+        let machine = Machine::here();
+        let run = Run { when, load_before: machine.load_before, quick: settings.quick };
+        let groups = match settings.out.as_deref().filter(|path| path.exists()) {
+            Some(path) => groups_in(path, &machine)?,
+            None => Vec::new(),
+        };
+        Ok(Self { contents: Contents { machine, groups }, run })
+    }
+
+    pub fn machine(&self) -> &Machine {
+        &self.contents.machine
+    }
+
+    /// Puts a group in the place of the one with its name, or at the end.
+    pub fn put(&mut self, group: &Group) -> Result<(), Failure> {
+        let measured = serde_json::to_value(Measured { run: &self.run, group })?;
+        let groups = &mut self.contents.groups;
+        match groups.iter_mut().find(|there| there["name"] == group.name) {
+            Some(there) => *there = measured,
+            None => groups.push(measured),
+        }
+        Ok(())
     }
 
     pub fn write(&self, path: &Path) -> Result<(), Failure> {
-        std::fs::write(path, serde_json::to_vec_pretty(self)?)
+        std::fs::write(path, serde_json::to_vec_pretty(&self.contents)?)
             .map_err(|e| format!("{} could not be written: {e}", path.display()).into())
     }
+}
+
+/// The groups of a file, if they are of this machine.
+fn groups_in(path: &Path, machine: &Machine) -> Result<Vec<Value>, Failure> {
+    let wrong = |e: &dyn fmt::Display| format!("{}: {e}; move it away, or name another file", path.display());
+    let bytes = std::fs::read(path).map_err(|e| wrong(&e))?;
+    let contents: Contents = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
+    if !contents.machine.is(machine) {
+        return Err(wrong(&"its figures are of another machine or compiler").into());
+    }
+    Ok(contents.groups)
 }
 
 /// About four digits.
@@ -204,7 +264,11 @@ impl fmt::Display for Group {
             }
         }
         for t in &self.targets {
-            let met = if t.met { "met" } else { "NOT met" };
+            let met = match (t.measured.is_nan(), t.met) {
+                (true, _) => "not measured",
+                (_, true) => "met",
+                _ => "NOT met",
+            };
             let (target, measured) = (digits(t.target), digits(t.measured));
             writeln!(out, "  target: {}, {} {target}: {measured}, {met}", t.what, t.bound)?;
         }
