@@ -115,6 +115,7 @@ fn rows(
 
 /// A row of values in the group's unit.
 pub fn row_of(what: impl Into<String>, peer: &Peer, mut values: Vec<f64>) -> Row {
+    let rounds = values.clone();
     values.sort_by(f64::total_cmp);
     let at = |share: f64| quantile(&values, share);
     Row {
@@ -126,6 +127,7 @@ pub fn row_of(what: impl Into<String>, peer: &Peer, mut values: Vec<f64>) -> Row
         p10: at(0.1),
         p90: at(0.9),
         p99: None,
+        rounds,
         ratio_to_ours: None,
         note: None,
     }
@@ -135,7 +137,7 @@ pub fn row_of(what: impl Into<String>, peer: &Peer, mut values: Vec<f64>) -> Row
 pub fn latencies(what: impl Into<String>, peer: &Peer, values: Vec<f64>) -> Row {
     let mut sorted = values.clone();
     sorted.sort_by(f64::total_cmp);
-    Row { p99: Some(quantile(&sorted, 0.99)), ..row_of(what, peer, values) }
+    Row { p99: Some(quantile(&sorted, 0.99)), rounds: Vec::new(), ..row_of(what, peer, values) }
 }
 
 /// Of ascending values, the one with a share of them below it.

@@ -72,11 +72,27 @@ pub struct Row {
     pub p90: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99: Option<f64>,
-    /// The peer's median over ours.
+    /// What was measured, round by round; empty for single lookups.
+    #[serde(skip)]
+    pub rounds: Vec<f64>,
+    /// The peer's over ours, see [`Row::over`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_to_ours: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl Row {
+    /// How many times the other: the median over rounds of the ratio within a round, since what disturbs a round disturbs both;
+    /// of medians where there are no rounds.
+    pub fn over(&self, other: &Self) -> f64 {
+        if self.rounds.is_empty() || self.rounds.len() != other.rounds.len() {
+            return self.median / other.median;
+        }
+        let mut ratios: Vec<f64> = self.rounds.iter().zip(&other.rounds).map(|(mine, its)| mine / its).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
+    }
 }
 
 /// What we want of a comparison, and what came out.
@@ -128,17 +144,27 @@ impl Group {
         self.skipped.push(Skipped { peer: peer.into(), why: why.to_string() });
     }
 
+    fn row(&self, what: &str, peer: &str) -> Option<&Row> {
+        self.rows.iter().find(|r| r.what == what && r.peer == peer)
+    }
+
     /// The median of one row, NaN when it was not measured.
     pub fn median(&self, what: &str, peer: &str) -> f64 {
-        self.rows.iter().find(|r| r.what == what && r.peer == peer).map_or(f64::NAN, |r| r.median)
+        self.row(what, peer).map_or(f64::NAN, |r| r.median)
+    }
+
+    /// How many times the second row the first is, NaN when one was not measured. Rows are named by what was done and by whom.
+    pub fn ratio(&self, this: (&str, &str), that: (&str, &str)) -> f64 {
+        let rows = self.row(this.0, this.1).zip(self.row(that.0, that.1));
+        rows.map_or(f64::NAN, |(this, that)| this.over(that))
     }
 
     /// Fills in how each row compares with ours of the same `what`.
     pub fn compare(&mut self) {
-        let ours: Vec<(String, f64)> =
-            self.rows.iter().filter(|r| r.peer == OURS).map(|r| (r.what.clone(), r.median)).collect();
-        for row in self.rows.iter_mut().filter(|r| r.peer != OURS) {
-            row.ratio_to_ours = ours.iter().find(|(what, _)| *what == row.what).map(|(_, m)| row.median / m);
+        let ratio = |row: &Row| self.row(&row.what, OURS).filter(|_| row.peer != OURS).map(|ours| row.over(ours));
+        let ratios: Vec<Option<f64>> = self.rows.iter().map(ratio).collect();
+        for (row, ratio) in self.rows.iter_mut().zip(ratios) {
+            row.ratio_to_ours = ratio;
         }
     }
 }
