@@ -19,9 +19,9 @@ it. ope-simplified has their shape, but draws its coins from the value and not f
 at all; it is here because it is on crates.io. Our codes are one-to-many (equal values have different codes), made \
 under two keys of which no party holds both, and do not decrypt: the value is in the sealed record. In exchange they \
 are 64 bits where ope's are 32. At 16 bits they cost 14 HMACs: 4 of the member's walk, 8 of the gate's over codes of \
-32 bits, 2 for what makes them one-to-many. ope makes 17 or so, by a key it prepares each time, with sampling in \
-floating point between. Twenty times as fast as it would leave ours the time of 5 HMACs, so that target cannot be met \
-with two layers of this construction; pyope is the slower by far. All of them show whoever stores the codes the order of the values. Order-revealing \
+32 bits, 2 for what makes them one-to-many. ope makes about one a bit, by a key it prepares each time, with sampling in \
+floating point between, and takes as long as some eighty of ours: twenty times as fast would be four, which is less than \
+the 5 of one layer by itself. So no code of this construction meets that target; pyope is slower by far. All of them show whoever stores the codes the order of the values. Order-revealing \
 encryption (ore-rs) shows it only to whoever compares with its function, cannot stand in an ordinary sorted index, \
 and is not measured for its licence. The peers take values of 15 or 16 bits unless a row says otherwise; compare \
 them with our 16 bits.";
