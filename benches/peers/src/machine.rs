@@ -3,9 +3,9 @@
 use std::fmt;
 use std::process::Command;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Machine {
     /// Threads the system runs at once.
     pub cores: usize,
@@ -16,6 +16,7 @@ pub struct Machine {
     /// Version of the compiler in the path.
     pub rustc: String,
     /// Average load of the minute before the start: what is quoted should come from a machine with nothing else to do.
+    #[serde(skip)]
     pub load_before: f64,
 }
 
@@ -36,6 +37,11 @@ impl Machine {
             rustc: rustc.map_or("unknown".into(), |o| String::from_utf8_lossy(&o.stdout).trim().into()),
             load_before: load.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(f64::NAN),
         }
+    }
+
+    /// Whether figures of both may stand in one report.
+    pub fn is(&self, other: &Self) -> bool {
+        (self.cores, &self.cpu, &self.rustc) == (other.cores, &other.cpu, &other.rustc)
     }
 }
 

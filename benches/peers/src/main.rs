@@ -1,6 +1,7 @@
 //! Sealdex beside other software that does some of the same, each on the machine at hand. README.md says what is compared
 //! with what, how each peer is configured, and what is not comparable.
 
+mod cloud;
 mod machine;
 mod measure;
 mod order_codes;
@@ -41,9 +42,9 @@ fn main() -> ExitCode {
 }
 
 fn run(settings: &Settings) -> Result<(), Failure> {
-    let mut report = Report::start();
-    println!("{}", report.machine);
-    for part in Part::ALL.into_iter().filter(|p| settings.only.is_none_or(|only| only == *p)) {
+    let mut report = Report::start(settings)?;
+    println!("{}", report.machine());
+    for part in &settings.parts {
         eprintln!("{} …", part.name());
         let groups: Vec<Group> = match part {
             Part::ReEncryption => reencryption::compare(settings)?,
@@ -53,7 +54,7 @@ fn run(settings: &Settings) -> Result<(), Failure> {
         };
         for group in groups {
             println!("\n{group}");
-            report.groups.push(group);
+            report.put(&group)?;
         }
         // After each part: what was measured is kept, whatever happens to the next.
         if let Some(path) = &settings.out {

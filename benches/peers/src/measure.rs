@@ -1,7 +1,9 @@
 //! Taking turns: in each round every contender does its work once, so what disturbs the machine disturbs all of them.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::Failure;
 use crate::report::{Peer, Row};
@@ -9,6 +11,24 @@ use crate::settings::Settings;
 
 /// Does its work so many times and says how long that took.
 pub type Work<'a> = Box<dyn FnMut(u64) -> Result<Duration, Failure> + 'a>;
+
+/// Processor time of this thread since a moment. What else the machine does is not in it, where wall clock would have it.
+pub struct Processor(Duration);
+
+impl Processor {
+    pub fn now() -> Self {
+        Self(Self::used())
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        Self::used().saturating_sub(self.0)
+    }
+
+    fn used() -> Duration {
+        let used = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(used.tv_sec.unsigned_abs(), used.tv_nsec.unsigned_abs() as u32)
+    }
+}
 
 pub struct Contender<'a> {
     what: String,
@@ -26,7 +46,7 @@ impl<'a> Contender<'a> {
     /// One operation, timed here.
     pub fn new<T>(what: impl Into<String>, peer: &Peer, mut once: impl FnMut() -> T + 'a) -> Self {
         let work = move |count| {
-            let started = Instant::now();
+            let started = Processor::now();
             for _ in 0..count {
                 black_box(once());
             }
@@ -95,6 +115,7 @@ fn rows(
 
 /// A row of values in the group's unit.
 pub fn row_of(what: impl Into<String>, peer: &Peer, mut values: Vec<f64>) -> Row {
+    let rounds = values.clone();
     values.sort_by(f64::total_cmp);
     let at = |share: f64| quantile(&values, share);
     Row {
@@ -106,6 +127,7 @@ pub fn row_of(what: impl Into<String>, peer: &Peer, mut values: Vec<f64>) -> Row
         p10: at(0.1),
         p90: at(0.9),
         p99: None,
+        rounds,
         ratio_to_ours: None,
         note: None,
     }
@@ -115,7 +137,7 @@ pub fn row_of(what: impl Into<String>, peer: &Peer, mut values: Vec<f64>) -> Row
 pub fn latencies(what: impl Into<String>, peer: &Peer, values: Vec<f64>) -> Row {
     let mut sorted = values.clone();
     sorted.sort_by(f64::total_cmp);
-    Row { p99: Some(quantile(&sorted, 0.99)), ..row_of(what, peer, values) }
+    Row { p99: Some(quantile(&sorted, 0.99)), rounds: Vec::new(), ..row_of(what, peer, values) }
 }
 
 /// Of ascending values, the one with a share of them below it.

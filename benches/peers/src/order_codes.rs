@@ -18,7 +18,10 @@ stores the codes sees which values are equal and how often, and whoever holds th
 it. ope-simplified has their shape, but draws its coins from the value and not from its key, so it is no encryption \
 at all; it is here because it is on crates.io. Our codes are one-to-many (equal values have different codes), made \
 under two keys of which no party holds both, and do not decrypt: the value is in the sealed record. In exchange they \
-are 64 bits where ope's are 32. All of them show whoever stores the codes the order of the values. Order-revealing \
+are 64 bits where ope's are 32. At 16 bits they cost 14 HMACs: 4 of the member's walk, 8 of the gate's over codes of \
+32 bits, 2 for what makes them one-to-many. ope makes about one a bit, by a key it prepares each time, with sampling in \
+floating point between, and takes as long as some eighty of ours: twenty times as fast would be four, which is less than \
+the 5 of one layer by itself. So no code of this construction meets that target; pyope is slower by far. All of them show whoever stores the codes the order of the values. Order-revealing \
 encryption (ore-rs) shows it only to whoever compares with its function, cannot stand in an ordinary sorted index, \
 and is not measured for its licence. The peers take values of 15 or 16 bits unless a row says otherwise; compare \
 them with our 16 bits.";
@@ -42,8 +45,8 @@ const LICENCES: [(&str, &str); 3] = [
 pub fn compare(settings: &Settings) -> Result<Vec<Group>, Failure> {
     let mut group = Group::new("order codes", "codes/s", Better::Higher, NOT_COMPARABLE);
     let mut contenders = Vec::new();
-    for bits in [Bits::FIELD[2], Bits::FIELD[6]] {
-        contenders.extend(ours(bits));
+    for bits in Bits::FIELD {
+        contenders.extend(ours(bits, [16, 32].contains(&bits.get())));
     }
     let sixteen = both(Bits::FIELD[2]);
     let ope = Peer::linked("ope", "", "MIT");
@@ -64,13 +67,31 @@ pub fn compare(settings: &Settings) -> Result<Vec<Group>, Failure> {
     }
     group.rows = rates(settings, contenders)?;
     group.compare();
-    let ours = group.median(&both(Bits::FIELD[6]), OURS);
-    let ours_sixteen = group.median(&sixteen, OURS);
-    let named = [Some(&ope), pyope.as_ref()];
-    let fastest = named.into_iter().flatten().map(|p| group.median(&sixteen, &p.name)).fold(0.0, f64::max);
+    let slowest = Bits::FIELD.map(|bits| group.median(&both(bits), OURS)).into_iter().fold(f64::INFINITY, f64::min);
+    let fastest = |what: (&str, &str)| {
+        let ratios = [Some(&ope), pyope.as_ref()].into_iter().flatten().map(|p| group.ratio(what, (&sixteen, &p.name)));
+        ratios.fold(f64::INFINITY, f64::min)
+    };
+    let one_layer = layer(Bits::FIELD[2], "the member's layer");
+    let wide = both(Bits::FIELD[6]);
+    let slow = pyope.as_ref().map_or("", |p| &p.name);
     group.targets = vec![
-        Target::at_least("our codes of 32 bits, both layers, one core", 250_000.0, ours),
-        Target::at_least("ours of 16 bits over the fastest that encrypts", 20.0, ours_sixteen / fastest),
+        Target::at_least(
+            "our codes, both layers, one core, the slowest of all widths a field may have",
+            250_000.0,
+            slowest,
+        ),
+        Target::at_least(
+            "ours of 16 bits, both layers, over the fastest that encrypts",
+            20.0,
+            fastest((&sixteen, OURS)),
+        ),
+        Target::at_least("one layer of it, under one key as theirs, over the same", 20.0, fastest((&one_layer, OURS))),
+        Target::at_least(
+            "ours of 32 bits, both layers, over pyope of 32 bits",
+            20.0,
+            group.ratio((&wide, OURS), (&wide, slow)),
+        ),
     ];
     Ok(vec![group])
 }
@@ -79,8 +100,12 @@ fn both(bits: Bits) -> String {
     format!("{} bits, all of it", bits.get())
 }
 
-/// Keys as in a domain; a new record and value for every code.
-fn ours(bits: Bits) -> Vec<Contender<'static>> {
+fn layer(bits: Bits, name: &str) -> String {
+    format!("{} bits, {name}", bits.get())
+}
+
+/// Keys as in a domain; a new record and value for every code. Both layers, and each by itself where that is wanted.
+fn ours(bits: Bits, each: bool) -> Vec<Contender<'static>> {
     let peer = &Peer::ours();
     let token = field_token(&MemberTokenSecret::from_bytes(&[1; 32]), "north", "observation.value", 0);
     let inner = InnerOrderKey::derive(&MemberOrderSecret::from_bytes(&[3; 32]), "north", "observation.value", 0);
@@ -102,25 +127,25 @@ fn ours(bits: Bits) -> Vec<Contender<'static>> {
         let (outer, gate) = (outer.clone(), gate.clone());
         move |record: RecordId, code: u64| outer.code(bits, code, noise(&gate, &record, &token.0))
     };
-    let layer = |name: &str| format!("{} bits, {name}", bits.get());
-    vec![
-        Contender::new(both(bits), peer, {
-            let (mut member, gate) = (member_layer(), gate_layer.clone());
-            move || {
-                let (record, code) = member();
-                code.and_then(|code| gate(record, code))
-            }
-        }),
-        Contender::new(layer("the member's layer"), peer, member_layer()),
-        Contender::new(layer("the gate's layer"), peer, {
+    let mut contenders = vec![Contender::new(both(bits), peer, {
+        let (mut member, gate) = (member_layer(), gate_layer.clone());
+        move || {
+            let (record, code) = member();
+            code.and_then(|code| gate(record, code))
+        }
+    })];
+    if each {
+        contenders.push(Contender::new(layer(bits, "the member's layer"), peer, member_layer()));
+        contenders.push(Contender::new(layer(bits, "the gate's layer"), peer, {
             let mut next = drawing();
             move || {
                 let (record, value) = next();
                 // Spread over the inner codes as those are.
                 gate_layer(record, value << 16 | u64::from(record.0[0]))
             }
-        }),
-    ]
+        }));
+    }
+    contenders
 }
 
 fn boldyreva(what: &str, peer: &Peer) -> Contender<'static> {

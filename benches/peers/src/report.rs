@@ -3,10 +3,12 @@
 use std::fmt;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Failure;
 use crate::machine::Machine;
+use crate::settings::Settings;
 
 /// What is measured: ours or somebody else's.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,11 +72,27 @@ pub struct Row {
     pub p90: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99: Option<f64>,
-    /// The peer's median over ours.
+    /// What was measured, round by round; empty for single lookups.
+    #[serde(skip)]
+    pub rounds: Vec<f64>,
+    /// The peer's over ours, see [`Row::over`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_to_ours: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl Row {
+    /// How many times the other: the median over rounds of the ratio within a round, since what disturbs a round disturbs both;
+    /// of medians where there are no rounds.
+    pub fn over(&self, other: &Self) -> f64 {
+        if self.rounds.is_empty() || self.rounds.len() != other.rounds.len() {
+            return self.median / other.median;
+        }
+        let mut ratios: Vec<f64> = self.rounds.iter().zip(&other.rounds).map(|(mine, its)| mine / its).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
+    }
 }
 
 /// What we want of a comparison, and what came out.
@@ -84,6 +102,7 @@ pub struct Target {
     /// `at least` or `at most`.
     pub bound: &'static str,
     pub target: f64,
+    /// NaN (in JSON `null`) where a peer it is about was not measured.
     pub measured: f64,
     pub met: bool,
 }
@@ -125,40 +144,107 @@ impl Group {
         self.skipped.push(Skipped { peer: peer.into(), why: why.to_string() });
     }
 
+    fn row(&self, what: &str, peer: &str) -> Option<&Row> {
+        self.rows.iter().find(|r| r.what == what && r.peer == peer)
+    }
+
     /// The median of one row, NaN when it was not measured.
     pub fn median(&self, what: &str, peer: &str) -> f64 {
-        self.rows.iter().find(|r| r.what == what && r.peer == peer).map_or(f64::NAN, |r| r.median)
+        self.row(what, peer).map_or(f64::NAN, |r| r.median)
+    }
+
+    /// How many times the second row the first is, NaN when one was not measured. Rows are named by what was done and by whom.
+    pub fn ratio(&self, this: (&str, &str), that: (&str, &str)) -> f64 {
+        let rows = self.row(this.0, this.1).zip(self.row(that.0, that.1));
+        rows.map_or(f64::NAN, |(this, that)| this.over(that))
     }
 
     /// Fills in how each row compares with ours of the same `what`.
     pub fn compare(&mut self) {
-        let ours: Vec<(String, f64)> =
-            self.rows.iter().filter(|r| r.peer == OURS).map(|r| (r.what.clone(), r.median)).collect();
-        for row in self.rows.iter_mut().filter(|r| r.peer != OURS) {
-            row.ratio_to_ours = ours.iter().find(|(what, _)| *what == row.what).map(|(_, m)| row.median / m);
+        let ratio = |row: &Row| self.row(&row.what, OURS).filter(|_| row.peer != OURS).map(|ours| row.over(ours));
+        let ratios: Vec<Option<f64>> = self.rows.iter().map(ratio).collect();
+        for (row, ratio) in self.rows.iter_mut().zip(ratios) {
+            row.ratio_to_ours = ratio;
         }
     }
 }
 
-#[derive(Serialize)]
-pub struct Report {
-    pub machine: Machine,
+/// When and how groups were measured: each run adds its own to what stands in the file.
+#[derive(Clone, Serialize)]
+struct Run {
     /// RFC 3339.
-    pub when: String,
-    pub groups: Vec<Group>,
+    when: String,
+    /// Average load of the minute before the run began.
+    load_before: f64,
+    quick: bool,
+}
+
+/// A group as it stands in the file.
+#[derive(Serialize)]
+struct Measured<'a> {
+    #[serde(flatten)]
+    run: &'a Run,
+    #[serde(flatten)]
+    group: &'a Group,
+}
+
+/// What the file holds.
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    machine: Machine,
+    /// Of this run and of those before it, as JSON: nothing here looks into another run's.
+    groups: Vec<Value>,
+}
+
+pub struct Report {
+    contents: Contents,
+    run: Run,
 }
 
 impl Report {
-    pub fn start() -> Self {
+    /// Begins one, with the groups that are in the file already.
+    pub fn start(settings: &Settings) -> Result<Self, Failure> {
         let now = time::OffsetDateTime::now_utc();
-        let when = now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
-        Self { machine: Machine::here(), when, groups: Vec::new() }
+        let when = now.format(&time::format_description::well_known::Rfc3339)?;
+        let machine = Machine::here();
+        let run = Run { when, load_before: machine.load_before, quick: settings.quick };
+        let groups = match settings.out.as_deref().filter(|path| path.exists()) {
+            Some(path) => groups_in(path, &machine)?,
+            None => Vec::new(),
+        };
+        Ok(Self { contents: Contents { machine, groups }, run })
+    }
+
+    pub fn machine(&self) -> &Machine {
+        &self.contents.machine
+    }
+
+    /// Puts a group in the place of the one with its name, or at the end.
+    pub fn put(&mut self, group: &Group) -> Result<(), Failure> {
+        let measured = serde_json::to_value(Measured { run: &self.run, group })?;
+        let groups = &mut self.contents.groups;
+        match groups.iter_mut().find(|there| there["name"] == group.name) {
+            Some(there) => *there = measured,
+            None => groups.push(measured),
+        }
+        Ok(())
     }
 
     pub fn write(&self, path: &Path) -> Result<(), Failure> {
-        std::fs::write(path, serde_json::to_vec_pretty(self)?)
+        std::fs::write(path, serde_json::to_vec_pretty(&self.contents)?)
             .map_err(|e| format!("{} could not be written: {e}", path.display()).into())
     }
+}
+
+/// The groups of a file, if they are of this machine.
+fn groups_in(path: &Path, machine: &Machine) -> Result<Vec<Value>, Failure> {
+    let wrong = |e: &dyn fmt::Display| format!("{}: {e}; move it away, or name another file", path.display());
+    let bytes = std::fs::read(path).map_err(|e| wrong(&e))?;
+    let contents: Contents = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
+    if !contents.machine.is(machine) {
+        return Err(wrong(&"its figures are of another machine or compiler").into());
+    }
+    Ok(contents.groups)
 }
 
 /// About four digits.
@@ -204,7 +290,11 @@ impl fmt::Display for Group {
             }
         }
         for t in &self.targets {
-            let met = if t.met { "met" } else { "NOT met" };
+            let met = match (t.measured.is_nan(), t.met) {
+                (true, _) => "not measured",
+                (_, true) => "met",
+                _ => "NOT met",
+            };
             let (target, measured) = (digits(t.target), digits(t.measured));
             writeln!(out, "  target: {}, {} {target}: {measured}, {met}", t.what, t.bound)?;
         }

@@ -11,7 +11,7 @@ use sealdex_wire::search::CloudClause;
 
 use crate::Failure;
 use crate::cloud::{self, Cloud};
-use crate::measure::row_of;
+use crate::measure::{Processor, row_of};
 use crate::outside::{self, Outside};
 use crate::report::{Better, Group, Peer, Row};
 use crate::settings::Settings;
@@ -146,7 +146,7 @@ fn enough(hits: usize) -> Result<(), Failure> {
 fn in_memory(records: u64, grouped: bool) -> Result<(Duration, Duration), Failure> {
     let (field, scope) = keys();
     let term = |value: &str| scope.term(&field.inner(value.as_bytes())).0;
-    let started = Instant::now();
+    let started = Processor::now();
     let mut index: HashMap<[u8; 16], Vec<RecordId>> = HashMap::new();
     if grouped {
         let mut bindings: HashMap<String, Vec<RecordId>> = HashMap::new();
@@ -160,7 +160,7 @@ fn in_memory(records: u64, grouped: bool) -> Result<(Duration, Duration), Failur
         }
     }
     let built = started.elapsed();
-    let started = Instant::now();
+    let started = Processor::now();
     let mut hits = 0;
     for n in 0..LOOKUPS {
         let term = term(&value(n, records));

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 pub const USAGE: &str = "\
 usage: cargo run --release --manifest-path benches/peers/Cargo.toml -- [options]
 
-  --only PART    re-encryption, order-codes, search or price; all of them without this
-  --out FILE     write the results as JSON, after each part
+  --only PARTS   some of re-encryption, order-codes, search, price, with commas between; all of them without this
+  --out FILE     write the results as JSON, after each part; groups of other parts that are there stay
   --records N    records of the part `price`, 1,000 to 10,000,000 (100,000)
   --dir DIR      where databases and indexes are made and removed again (the system's temporary directory)
   --quick        fewer and shorter rounds: to see that it runs, not to quote";
@@ -34,7 +34,8 @@ impl Part {
 }
 
 pub struct Settings {
-    pub only: Option<Part>,
+    /// In the order of [`Part::ALL`].
+    pub parts: Vec<Part>,
     pub out: Option<PathBuf>,
     pub records: u64,
     pub dir: PathBuf,
@@ -44,7 +45,8 @@ pub struct Settings {
 impl Settings {
     /// `None` when help was asked for.
     pub fn from_args(args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut settings = Self { only: None, out: None, records: 100_000, dir: std::env::temp_dir(), quick: false };
+        let mut settings =
+            Self { parts: Part::ALL.to_vec(), out: None, records: 100_000, dir: std::env::temp_dir(), quick: false };
         let mut args = args;
         while let Some(option) = args.next() {
             let mut value = || args.next().ok_or(format!("{option} needs a value"));
@@ -54,9 +56,12 @@ impl Settings {
                 "--out" => settings.out = Some(value()?.into()),
                 "--dir" => settings.dir = value()?.into(),
                 "--only" => {
-                    let name = value()?;
-                    let part = Part::ALL.into_iter().find(|p| p.name() == name);
-                    settings.only = Some(part.ok_or(format!("there is no part {name}"))?);
+                    let names = value()?;
+                    let names: Vec<&str> = names.split(',').collect();
+                    if let Some(name) = names.iter().find(|name| Part::ALL.iter().all(|p| p.name() != **name)) {
+                        return Err(format!("there is no part {name:?}"));
+                    }
+                    settings.parts.retain(|part| names.contains(&part.name()));
                 }
                 "--records" => {
                     let text = value()?;
@@ -78,5 +83,24 @@ impl Settings {
     /// Milliseconds a turn should take.
     pub fn turn_ms(&self) -> u64 {
         if self.quick { 1 } else { 5 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(only: &str) -> Result<Vec<&'static str>, String> {
+        let settings = Settings::from_args(["--only", only].map(str::to_owned).into_iter())?;
+        Ok(settings.into_iter().flat_map(|s| s.parts).map(Part::name).collect())
+    }
+
+    #[test]
+    fn parts_are_named_with_commas_between() {
+        assert_eq!(parts("price"), Ok(vec!["price"]));
+        assert_eq!(parts("search,re-encryption"), Ok(vec!["re-encryption", "search"]));
+        for wrong in ["", "search,", "search, price", "prices"] {
+            assert!(parts(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Findex over its in-memory back end, as in its example `in_memory`.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cosmian_crypto_core::{CsRng, Secret, reexport::rand_core::SeedableRng};
 use cosmian_findex::{Findex, IndexADT, MemoryEncryptionLayer, Op};
@@ -9,6 +9,7 @@ use cosmian_sse_memories::InMemory;
 
 use super::{LOOKUPS, enough, value};
 use crate::Failure;
+use crate::measure::Processor;
 
 /// Bytes of a word that holds so many values: a byte for the operation and how many, and eight a value.
 const fn word_of(values: usize) -> usize {
@@ -62,7 +63,7 @@ fn measure<const WORD: usize>(records: u64, grouped: bool) -> Result<(Duration, 
     let key = Secret::random(&mut rng);
     let memory = MemoryEncryptionLayer::new(&key, InMemory::default());
     let findex = Findex::<WORD, u64, String, _>::new(memory, encode, decode);
-    let started = Instant::now();
+    let started = Processor::now();
     runtime.block_on(async {
         if grouped {
             let mut bindings: HashMap<String, Vec<u64>> = HashMap::new();
@@ -80,7 +81,7 @@ fn measure<const WORD: usize>(records: u64, grouped: bool) -> Result<(Duration, 
         Ok::<_, String>(())
     })?;
     let built = started.elapsed();
-    let started = Instant::now();
+    let started = Processor::now();
     let hits = runtime.block_on(async {
         let mut hits = 0;
         for n in 0..LOOKUPS {
