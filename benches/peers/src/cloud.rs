@@ -1,14 +1,10 @@
 //! Our cloud, as a library and without HTTP: its store and its merged index in a directory.
 
 use std::path::Path;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
 
 use sealdex_cloud::index::{IndexSearch, MergedIndex, TantivyIndex};
-use sealdex_cloud::store::{Change, NewBatch, RedbStore, SealedStore, Snapshot, StoreError, StoredRecord, TreeKind};
-use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term, log::Hash};
+use sealdex_cloud::store::{NewBatch, RedbStore, SealedStore};
+use sealdex_crypto::{BatchId, PrincipalId, RecordId, Term};
 use sealdex_wire::ingest::{BridgedRecord, UploadRecord};
 
 use crate::Failure;
@@ -39,13 +35,12 @@ pub fn batch(number: u64, records: Vec<UploadRecord>) -> NewBatch {
 pub struct Cloud {
     pub store: RedbStore,
     pub index: TantivyIndex,
-    bare: Arc<AtomicBool>,
 }
 
 impl Cloud {
     pub fn create(dir: &Path) -> Result<Self, Failure> {
         let store = RedbStore::open(&dir.join("store.redb"))?;
-        Ok(Self { store, index: TantivyIndex::open(&dir.join("index"))?, bare: Arc::default() })
+        Ok(Self { store, index: TantivyIndex::open(&dir.join("index"))? })
     }
 
     /// Makes a batch durable.
@@ -58,79 +53,12 @@ impl Cloud {
 
     /// Makes what is durable searchable.
     pub fn index(&self) -> Result<(), Failure> {
-        let inner = self.store.snapshot()?;
-        self.index.catch_up(Arc::new(Rows { inner, bare: self.bare.clone() }))?;
+        self.index.catch_up(self.store.snapshot()?)?;
         Ok(())
     }
 
-    /// The number of matches. `bare` leaves out reading their rows.
-    pub fn find(&self, search: &IndexSearch, bare: bool) -> Result<usize, Failure> {
-        self.bare.store(bare, Ordering::Relaxed);
-        let found = self.index.find(search);
-        self.bare.store(false, Ordering::Relaxed);
-        Ok(std::hint::black_box(found?).len())
-    }
-
-    /// The state of the store that is searched, for others to read rows from.
-    pub fn snapshot(&self) -> Result<Arc<dyn Snapshot>, Failure> {
-        Ok(self.store.snapshot()?)
-    }
-}
-
-/// A snapshot that can be told to give an empty row for every record, so that what the index costs is seen by itself.
-struct Rows {
-    inner: Arc<dyn Snapshot>,
-    bare: Arc<AtomicBool>,
-}
-
-impl Snapshot for Rows {
-    fn record(&self, id: RecordId) -> Result<Option<StoredRecord>, StoreError> {
-        if !self.bare.load(Ordering::Relaxed) {
-            return self.inner.record(id);
-        }
-        Ok(Some(StoredRecord {
-            provider: PROVIDER,
-            hospital: PROVIDER,
-            origin: Term([0; 16]),
-            seq: 0,
-            place: 0,
-            sealed_hash: Default::default(),
-            tag: Vec::new(),
-            terms: Vec::new(),
-        }))
-    }
-
-    fn store_id(&self) -> [u8; 16] {
-        self.inner.store_id()
-    }
-    fn last_seq(&self) -> u64 {
-        self.inner.last_seq()
-    }
-    fn live(&self) -> u64 {
-        self.inner.live()
-    }
-    fn change(&self, seq: u64) -> Result<Option<Change>, StoreError> {
-        self.inner.change(seq)
-    }
-    fn ids(&self, after: Option<RecordId>, limit: usize) -> Result<Vec<RecordId>, StoreError> {
-        self.inner.ids(after, limit)
-    }
-    fn entry(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.entry(seq)
-    }
-    fn last_stated(&self, provider: PrincipalId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.last_stated(provider)
-    }
-    fn ended(&self, seq: u64) -> Result<Vec<u8>, StoreError> {
-        self.inner.ended(seq)
-    }
-    fn page(&self, seq: u64, page: u64) -> Result<Vec<u8>, StoreError> {
-        self.inner.page(seq, page)
-    }
-    fn node(&self, seq: u64, tree: TreeKind, place: u64) -> Result<Hash, StoreError> {
-        self.inner.node(seq, tree, place)
-    }
-    fn sealed(&self, ids: &[RecordId], max_bytes: usize) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.inner.sealed(ids, max_bytes)
+    /// The number of matches, each with id, provider and routing tag.
+    pub fn find(&self, search: &IndexSearch) -> Result<usize, Failure> {
+        Ok(std::hint::black_box(self.index.find(search)?).len())
     }
 }

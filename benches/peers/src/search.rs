@@ -188,7 +188,7 @@ fn durable(settings: &Settings, records: u64) -> Result<(Duration, Duration), Fa
     let mut hits = 0;
     for n in 0..LOOKUPS {
         let clause = CloudClause::Terms(term(n));
-        hits += cloud.find(&IndexSearch { clause, sort: None, after: None, limit: 1000 }, false)?;
+        hits += cloud.find(&IndexSearch { clause, sort: None, after: None, limit: 1000 })?;
     }
     enough(hits)?;
     Ok((built, started.elapsed()))

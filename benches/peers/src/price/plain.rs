@@ -11,7 +11,7 @@ use tantivy::query::{BooleanQuery, EnableScoring, InvertedIndexRangeQuery, Occur
 use tantivy::schema::{BytesOptions, FAST, Field, IndexRecordOption, NumericOptions, Schema};
 use tantivy::{Index, IndexReader, IndexWriter, Order, ReloadPolicy, SegmentReader, TantivyDocument, Term};
 
-use super::records::{Condition, ORDER_FIELDS, Question, Record, TOKEN_FIELDS};
+use super::records::{Condition, ORDER_FIELDS, Question, Record, TAG, TOKEN_FIELDS};
 use crate::Failure;
 
 /// How order fields are kept.
@@ -32,12 +32,15 @@ pub struct Plain {
     provider: Field,
     hi: Field,
     lo: Field,
+    payload: Field,
     order: [Option<Field>; ORDER_FIELDS],
     reader: IndexReader,
     writer: IndexWriter,
 }
 
 const ORDER: [&str; ORDER_FIELDS] = ["a", "b"];
+/// Bytes of a payload: a routing tag and its length, in whole integers.
+pub const PAYLOAD: usize = (TAG + 2).next_multiple_of(8);
 
 /// The term of a value: which field, and the value.
 fn term_of(field: u8, value: &[u8]) -> Vec<u8> {
@@ -46,6 +49,14 @@ fn term_of(field: u8, value: &[u8]) -> Vec<u8> {
 
 fn order_value(field: usize, value: u32) -> Vec<u8> {
     term_of((TOKEN_FIELDS + 1 + field) as u8, &u64::from(value).to_be_bytes())
+}
+
+/// What a match comes with: in our index a routing tag, here as many bytes of whatever somebody would want to have at once.
+fn payload(record: &Record) -> [u64; PAYLOAD / 8] {
+    let number = record.id.0.first_chunk().map_or(0, |n| u64::from_be_bytes(*n));
+    let mut bytes = Record::tag(number);
+    bytes.resize(PAYLOAD, 0);
+    std::array::from_fn(|n| bytes[8 * n..].first_chunk().map_or(0, |word| u64::from_be_bytes(*word)))
 }
 
 impl Plain {
@@ -58,6 +69,7 @@ impl Plain {
         let record = schema.add_bytes_field("r", inverted());
         let provider = schema.add_bytes_field("p", inverted());
         let (hi, lo) = (schema.add_u64_field("hi", column()), schema.add_u64_field("lo", column()));
+        let payload = schema.add_u64_field("g", column());
         let order = ORDER.map(|name| (ranges == Ranges::Columns).then(|| schema.add_u64_field(name, column())));
         let index = Index::create_in_dir(&dir, schema.build())?;
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
@@ -69,7 +81,7 @@ impl Plain {
             .build();
         let writer: IndexWriter = index.writer_with_options(options)?;
         writer.set_merge_policy(Box::new(merge_policy()));
-        Ok(Self { dir, ranges, terms, record, provider, hi, lo, order, reader, writer })
+        Ok(Self { dir, ranges, terms, record, provider, hi, lo, payload, order, reader, writer })
     }
 
     fn document(&self, record: &Record) -> TantivyDocument {
@@ -91,6 +103,7 @@ impl Plain {
         let id = u128::from_be_bytes(record.id.0);
         doc.add_u64(self.hi, (id >> 64) as u64);
         doc.add_u64(self.lo, id as u64);
+        payload(record).into_iter().for_each(|word| doc.add_u64(self.payload, word));
         doc
     }
 
@@ -164,6 +177,26 @@ impl Plain {
         }
         ids.sort_unstable();
         Ok(ids)
+    }
+
+    /// Matches, ascending by id, each with its payload.
+    pub fn matches(&self, query: &dyn Query) -> Result<Vec<(RecordId, Vec<u64>)>, Failure> {
+        let searcher = self.reader.searcher();
+        let weight = query.weight(EnableScoring::disabled_from_searcher(&searcher))?;
+        let mut matches = Vec::new();
+        for reader in searcher.segment_readers() {
+            let (of, payloads) = (Ids::open(reader)?, reader.fast_fields().u64("g")?);
+            weight.for_each_no_score(reader, &mut |docs| {
+                for &doc in docs {
+                    let rows = payloads.index.value_row_ids(doc);
+                    let mut words = vec![0; rows.len()];
+                    payloads.values.get_range(rows.start.into(), &mut words);
+                    matches.push((of.get(doc), words));
+                }
+            })?;
+        }
+        matches.sort_unstable_by_key(|(id, _)| *id);
+        Ok(matches)
     }
 }
 

@@ -12,7 +12,7 @@ pub const TOKEN_FIELDS: usize = 5;
 const VOCABULARY: u64 = 20_000;
 /// Bytes of a sealed record, and of its routing tag.
 const SEALED: usize = 900;
-const TAG: usize = 110;
+pub const TAG: usize = 110;
 /// A minute some years ago, and the minutes since: what the second order field holds.
 const FIRST_MINUTE: u64 = (1 << 31) + 25_000_000;
 const MINUTES: u64 = 5_000_000;
