@@ -337,7 +337,7 @@ async fn an_order_that_comes_meanwhile_neither_ends_a_pass_nor_is_missed() {
         let answer = d.gate.pending_erasures(hospital, request.clone()).await.unwrap();
         request.until = answer.until;
         if answer.scanned {
-            assert_eq!(answer.ids.first(), Some(&90).filter(|_| answer.ids.len() == 16).or(Some(&1)));
+            assert!(answer.ids.chunks(16).any(|id| id[0] == 90), "the first's is found");
             break;
         }
     }

@@ -45,7 +45,8 @@ async fn populated(store: &Path) -> (Domain<RedbStore>, Owner) {
     d.ledger = Some(crate::logging::ledger());
     d.send_roster().await.unwrap();
     let owner = Owner::new(50);
-    d.admit(&owner, NORTH).await;
+    let sections = [("labs", 0), ("notes", 0), ("gone", 0)];
+    d.publish(&owner, &owner.profile(1, &sections, &[d.id(NORTH)])).await.unwrap();
     d.push(NORTH, d.batch(&owner, "labs", 3, &[(1, vec![])])).await.unwrap();
     d.push(NORTH, d.batch(&owner, "notes", 4, &[(2, vec![])])).await.unwrap();
     for section in ["labs", "notes"] {
