@@ -116,7 +116,7 @@ async fn what_a_hospital_deletes_is_gone_and_proved_so() {
         if times.fetch_add(1, Ordering::Relaxed) < 4 {
             said.indexed = said.accepted - 1;
         }
-        Some(codec::to_json(&said))
+        Some(codec::to_json(&said).into())
     });
     let again = remove(&world, &world.hospitals[0], std::slice::from_ref(&gone)).await.unwrap();
     assert_eq!((again.records, again.places), (vec![(gone.clone(), Removal::Absent)], vec![]));
