@@ -170,19 +170,4 @@ mod tests {
         }
         assert!(verify_many(&[], rng).is_empty());
     }
-
-    #[test]
-    #[ignore = "a measurement"]
-    fn what_it_costs() {
-        for count in [128, 256, 512, 1024, 2048] {
-            let claims = claims(count);
-            let began = std::time::Instant::now();
-            assert!(hold_together(&claims, &mut rand::rng()));
-            eprintln!("{count} together: {:?} each", began.elapsed() / count as u32);
-        }
-        let claims = claims(128);
-        let began = std::time::Instant::now();
-        assert!(claims.iter().all(|c| c.key.verify(&c.message, &c.signature).is_ok()));
-        eprintln!("one by one: {:?} each", began.elapsed() / 128);
-    }
 }
