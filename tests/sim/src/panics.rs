@@ -15,7 +15,9 @@ pub(crate) fn take() -> Vec<String> {
         panic::set_hook(Box::new(move |info| {
             // Of this workspace the compiler is given relative paths.
             if let Some(at) = info.location().filter(|l| l.file().starts_with("src/")) {
-                SEEN.with_borrow_mut(|seen| seen.push(format!("{at}: {}", info.payload_as_str().unwrap_or_default())));
+                let said = info.payload().downcast_ref::<&str>().map(|said| (*said).to_owned());
+                let said = said.or_else(|| info.payload().downcast_ref::<String>().cloned()).unwrap_or_default();
+                SEEN.with_borrow_mut(|seen| seen.push(format!("{at}: {said}")));
             }
             before(info);
         }));
