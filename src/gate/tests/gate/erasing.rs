@@ -289,7 +289,7 @@ async fn orders_are_kept_once_and_not_without_bound() {
     let everything = order(&owner, &sections, START + 901);
     erase(&d, &owner, everything.clone()).await.unwrap();
     let state = d.gate.erasure_state(owner.id(), AskErasure::default()).await.unwrap();
-    assert_eq!(state.orders, [everything.clone()], "it takes the place of all");
+    assert_eq!(state.orders, std::slice::from_ref(&everything), "it takes the place of all");
     let whole = sealdex_wire::codec::to_cbor(&everything).len();
     assert!(size() < whole + 100 * 80 + 200, "{} bytes for an order of {whole}", size());
     // The same once more is no news, and an older one does not come back.
