@@ -14,12 +14,13 @@ use sealdex_wire::ingest::{BridgedRecord, UploadRecord};
 use super::*;
 use crate::store::{ActStore, NewBatch, RosterStore, SealedStore, StatedBatch, redb::STORE_ID};
 
-type Dump = Vec<(&'static str, Vec<(Vec<u8>, Vec<u8>)>)>;
+type Row = (Vec<u8>, Vec<u8>);
+type Dump = Vec<(&'static str, Vec<Row>)>;
 
 fn table<K: Key + 'static, V: Value + 'static>(
     tx: &ReadTransaction,
     table: TableDefinition<'static, K, V>,
-) -> (&'static str, Vec<(Vec<u8>, Vec<u8>)>) {
+) -> (&'static str, Vec<Row>) {
     let name = table.name().to_owned().leak();
     let table = tx.open_table(table).unwrap();
     let row = |(k, v): (redb::AccessGuard<'_, K>, redb::AccessGuard<'_, V>)| {
