@@ -87,7 +87,7 @@ impl Cloud {
     /// Where the disk fails.
     pub fn settle(&self) {
         while self.index.tidy().unwrap() {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(std::time::Duration::from_millis(500));
         }
     }
 

@@ -25,7 +25,6 @@ use sealdex_ledger::run::TermRange;
 use tantivy::{
     DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument, TantivyError, Term,
     directory::error::OpenReadError,
-    index::SegmentId,
     indexer::{IndexWriterOptions, LogMergePolicy},
     schema::{BytesOptions, IndexRecordOption, Schema},
 };
@@ -37,6 +36,7 @@ use super::{
     purge::Purged,
     query::Fields,
     sorted,
+    tidy::Tidying,
 };
 use crate::store::{Snapshot, StoredRecord};
 
@@ -59,7 +59,7 @@ pub struct TantivyIndex {
     state: RwLock<Option<State>>,
     damaged: AtomicBool,
     /// What [`super::tidy`] is merging.
-    pub(super) tidying: Mutex<Vec<SegmentId>>,
+    pub(super) tidying: Mutex<Tidying>,
 }
 
 /// What searches see: an index and the state of the store it stands for.
