@@ -28,8 +28,8 @@ for an answer (tags, the terms of a record) is in our store and in PostgreSQL's 
 row that says so; a redb file grows in steps, so that row is as large as the next step and not as what is in it.";
 
 const LOOKUPS: &str = "\
-`ids` is the index alone; `rows` also reads each match's row from the store, the same rows of the same store for \
-ours and for tantivy. In the cloud an answer is a page, in order of id, with each record's routing tag; the gate's \
+`ids` is the index alone; `matches` have as many bytes each from a column, of ours the routing tag. \
+In the cloud an answer is a page, in order of id, with each record's routing tag; the gate's \
 work, the network, and what the reader opens come on top and are not here. PostgreSQL is asked through a socket by \
 one client and sends id and tag; `executed` is what its EXPLAIN ANALYZE says of the execution alone, without \
 planning and sending. It sorts by nothing it was not asked to. PostgreSQL sees every value; plaintext tantivy too; \
