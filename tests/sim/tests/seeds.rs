@@ -13,7 +13,7 @@ use std::{
 use sealdex_sim::{Outcome, Settings, run};
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 200;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
