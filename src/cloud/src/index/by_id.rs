@@ -21,8 +21,7 @@ struct Place {
     doc: DocId,
 }
 
-/// The first matches after the cursor. Cost: about 20 ns a match, and 0.2 µs one returned; 2 µs where something is left to
-/// be decided by the store.
+/// The first matches after the cursor, from columns; from rows of the store where something is left to be decided by them.
 pub(super) fn find(
     searcher: &Searcher,
     columns: &[Columns],
