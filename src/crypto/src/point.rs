@@ -37,7 +37,7 @@ pub enum PointError {
 pub struct Point(pub(crate) AffinePoint);
 
 impl Point {
-    /// Decodes 33 compressed bytes. One square root, 5 µs.
+    /// Decodes 33 compressed bytes. One square root, 5 µs; for several use [`decode_many`].
     ///
     /// # Errors
     /// [`PointError`] for any other length or form, for the identity and for points off the
@@ -89,20 +89,37 @@ pub fn encode_many(points: &[Point]) -> Vec<[u8; POINT_LEN]> {
     points.iter().map(Point::to_bytes).collect()
 }
 
-/// Multiplies every point by one scalar and encodes the products, in order. One multiplication
-/// a point and a single inversion for all.
+/// Decodes points, in order, each as [`Point::from_bytes`] does. Eight at a time where the processor can: 0.8 µs each.
 #[must_use]
-pub fn mul_many(points: &[Point], scalar: &Scalar) -> Vec<[u8; POINT_LEN]> {
-    let products: Vec<_> = points.iter().map(|p| p.mul_projective(scalar)).collect();
-    encode_projective(&products)
+pub fn decode_many(encoded: &[[u8; POINT_LEN]]) -> Vec<Result<Point, PointError>> {
+    let decoded = sealdex_lanes::decode(encoded).into_iter().zip(encoded);
+    decoded.map(|(point, bytes)| point.map_or_else(|| Point::from_bytes(bytes), |point| Ok(Point(point)))).collect()
 }
 
-/// Multiplies each point by the scalar beside it and encodes the products, in order. One
-/// multiplication a pair and a single inversion for all.
+/// Multiplies every point by one scalar and encodes the products, in order. Eight at a time where the processor can:
+/// 6 µs each.
+#[must_use]
+pub fn mul_many(points: &[Point], scalar: &Scalar) -> Vec<[u8; POINT_LEN]> {
+    products(points.iter().map(|p| (*p, scalar))).iter().map(Point::to_bytes).collect()
+}
+
+/// Multiplies each point by the scalar beside it and encodes the products, in order. Eight at a time where the
+/// processor can: 6 µs each.
 #[must_use]
 pub fn mul_pairs(pairs: &[(Point, &Scalar)]) -> Vec<[u8; POINT_LEN]> {
-    let products: Vec<_> = pairs.iter().map(|(p, s)| p.mul_projective(s)).collect();
-    encode_projective(&products)
+    products(pairs.iter().copied()).iter().map(Point::to_bytes).collect()
+}
+
+/// Each point times its scalar, in order. The group has prime order and no scalar is 0, so none is the identity.
+pub(crate) fn products<'s>(pairs: impl Iterator<Item = (Point, &'s Scalar)>) -> Vec<Point> {
+    let terms: Vec<_> = pairs.map(|(point, scalar)| (point.0, scalar.inner())).collect();
+    sealdex_lanes::multiply(&terms).into_iter().map(Point).collect()
+}
+
+/// The base point times each scalar, in order.
+pub(crate) fn base_products(scalars: &[Scalar]) -> Vec<Point> {
+    let scalars: Vec<_> = scalars.iter().map(Scalar::inner).collect();
+    sealdex_lanes::multiply_generator(&scalars).into_iter().map(Point).collect()
 }
 
 /// Encodes points of which none is the identity, with one inversion for all.
@@ -112,15 +129,6 @@ pub(crate) fn encode_projective(points: &[ProjectivePoint]) -> Vec<[u8; POINT_LE
     }
     let affine = <ProjectivePoint as BatchNormalize<[ProjectivePoint]>>::batch_normalize(points);
     affine.iter().map(encode_affine).collect()
-}
-
-/// Normalises points of which none is the identity, with one inversion for all.
-pub(crate) fn normalize_many(points: &[ProjectivePoint]) -> Vec<Point> {
-    if points.is_empty() {
-        return Vec::new();
-    }
-    let affine = <ProjectivePoint as BatchNormalize<[ProjectivePoint]>>::batch_normalize(points);
-    affine.into_iter().map(Point).collect()
 }
 
 /// Normalises two points at once: a capsule alone needs exactly two.

@@ -74,6 +74,10 @@ impl Scalar {
         k256::ProjectivePoint::mul_by_generator(&self.0)
     }
 
+    pub(crate) fn inner(&self) -> &k256::Scalar {
+        self.0.as_ref()
+    }
+
     pub(crate) fn from_inner(scalar: k256::Scalar) -> Option<Self> {
         Option::from(NonZeroScalar::new(scalar)).map(Self)
     }

@@ -1,0 +1,328 @@
+//! Eight elements of the field of secp256k1 side by side, integers modulo p = 2²⁵⁶ − 2³² − 977.
+//!
+//! An element is five limbs of 52 bits, for the processor multiplies exactly 52 by 52 bits in a lane. It multiplies
+//! the lowest 52 bits of what it is given and says nothing of more; so there are two types. A [`Fe`] has been carried:
+//! limbs 0 to 3 are below 2⁵² and limb 4 below 2⁴⁸ + 2¹², its value below 2²⁵⁶ + 2²²⁰. A [`Sum`] is a sum of such, not
+//! carried, that can only be added to or carried.
+
+use core::arch::x86_64::{
+    __m512i, __mmask8, _mm512_add_epi64, _mm512_and_si512, _mm512_cmpeq_epi64_mask, _mm512_cmpneq_epi64_mask,
+    _mm512_castsi512_si256, _mm512_extracti64x4_epi64, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_mask_mov_epi64,
+    _mm512_or_si512, _mm512_set_epi64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_slli_epi64, _mm512_srli_epi64,
+    _mm512_sub_epi64, _mm256_extract_epi64,
+};
+
+/// Elements side by side.
+pub(crate) const LANES: usize = 8;
+
+/// 2²⁵⁶ mod p.
+const FOLD: i64 = 0x1_0000_03d1;
+/// 2²⁶⁰ mod p.
+const FOLD_260: i64 = FOLD << 4;
+const LIMB: i64 = (1 << 52) - 1;
+const TOP: i64 = (1 << 48) - 1;
+/// Limbs of p.
+const P: [i64; 5] = [0xf_fffe_ffff_fc2f, LIMB, LIMB, LIMB, TOP];
+/// How many times p is added before carrying, so that no limb is below zero.
+const SPARE: i64 = 32;
+
+/// Eight elements, carried: fit to be multiplied.
+#[derive(Clone, Copy)]
+pub(crate) struct Fe(pub(crate) [__m512i; 5]);
+
+/// A sum of multiples of elements, of which the negative ones come to 31 at most, all together to less than 2⁸.
+#[derive(Clone, Copy)]
+pub(crate) struct Sum([__m512i; 5]);
+
+/// Big integers of 256 bits, word by word (the lowest first), lane by lane.
+pub(crate) type Words = [[u64; LANES]; 4];
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+pub(crate) fn vector(lanes: &[u64; LANES]) -> __m512i {
+    let [a, b, c, d, e, f, g, h] = lanes.map(|lane| lane as i64);
+    _mm512_set_epi64(h, g, f, e, d, c, b, a)
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn lanes(vector: __m512i) -> [u64; LANES] {
+    let (low, high) = (_mm512_castsi512_si256(vector), _mm512_extracti64x4_epi64::<1>(vector));
+    [
+        _mm256_extract_epi64::<0>(low),
+        _mm256_extract_epi64::<1>(low),
+        _mm256_extract_epi64::<2>(low),
+        _mm256_extract_epi64::<3>(low),
+        _mm256_extract_epi64::<0>(high),
+        _mm256_extract_epi64::<1>(high),
+        _mm256_extract_epi64::<2>(high),
+        _mm256_extract_epi64::<3>(high),
+    ]
+    .map(|lane| lane as u64)
+}
+
+impl Fe {
+    /// The same small number in every lane.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn small(value: u32) -> Fe {
+        let zero = _mm512_setzero_si512();
+        Fe([_mm512_set1_epi64(i64::from(value)), zero, zero, zero, zero])
+    }
+
+    /// The same number in every lane, given by its words, the lowest first.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn same(words: [u64; 4]) -> Fe {
+        Fe::from_words(&words.map(|word| [word; LANES]))
+    }
+
+    /// From integers below 2²⁵⁶.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn from_words(words: &Words) -> Fe {
+        let [a, b, c, d] = [vector(&words[0]), vector(&words[1]), vector(&words[2]), vector(&words[3])];
+        let limb = _mm512_set1_epi64(LIMB);
+        Fe([
+            _mm512_and_si512(a, limb),
+            _mm512_and_si512(_mm512_or_si512(_mm512_srli_epi64::<52>(a), _mm512_slli_epi64::<12>(b)), limb),
+            _mm512_and_si512(_mm512_or_si512(_mm512_srli_epi64::<40>(b), _mm512_slli_epi64::<24>(c)), limb),
+            _mm512_and_si512(_mm512_or_si512(_mm512_srli_epi64::<28>(c), _mm512_slli_epi64::<36>(d)), limb),
+            _mm512_srli_epi64::<16>(d),
+        ])
+    }
+
+    /// The integers below p that these stand for.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn to_words(self) -> Words {
+        let [a, b, c, d, e] = self.canonical().0;
+        [
+            lanes(_mm512_or_si512(a, _mm512_slli_epi64::<52>(b))),
+            lanes(_mm512_or_si512(_mm512_srli_epi64::<12>(b), _mm512_slli_epi64::<40>(c))),
+            lanes(_mm512_or_si512(_mm512_srli_epi64::<24>(c), _mm512_slli_epi64::<28>(d))),
+            lanes(_mm512_or_si512(_mm512_srli_epi64::<36>(d), _mm512_slli_epi64::<16>(e))),
+        ]
+    }
+
+    /// Below p. An element is below 2p, so p is taken away once or not at all: it is p or more exactly where adding
+    /// 2²⁵⁶ − p reaches 2²⁵⁶.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    fn canonical(self) -> Fe {
+        let mut less = self.0;
+        less[0] = _mm512_add_epi64(less[0], _mm512_set1_epi64(FOLD));
+        let less = ripple(less);
+        let reached = _mm512_cmpneq_epi64_mask(_mm512_srli_epi64::<48>(less.0[4]), _mm512_setzero_si512());
+        let mut less = less;
+        less.0[4] = _mm512_and_si512(less.0[4], _mm512_set1_epi64(TOP));
+        self.or(reached, &less)
+    }
+
+    /// The lanes in which the element is 0.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn is_zero(self) -> __mmask8 {
+        let [a, b, c, d, e] = self.canonical().0;
+        let any = _mm512_or_si512(_mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d)), e);
+        _mm512_cmpeq_epi64_mask(any, _mm512_setzero_si512())
+    }
+
+    /// `other` in the chosen lanes, in constant time.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn or(self, chosen: __mmask8, other: &Fe) -> Fe {
+        let mut limbs = self.0;
+        for (limb, other) in limbs.iter_mut().zip(&other.0) {
+            *limb = _mm512_mask_mov_epi64(*limb, chosen, *other);
+        }
+        Fe(limbs)
+    }
+
+    /// −`self` in the chosen lanes, in constant time.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn negated(self, chosen: __mmask8) -> Fe {
+        self.or(chosen, &Sum::ZERO().minus(self.sum()).carried())
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn sum(self) -> Sum {
+        Sum(self.0)
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn mul(&self, other: &Fe) -> Fe {
+        let (a, b) = (&self.0, &other.0);
+        let mut c = [_mm512_setzero_si512(); 10];
+        for i in 0..5 {
+            for j in 0..5 {
+                c[i + j] = _mm512_madd52lo_epu64(c[i + j], a[i], b[j]);
+                c[i + j + 1] = _mm512_madd52hi_epu64(c[i + j + 1], a[i], b[j]);
+            }
+        }
+        reduced(c)
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn square(&self) -> Fe {
+        let a = &self.0;
+        let mut c = [_mm512_setzero_si512(); 10];
+        for i in 0..5 {
+            for j in i + 1..5 {
+                c[i + j] = _mm512_madd52lo_epu64(c[i + j], a[i], a[j]);
+                c[i + j + 1] = _mm512_madd52hi_epu64(c[i + j + 1], a[i], a[j]);
+            }
+        }
+        for c in &mut c {
+            *c = _mm512_add_epi64(*c, *c);
+        }
+        for i in 0..5 {
+            c[2 * i] = _mm512_madd52lo_epu64(c[2 * i], a[i], a[i]);
+            c[2 * i + 1] = _mm512_madd52hi_epu64(c[2 * i + 1], a[i], a[i]);
+        }
+        reduced(c)
+    }
+
+    /// `self` to the power of 2 to the `times`.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    fn squared(&self, times: usize) -> Fe {
+        let mut power = *self;
+        for _ in 0..times {
+            power = power.square();
+        }
+        power
+    }
+
+    /// `self` to the powers of 2² − 1, 2²² − 1 and 2²²³ − 1: runs of ones, of which the exponents below consist.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn runs(&self) -> [Fe; 3] {
+        let ones_2 = self.squared(1).mul(self);
+        let ones_3 = ones_2.squared(1).mul(self);
+        let ones_6 = ones_3.squared(3).mul(&ones_3);
+        let ones_9 = ones_6.squared(3).mul(&ones_3);
+        let ones_11 = ones_9.squared(2).mul(&ones_2);
+        let ones_22 = ones_11.squared(11).mul(&ones_11);
+        let ones_44 = ones_22.squared(22).mul(&ones_22);
+        let ones_88 = ones_44.squared(44).mul(&ones_44);
+        let ones_176 = ones_88.squared(88).mul(&ones_88);
+        let ones_220 = ones_176.squared(44).mul(&ones_44);
+        [ones_2, ones_22, ones_220.squared(3).mul(&ones_3)]
+    }
+
+    /// Inverses, `self` to the power of p − 2; of 0 it is 0.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(crate) fn inverse(&self) -> Fe {
+        // p − 2 in binary: 223 ones, 0, 22 ones, 0000, 1, 0, 11, 0, 1.
+        let [ones_2, ones_22, ones_223] = self.runs();
+        ones_223.squared(23).mul(&ones_22).squared(5).mul(self).squared(3).mul(&ones_2).squared(2).mul(self)
+    }
+
+    /// Square roots, `self` to the power of (p + 1) / 4; of what is no square, something else.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(crate) fn square_root(&self) -> Fe {
+        // (p + 1) / 4 in binary: 223 ones, 0, 22 ones, 0000, 11, 00.
+        let [ones_2, ones_22, ones_223] = self.runs();
+        ones_223.squared(23).mul(&ones_22).squared(6).mul(&ones_2).squared(2)
+    }
+}
+
+impl Sum {
+    #[allow(non_snake_case, reason = "a constant, which a function with target features cannot be")]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    fn ZERO() -> Sum {
+        Sum([_mm512_setzero_si512(); 5])
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn plus(self, other: Sum) -> Sum {
+        let mut limbs = self.0;
+        for (limb, other) in limbs.iter_mut().zip(other.0) {
+            *limb = _mm512_add_epi64(*limb, other);
+        }
+        Sum(limbs)
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn minus(self, other: Sum) -> Sum {
+        let mut limbs = self.0;
+        for (limb, other) in limbs.iter_mut().zip(other.0) {
+            *limb = _mm512_sub_epi64(*limb, other);
+        }
+        Sum(limbs)
+    }
+
+    /// Times 2 to the power of `BITS`.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn doubled<const BITS: u32>(self) -> Sum {
+        let mut limbs = self.0;
+        for limb in &mut limbs {
+            *limb = _mm512_slli_epi64::<BITS>(*limb);
+        }
+        Sum(limbs)
+    }
+
+    /// With 32 p added every limb is at least 32 pᵢ − 31 (2⁵² − 1) > 0 (for the highest, 32 (2⁴⁸ − 1) − 31 (2⁴⁸ + 2¹²) > 0),
+    /// so nothing is borrowed. What the highest has from 2⁴⁸ on, below 2⁹, goes to the lowest times 2²⁵⁶ mod p.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn carried(self) -> Fe {
+        let mut limbs = self.0;
+        for (limb, p) in limbs.iter_mut().zip(P) {
+            *limb = _mm512_add_epi64(*limb, _mm512_set1_epi64(SPARE * p));
+        }
+        let over = _mm512_srli_epi64::<48>(limbs[4]);
+        limbs[4] = _mm512_and_si512(limbs[4], _mm512_set1_epi64(TOP));
+        limbs[0] = _mm512_madd52lo_epu64(limbs[0], over, _mm512_set1_epi64(FOLD));
+        ripple(limbs)
+    }
+}
+
+/// Carries from each limb to the next; what the highest gets stays with it.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn ripple(mut limbs: [__m512i; 5]) -> Fe {
+    let limb = _mm512_set1_epi64(LIMB);
+    for i in 0..4 {
+        limbs[i + 1] = _mm512_add_epi64(limbs[i + 1], _mm512_srli_epi64::<52>(limbs[i]));
+        limbs[i] = _mm512_and_si512(limbs[i], limb);
+    }
+    Fe(limbs)
+}
+
+/// Reduces the ten limbs of a product, each below 2⁵⁷ and all together below 2⁵²⁰.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn reduced(mut c: [__m512i; 10]) -> Fe {
+    // The upper five times 2²⁶⁰ mod p onto the lower five. They are carried among themselves; what stays above 52
+    // bits in them the multiplication does not see, and the tenth has no more, for the product has 520 bits.
+    for i in 5..9 {
+        c[i + 1] = _mm512_add_epi64(c[i + 1], _mm512_srli_epi64::<52>(c[i]));
+    }
+    let fold = _mm512_set1_epi64(FOLD_260);
+    let mut low = [c[0], c[1], c[2], c[3], c[4]];
+    let mut sixth = _mm512_setzero_si512();
+    for i in 0..5 {
+        low[i] = _mm512_madd52lo_epu64(low[i], c[i + 5], fold);
+        match low.get_mut(i + 1) {
+            Some(next) => *next = _mm512_madd52hi_epu64(*next, c[i + 5], fold),
+            None => sixth = _mm512_madd52hi_epu64(sixth, c[i + 5], fold),
+        }
+    }
+    let mut low = ripple(low).0;
+    // What is left from 2²⁵⁶ on: below 2³⁷ · 2⁴ + 2¹⁰, so its product with 2²⁵⁶ mod p has two limbs.
+    let over = _mm512_add_epi64(_mm512_srli_epi64::<48>(low[4]), _mm512_slli_epi64::<4>(sixth));
+    low[4] = _mm512_and_si512(low[4], _mm512_set1_epi64(TOP));
+    let fold = _mm512_set1_epi64(FOLD);
+    low[0] = _mm512_madd52lo_epu64(low[0], over, fold);
+    low[1] = _mm512_madd52hi_epu64(low[1], over, fold);
+    ripple(low)
+}
