@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use sealdex_crypto::{
-    CapsuleKey, Identity, Point, PrincipalId, RecordHeader, RecordId, Reencapsulated, capsule_context,
+    CapsuleKey, Identity, Point, PrincipalId, RecordHeader, RecordId, Reencapsulated, capsule_context, decode_many,
 };
 use sealdex_ledger::RecordsProof;
 use sealdex_member::GateLink;
@@ -130,9 +130,9 @@ impl Opener {
 
     fn capsule_keys(&self, groups: &[MatchGroup]) -> Result<Vec<CapsuleKey>, OpeningError> {
         let known = groups.iter().map(|g| self.grant(g)).collect::<Result<Vec<_>, _>>()?;
-        let to_open = groups.iter().zip(&known).map(|(g, known)| {
-            let reencapsulated =
-                Reencapsulated::from_bytes(&g.reencapsulated.0).map_err(|_| OpeningError::Gate("E' is no point"))?;
+        let turned = decode_many(&groups.iter().map(|g| g.reencapsulated.0).collect::<Vec<_>>());
+        let to_open = groups.iter().zip(&known).zip(turned).map(|((g, known), turned)| {
+            let reencapsulated = Reencapsulated::from(turned.map_err(|_| OpeningError::Gate("E' is no point"))?);
             let context = capsule_context(&self.domain, &g.section, g.epoch);
             let (secret, a_pub) = (&known.secret, known.a_pub);
             Ok(ToOpen { secret, capsule: g.capsule.0, reencapsulated, a_pub, context })
@@ -194,7 +194,8 @@ impl Opener {
     fn keys(self: &Arc<Self>, groups: Arc<Vec<MatchGroup>>) -> JoinHandle<Result<Vec<CapsuleKey>, OpeningError>> {
         let opener = self.clone();
         sealdex_net::blocking(move || {
-            let chunk = groups.len().div_ceil(rayon::current_num_threads()).clamp(TOGETHER.0, TOGETHER.1);
+            let chunk =
+                groups.len().div_ceil(rayon::current_num_threads()).clamp(TOGETHER.0, TOGETHER.1).next_multiple_of(8);
             let keys: Result<Vec<Vec<CapsuleKey>>, OpeningError> =
                 groups.par_chunks(chunk).map(|g| opener.capsule_keys(g)).collect();
             keys.map(|keys| keys.into_iter().flatten().collect())

@@ -9,7 +9,7 @@ use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::point::normalize_pair;
+use crate::point::{normalize_pair, products};
 use crate::{Capsule, Point, Reencapsulated, RekeyScalar, Scalar, hash_to_scalar, labels};
 
 /// A proof, not yet verified: challenge and response, 32 bytes big-endian each.
@@ -81,8 +81,8 @@ pub fn verify(
 }
 
 /// Proves for one scalar and many points at once that each product is that scalar's: the proof is about the sums of
-/// both, each pair weighed by a hash of all of them (as in RFC 9497, section 2.2.1). Two multiplications a pair by half a
-/// scalar, and three more. None when there are no pairs, or the weighed sum is the identity.
+/// both, each pair weighed by a hash of all of them (as in RFC 9497, section 2.2.1). Two multiplications a pair, and
+/// three more. None when there are no pairs, or the weighed sum is the identity.
 pub fn prove_many(scalar: &Scalar, pairs: &[(Point, Point)], rng: &mut (impl CryptoRng + ?Sized)) -> Option<DleqProof> {
     let r = scalar.base_mul();
     let (sum, _) = weighed(&r, pairs)?;
@@ -112,17 +112,18 @@ fn weighed(r: &Point, pairs: &[(Point, Point)]) -> Option<(Point, Point)> {
         hash.update(product.to_bytes());
     }
     let seed = hash.finalize();
-    let mut sums = [ProjectivePoint::IDENTITY; 2];
-    for ((point, product), n) in pairs.iter().zip(0_u64..) {
+    let weight = |n: u64| {
         let weight = hash_to_scalar(labels::DLEQ_BATCH, &[&seed, &n.to_be_bytes()]);
         // Half the length is enough: a wrong product passes with chance 2⁻¹²⁸.
         let mut half = [0; 32];
         half[16..].copy_from_slice(&weight.to_bytes()[16..]);
-        let weight: Option<k256::Scalar> = k256::Scalar::from_repr(half.into()).into();
-        let weight = weight?;
-        sums[0] += ProjectivePoint::from(point.0).mul_vartime(&weight);
-        sums[1] += ProjectivePoint::from(product.0).mul_vartime(&weight);
-    }
+        Scalar::from_bytes(&half).ok()
+    };
+    let weights: Vec<Scalar> = (0..).take(pairs.len()).map(weight).collect::<Option<_>>()?;
+    let sum = |side: fn(&(Point, Point)) -> Point| -> ProjectivePoint {
+        products(pairs.iter().map(side).zip(&weights)).iter().map(|p| ProjectivePoint::from(p.0)).sum()
+    };
+    let sums = [sum(|pair| pair.0), sum(|pair| pair.1)];
     if sums.iter().any(|s| NonIdentity::new(*s).is_none().into()) {
         return None;
     }

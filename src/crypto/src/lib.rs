@@ -83,7 +83,7 @@ pub use kdf::{hash_to_scalar, kdf, kdf_into};
 pub use order::{
     GateOrderSecret, InnerOrderKey, MemberOrderSecret, NoiseKey, OuterOrderKey, field_token, noise, order_term,
 };
-pub use point::{POINT_LEN, Point, PointError, decode_many, encode_many, mul_many, mul_pairs};
+pub use point::{POINT_LEN, Point, PointError, decode_many, encode_many, mul_many, mul_pairs, mul_points};
 pub use record::{ENCODING_PLAIN, ENCODING_ZSTD, RecordHeader, RecordKey, SealError, padme, seal_record};
 pub use reencapsulate::{Reencapsulated, RekeyScalar, reencapsulate, reencapsulate_many};
 pub use routing_tag::{GateTagKey, RoutingInfo, TagError, make_tag, open_tag};

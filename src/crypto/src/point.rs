@@ -100,7 +100,13 @@ pub fn decode_many(encoded: &[[u8; POINT_LEN]]) -> Vec<Result<Point, PointError>
 /// 6 µs each.
 #[must_use]
 pub fn mul_many(points: &[Point], scalar: &Scalar) -> Vec<[u8; POINT_LEN]> {
-    products(points.iter().map(|p| (*p, scalar))).iter().map(Point::to_bytes).collect()
+    mul_points(points, scalar).iter().map(Point::to_bytes).collect()
+}
+
+/// As [`mul_many`], without encoding.
+#[must_use]
+pub fn mul_points(points: &[Point], scalar: &Scalar) -> Vec<Point> {
+    products(points.iter().map(|p| (*p, scalar)))
 }
 
 /// Multiplies each point by the scalar beside it and encodes the products, in order. Eight at a time where the

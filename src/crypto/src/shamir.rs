@@ -1,12 +1,11 @@
 //! Threshold gate (section 5): a scalar shared over `t`-of-`m` nodes. Node `j` holds `f(j)`,
 //! `f(0)` is the scalar, and results combine as `Σ λ_j·(f(j)·P)`.
 
-use k256::elliptic_curve::ops::MulVartime;
 use k256::{ProjectivePoint, Scalar as Inner};
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
 
-use crate::point::encode_projective;
+use crate::point::{encode_projective, products};
 use crate::{POINT_LEN, Point, Scalar};
 
 /// Why shares cannot be made or combined.
@@ -121,12 +120,12 @@ pub fn combine_many(partials: &[(u16, &[Point])]) -> Result<Vec<[u8; POINT_LEN]>
     if partials.is_empty() || partials.iter().any(|(_, points)| points.len() != count) {
         return Err(ShamirError::Identity);
     }
-    let sum = |n: usize| -> ProjectivePoint {
-        // Points and weights are public to whoever combines.
-        let products = partials.iter().zip(&lambdas);
-        products.map(|((_, points), lambda)| ProjectivePoint::from(points[n].0).mul_vartime(&*lambda.0)).sum()
-    };
-    let sums: Vec<ProjectivePoint> = (0..count).map(sum).collect();
+    let weighed =
+        partials.iter().zip(&lambdas).flat_map(|((_, points), lambda)| points.iter().map(move |p| (*p, lambda)));
+    let mut sums = vec![ProjectivePoint::IDENTITY; count];
+    for (product, n) in products(weighed).iter().zip((0..count).cycle()) {
+        sums[n] += product.0;
+    }
     if sums.contains(&ProjectivePoint::IDENTITY) {
         return Err(ShamirError::Identity);
     }

@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::ids::write_hex;
-use crate::{PointError, Scalar};
+use crate::{Point, PointError, Scalar};
 
 /// Length of a signature in bytes.
 pub const SIGNATURE_LEN: usize = 64;
@@ -45,6 +45,11 @@ impl SignPublic {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PointError> {
         let x: [u8; 32] = bytes.try_into().map_err(|_| PointError::Length { expected: 32, found: bytes.len() })?;
         schnorr::VerifyingKey::from_bytes(&x.into()).map(Self).map_err(|_| PointError::NotOnCurve)
+    }
+
+    /// The point of even y with this x coordinate, if it has been decoded.
+    pub(crate) fn from_point(point: &Point) -> Option<Self> {
+        schnorr::VerifyingKey::try_from(point.0).ok().map(Self)
     }
 
     /// The 32-byte x coordinate.

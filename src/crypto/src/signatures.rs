@@ -41,8 +41,7 @@ pub fn verify_many(claims: &[Claim], rng: &mut (impl CryptoRng + ?Sized)) -> Vec
 
 /// Whether `s·G − e·P` is the point of even y with the signature's x, for each.
 fn hold_each(claims: &[Claim]) -> Vec<bool> {
-    let scalars: Vec<_> =
-        claims.iter().map(|claim| (-challenge(claim), response(&claim.signature))).collect();
+    let scalars: Vec<_> = claims.iter().map(|claim| (-challenge(claim), response(&claim.signature))).collect();
     let terms: Vec<_> = claims
         .iter()
         .zip(&scalars)

@@ -8,8 +8,8 @@ use std::{
 use rand::RngExt as _;
 use rayon::prelude::*;
 use sealdex_crypto::{
-    Bits, BridgeScalar, Capsule, FieldToken, Point, PrincipalId, RecordId, RoutingInfo, Term, make_tag, noise,
-    order_term,
+    Bits, BridgeScalar, FieldToken, Point, PointError, PrincipalId, RecordId, RoutingInfo, Term, decode_many, make_tag,
+    noise, order_term,
 };
 use sealdex_wire::{
     ProblemType,
@@ -198,21 +198,28 @@ pub(crate) struct Bridging<'a> {
 impl Bridging<'_> {
     /// Bridges an authorised batch, records in parallel, and signs the result.
     ///
-    /// Costs one HMAC a token, about 2 µs an order code, 46 µs a bridged token, 1 µs a tag, 5 µs a
-    /// capsule.
+    /// Costs one HMAC a token, about 2 µs an order code, 1 µs a tag, one multiplication a bridged token, one
+    /// decoding a capsule.
     pub(crate) fn bridge(&self, request: &BridgeRequest) -> Result<BridgeResponse, BridgeRefusal> {
-        let bad = request.capsules.par_iter().position_first(|c| Capsule::from_bytes(&c.capsule.0).is_err());
-        if let Some(index) = bad {
+        let capsules: Vec<[u8; 33]> = request.capsules.iter().map(|c| c.capsule.0).collect();
+        if let Some(index) = decoded(&capsules).position_first(|c| c.is_err()) {
             return Err(BridgeRefusal::Capsule(index));
         }
+        let unpack = |record: &BridgeRecord| {
+            InnerEntry::unpack(&record.entries).map_err(|reason| BridgeRefusal::Entries { record: record.id, reason })
+        };
+        let entries: Vec<Vec<InnerEntry>> =
+            request.records.par_iter().with_min_len(64).map(unpack).collect::<Result<_, _>>()?;
+        let bridged = self.bridged(&request.records, &entries)?;
         let scopes = [Scope::Hospital(self.hospital), Scope::Merged].map(|s| self.keys.scope(s));
         let tagged: Vec<RoutingInfo> = request.capsules.iter().map(routing_info).collect();
         let records: Vec<BridgedRecord> = request
             .records
             .par_iter()
+            .zip(&entries)
             .with_min_len(16)
-            .map_init(HashMap::new, |runs, record| {
-                let terms = self.terms(record, &scopes, runs)?;
+            .map_init(HashMap::new, |runs, (record, entries)| {
+                let terms = self.terms(record, entries, &bridged, &scopes, runs)?;
                 let origin = scopes[0].term(&record.origin.0);
                 let info = &tagged[record.capsule as usize];
                 let tag = make_tag(&self.secrets.tag_key, &record.id, info, rand::rng().random());
@@ -228,23 +235,43 @@ impl Bridging<'_> {
         Ok(BridgeResponse { signature: self.secrets.identity().sign(&digest, &mut rand::rng()), deletes, records })
     }
 
+    /// What each bridged token of these records becomes; a value that many records have is multiplied once.
+    fn bridged(&self, records: &[BridgeRecord], entries: &[Vec<InnerEntry>]) -> Result<BridgedTokens, BridgeRefusal> {
+        let of = |entry: &InnerEntry| match entry {
+            InnerEntry::Bridged { point, .. } => Some(point.0),
+            _ => None,
+        };
+        let distinct: HashSet<[u8; 33]> = entries.iter().flatten().filter_map(of).collect();
+        if distinct.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let tokens: Vec<[u8; 33]> = distinct.into_iter().collect();
+        let points = decoded(&tokens).filter_map(Result::ok).collect::<Vec<Point>>();
+        if points.len() < tokens.len() {
+            let is_bad = |token: [u8; 33]| Point::from_bytes(&token).is_err();
+            let bad = records.iter().zip(entries).find(|(_, entries)| entries.iter().filter_map(of).any(is_bad));
+            bad.map_or(Ok(()), |(record, _)| Err(BridgeRefusal::Token(record.id)))?;
+        }
+        Ok(tokens.into_iter().zip(self.bridges.apply(self.caller, &points)?).collect())
+    }
+
     /// Terms of one record, sorted and without repeats, so that their order says nothing about fields.
     fn terms(
         &self,
         record: &BridgeRecord,
+        entries: &[InnerEntry],
+        bridged: &BridgedTokens,
         scopes: &[Arc<sealdex_crypto::ScopeKey>; 2],
         runs: &mut Runs,
     ) -> Result<Vec<u8>, BridgeRefusal> {
         let refused = |reason| BridgeRefusal::Entries { record: record.id, reason };
-        let entries = InnerEntry::unpack(&record.entries).map_err(refused)?;
         let mut terms: Vec<Term> = Vec::with_capacity(entries.len());
-        let mut points: [Vec<Point>; 2] = [Vec::new(), Vec::new()];
-        for entry in &entries {
+        for entry in entries {
             match entry {
                 InnerEntry::Token { merged, token } => terms.push(scopes[usize::from(*merged)].term(token)),
                 InnerEntry::Bridged { merged, point } => {
-                    let point = Point::from_bytes(&point.0).map_err(|_| BridgeRefusal::Token(record.id))?;
-                    points[usize::from(*merged)].push(point);
+                    let token = bridged.get(&point.0).ok_or(BridgeRefusal::Token(record.id))?;
+                    terms.push(scopes[usize::from(*merged)].term(token));
                 }
                 InnerEntry::Order { merged, field, bits, code } => {
                     let (field, bits) = (FieldToken(*field), Bits::new(*bits).map_err(|_| refused(EntryError::Order))?);
@@ -256,13 +283,15 @@ impl Bridging<'_> {
                 }
             }
         }
-        for (points, scope) in points.iter().zip(scopes).filter(|(p, _)| !p.is_empty()) {
-            terms.extend(self.bridges.apply(self.caller, points)?.iter().map(|t| scope.term(t)));
-        }
         terms.sort_unstable();
         terms.dedup();
         Ok(terms.iter().flat_map(|t| t.0).collect())
     }
+}
+
+/// Points, decoded on all cores.
+fn decoded(points: &[[u8; 33]]) -> impl IndexedParallelIterator<Item = Result<Point, PointError>> {
+    points.par_chunks(TOGETHER).flat_map_iter(decode_many).collect::<Vec<_>>().into_par_iter()
 }
 
 /// What the tags of a capsule's records hold: the section's name padded, so that a tag's length does not tell it.
@@ -270,6 +299,12 @@ fn routing_info(capsule: &BridgeCapsule) -> RoutingInfo {
     let section = format!("{:width$}", capsule.section, width = limits::SECTION);
     RoutingInfo { patient: capsule.owner, section, epoch: capsule.epoch, capsule: capsule.capsule.0 }
 }
+
+/// Bridged tokens by what they were before.
+type BridgedTokens = HashMap<[u8; 33], [u8; 33]>;
+
+/// Points that one task decodes.
+const TOGETHER: usize = 256;
 
 /// Order runs a worker has met in this batch.
 type Runs = HashMap<(FieldToken, bool), Arc<OrderRun>>;

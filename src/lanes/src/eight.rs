@@ -2,10 +2,7 @@
 
 #![allow(unsafe_code, reason = "only to call, in `lanes!`, what has just been found to be there")]
 
-use k256::{
-    AffinePoint, Scalar,
-    elliptic_curve::point::AffineCoordinates,
-};
+use k256::{AffinePoint, Scalar, elliptic_curve::point::AffineCoordinates};
 
 use crate::{
     decoded,

@@ -83,11 +83,7 @@ impl Jacobian {
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
     fn or(&self, chosen: __mmask8, other: &Jacobian) -> Jacobian {
-        Jacobian {
-            x: self.x.or(chosen, &other.x),
-            y: self.y.or(chosen, &other.y),
-            z: self.z.or(chosen, &other.z),
-        }
+        Jacobian { x: self.x.or(chosen, &other.x), y: self.y.or(chosen, &other.y), z: self.z.or(chosen, &other.z) }
     }
 }
 

@@ -2,11 +2,7 @@
 
 use k256::{
     Scalar,
-    elliptic_curve::{
-        PrimeField,
-        scalar::IsHigh,
-        subtle::ConditionallySelectable,
-    },
+    elliptic_curve::{PrimeField, scalar::IsHigh, subtle::ConditionallySelectable},
 };
 use zeroize::Zeroize;
 
@@ -175,7 +171,8 @@ mod tests {
     /// The scalars at which a mistake in rounding or in a sign would show.
     fn edges() -> Vec<Scalar> {
         let lambda = constant(LAMBDA);
-        let mut edges = vec![Scalar::ZERO, Scalar::ONE, Scalar::from(2u64), lambda, lambda.double(), lambda + Scalar::ONE];
+        let mut edges =
+            vec![Scalar::ZERO, Scalar::ONE, Scalar::from(2u64), lambda, lambda.double(), lambda + Scalar::ONE];
         for bit in [1, 2, 4, 63, 64, 127] {
             edges.push(of_u128(1 << bit));
             edges.push(of_u128((1 << bit) - 1) * lambda);

@@ -9,12 +9,13 @@ use std::{
 };
 
 use rayon::prelude::*;
-use sealdex_crypto::{Claim, Point, PrincipalId, PublicIdentity, verify_many};
+use sealdex_crypto::{Claim, Point, PrincipalId, PublicIdentity, decode_many, verify_many};
 use sealdex_net::Peer;
 use sealdex_wire::{
     Signed,
-    consent::{LookupOwners, OwnerProfile, OwnersFound},
+    consent::{LookupOwners, OwnerProfile, OwnersFound, SectionKey},
     erasure::ErasureOrder,
+    roster::PublicKeys,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -23,8 +24,8 @@ use crate::job::{PushError, blocking};
 
 /// Owners asked for in one request.
 const LOOKUP: usize = 2048;
-/// Signatures verified together: more would be little faster, and leave a core without work.
-const TOGETHER: usize = 1024;
+/// Profiles verified together: more would be little faster, and leave a core without work.
+const TOGETHER: usize = 512;
 
 /// The hospital's own map, NDJSON: `{"patient":"Patient/…","principal":"…"}`. It links people to
 /// principals, so it never leaves the hospital.
@@ -153,12 +154,15 @@ pub(crate) struct Owner {
 
 impl Owner {
     fn new(profile: &OwnerProfile) -> Option<Self> {
-        let mut sections: Vec<(String, u32, Point)> = Vec::new();
-        for key in &profile.sections {
-            if profile.current(&key.section).is_some_and(|c| c.epoch == key.epoch) {
-                sections.push((key.section.clone(), key.epoch, Point::from_bytes(&key.key.0).ok()?));
-            }
-        }
+        let current: Vec<&SectionKey> = profile
+            .sections
+            .iter()
+            .filter(|key| profile.current(&key.section).is_some_and(|c| c.epoch == key.epoch))
+            .collect();
+        let points = decode_many(&current.iter().map(|key| key.key.0).collect::<Vec<_>>());
+        let section =
+            |(key, point): (&SectionKey, Result<Point, _>)| Some((key.section.clone(), key.epoch, point.ok()?));
+        let sections = current.into_iter().zip(points).map(section).collect::<Option<_>>()?;
         Some(Self { sections, writers: profile.writers.clone(), erased: Vec::new() })
     }
 
@@ -220,8 +224,11 @@ impl Owners {
 fn verified(found: OwnersFound, ids: &[PrincipalId], domain: &str) -> Vec<(PrincipalId, Option<Arc<Owner>>)> {
     let OwnersFound { mut profiles, erased } = found;
     profiles.resize(ids.len(), None);
-    let claimed: Vec<Option<Claimed>> =
-        profiles.into_par_iter().zip(ids).map(|(signed, id)| Claimed::of(&signed?, *id, domain)).collect();
+    let claimed: Vec<Option<Claimed>> = profiles
+        .par_chunks(TOGETHER)
+        .zip(ids.par_chunks(TOGETHER))
+        .flat_map_iter(|(signed, ids)| Claimed::all(signed, ids, domain))
+        .collect();
     let claims: Vec<Claim> = claimed.iter().flatten().map(|c| c.claim).collect();
     let holds: Vec<bool> =
         claims.par_chunks(TOGETHER).flat_map_iter(|some| verify_many(some, &mut rand::rng())).collect();
@@ -246,10 +253,18 @@ struct Claimed {
 }
 
 impl Claimed {
-    fn of(signed: &Signed<OwnerProfile>, id: PrincipalId, domain: &str) -> Option<Self> {
-        let profile = signed.peek().ok().filter(|p| p.domain == domain)?;
-        let keys = profile.owner.identity().ok().filter(|keys| keys.id() == id)?;
-        Some(Self { claim: signed.claim(&keys).ok()?, profile, keys })
+    /// Of each profile, in order: the keys of all are decoded together.
+    fn all(signed: &[Option<Signed<OwnerProfile>>], ids: &[PrincipalId], domain: &str) -> Vec<Option<Self>> {
+        let peek = |signed: &Option<Signed<OwnerProfile>>| signed.as_ref()?.peek().ok().filter(|p| p.domain == domain);
+        let profiles: Vec<Option<OwnerProfile>> = signed.iter().map(peek).collect();
+        let mut keys = PublicKeys::identities(profiles.iter().flatten().map(|p| &p.owner)).into_iter();
+        let claimed =
+            |((profile, signed), id): ((Option<OwnerProfile>, &Option<Signed<OwnerProfile>>), &PrincipalId)| {
+                let profile = profile?;
+                let keys = keys.next()?.ok().filter(|keys| keys.id() == *id)?;
+                Some(Self { claim: signed.as_ref()?.claim(&keys).ok()?, profile, keys })
+            };
+        profiles.into_iter().zip(signed).zip(ids).map(claimed).collect()
     }
 
     /// The owner, once its signature was verified. Of `orders`, what it has not signed itself is nothing.

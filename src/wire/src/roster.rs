@@ -20,6 +20,12 @@ impl PublicKeys {
     pub fn identity(&self) -> Result<PublicIdentity, BadKeys> {
         PublicIdentity::from_bytes(&self.enc.0, &self.sign.0).map_err(|_| BadKeys)
     }
+
+    /// [`PublicKeys::identity`] of many, in order.
+    pub fn identities<'k>(keys: impl Iterator<Item = &'k Self>) -> Vec<Result<PublicIdentity, BadKeys>> {
+        let keys: Vec<_> = keys.map(|keys| (keys.enc.0, keys.sign.0)).collect();
+        PublicIdentity::decode_many(&keys).into_iter().map(|keys| keys.map_err(|_| BadKeys)).collect()
+    }
 }
 
 impl From<&PublicIdentity> for PublicKeys {
