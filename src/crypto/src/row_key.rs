@@ -9,6 +9,7 @@ use aes_siv::siv::Aes256Siv;
 use zeroize::Zeroizing;
 
 use crate::kdf::{Prf, kdf, truncate};
+use crate::point::products;
 use crate::{Point, PrincipalId, Scalar, labels};
 
 /// Bytes that sealing adds.
@@ -36,7 +37,27 @@ impl RowKey {
     /// If the context exceeds [`crate::MAX_PART`] bytes.
     #[must_use]
     pub fn agree(own: &Scalar, other: &Point, context: &[u8], writer: PrincipalId, reader: PrincipalId) -> Self {
-        let shared = Zeroizing::new(other.mul(own).to_bytes());
+        Self::of(&other.mul(own), context, writer, reader)
+    }
+
+    /// [`RowKey::agree`] with many readers, whose public keys and ids these are, in order. Eight at a time where the
+    /// processor can: 7 µs each.
+    ///
+    /// # Panics
+    /// As [`RowKey::agree`].
+    #[must_use]
+    pub fn agree_with_readers(
+        own: &Scalar,
+        readers: &[(Point, PrincipalId)],
+        context: &[u8],
+        writer: PrincipalId,
+    ) -> Vec<Self> {
+        let shared = products(readers.iter().map(|(key, _)| (*key, own)));
+        shared.iter().zip(readers).map(|(shared, (_, reader))| Self::of(shared, context, writer, *reader)).collect()
+    }
+
+    fn of(shared: &Point, context: &[u8], writer: PrincipalId, reader: PrincipalId) -> Self {
+        let shared = Zeroizing::new(shared.to_bytes());
         let key = kdf::<96>(labels::ROW, shared.as_slice(), &[context, &writer.0, &reader.0]);
         let (hints, mut seal) = (Zeroizing::new(truncate_key(&key)), Zeroizing::new([0; 64]));
         seal.copy_from_slice(&key[32..]);
@@ -102,6 +123,19 @@ mod tests {
         ] {
             assert_ne!(other.hint(7), at_writer.hint(7));
             assert_eq!(other.open(7, &sealed).err(), Some(RowError));
+        }
+    }
+
+    #[test]
+    fn keys_agreed_with_many_are_those_agreed_with_each() {
+        let own = Scalar::random(&mut rand::rng());
+        let readers: Vec<_> =
+            (0..20).map(|n| (Scalar::random(&mut rand::rng()).base_mul(), PrincipalId([n; 16]))).collect();
+        let keys = RowKey::agree_with_readers(&own, &readers, b"acts", WRITER);
+        assert_eq!(keys.len(), readers.len());
+        for (key, (public, reader)) in keys.iter().zip(&readers) {
+            let alone = RowKey::agree(&own, public, b"acts", WRITER, *reader);
+            assert_eq!((key.hint(3), key.seal(3, b"row")), (alone.hint(3), alone.seal(3, b"row")));
         }
     }
 
