@@ -318,11 +318,182 @@ fn reduced(mut c: [__m512i; 10]) -> Fe {
         }
     }
     let mut low = ripple(low).0;
-    // What is left from 2²⁵⁶ on: below 2³⁷ · 2⁴ + 2¹⁰, so its product with 2²⁵⁶ mod p has two limbs.
+    // What is left from 2²⁵⁶ on: below 2⁴² in all, so its product with 2²⁵⁶ mod p has two limbs.
     let over = _mm512_add_epi64(_mm512_srli_epi64::<48>(low[4]), _mm512_slli_epi64::<4>(sixth));
     low[4] = _mm512_and_si512(low[4], _mm512_set1_epi64(TOP));
     let fold = _mm512_set1_epi64(FOLD);
     low[0] = _mm512_madd52lo_epu64(low[0], over, fold);
     low[1] = _mm512_madd52hi_epu64(low[1], over, fold);
     ripple(low)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(unsafe_code, reason = "to call, in `run`, what the processor was found to have")]
+
+    use super::*;
+
+    type Big = [u64; 4];
+    const MODULUS: Big = [0xffff_fffe_ffff_fc2f, u64::MAX, u64::MAX, u64::MAX];
+
+    fn minus_p(a: Big) -> (Big, bool) {
+        let (mut difference, mut borrow) = (a, false);
+        for (limb, p) in difference.iter_mut().zip(MODULUS) {
+            let (low, under) = limb.overflowing_sub(p);
+            let (low, again) = low.overflowing_sub(u64::from(borrow));
+            (*limb, borrow) = (low, under || again);
+        }
+        (difference, borrow)
+    }
+
+    /// a + b mod p, of such below p; bit by bit, in another way than the lanes do anything.
+    fn add(a: Big, b: Big) -> Big {
+        let (mut sum, mut carry) = ([0; 4], false);
+        for i in 0..4 {
+            let (low, over) = a[i].overflowing_add(b[i]);
+            let (low, again) = low.overflowing_add(u64::from(carry));
+            (sum[i], carry) = (low, over || again);
+        }
+        let (less, below) = minus_p(sum);
+        if carry || !below { less } else { sum }
+    }
+
+    fn times(a: Big, b: Big) -> Big {
+        let mut product = [0; 4];
+        for bit in (0..256).rev() {
+            product = add(product, product);
+            if b[bit / 64] >> (bit % 64) & 1 == 1 {
+                product = add(product, a);
+            }
+        }
+        product
+    }
+
+    fn small(value: u64) -> Big {
+        [value, 0, 0, 0]
+    }
+
+    fn minus(a: Big) -> Big {
+        let minus_one = [MODULUS[0] - 1, MODULUS[1], MODULUS[2], MODULUS[3]];
+        times(a, minus_one)
+    }
+
+    /// The value of limbs mod p.
+    fn value(limbs: [u64; 5]) -> Big {
+        limbs.iter().rev().fold(small(0), |sum, limb| add(times(sum, small(1 << 52)), small(*limb)))
+    }
+
+    /// Limbs as a carried element may have them: the largest, the smallest, and those around p.
+    fn patterns() -> Vec<[u64; 5]> {
+        const L: u64 = (1 << 52) - 1;
+        const T: u64 = (1 << 48) - 1;
+        let p = [0xf_fffe_ffff_fc2f, L, L, L, T];
+        let mut patterns = vec![[0; 5], [1, 0, 0, 0, 0], [L, L, L, L, T + (1 << 12)], [L, L, L, L, T], p];
+        patterns.extend([
+            [p[0] - 1, L, L, L, T],
+            [p[0] + 1, L, L, L, T],
+            [0, 0, 0, 0, T + 1],
+            [L, 0, L, 0, T],
+            [0, L, 0, L, 0],
+        ]);
+        let mut walk = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..14 {
+            patterns.push([(); 5].map(|()| {
+                walk = walk.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+                (walk >> 3) & L
+            }));
+            if let Some(last) = patterns.last_mut() {
+                last[4] &= T;
+            }
+        }
+        patterns
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn all_lanes(limbs: [u64; 5]) -> Fe {
+        Fe(limbs.map(|limb| vector(&[limb; LANES])))
+    }
+
+    /// What an element stands for, in each lane the same, after a look at its limbs.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn seen(element: Fe) -> Big {
+        let limbs = element.0.map(|limb| lanes(limb));
+        assert!(limbs.iter().all(|limb| limb.iter().all(|lane| *lane == limb[0])));
+        assert!(limbs[..4].iter().all(|limb| limb[0] < 1 << 52) && limbs[4][0] < (1 << 48) + (1 << 12), "{limbs:x?}");
+        let words = element.to_words().map(|word| word[7]);
+        assert!(minus_p(words).1, "not below p: {words:x?}");
+        words
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn pairs() {
+        for a in patterns() {
+            let (x, of_x) = (all_lanes(a), value(a));
+            assert_eq!(seen(x), of_x);
+            assert_eq!(seen(x.square()), times(of_x, of_x));
+            assert_eq!(x.is_zero(), if of_x == small(0) { 0xff } else { 0 });
+            assert_eq!(seen(x.negated(0xff)), minus(of_x));
+            for b in patterns() {
+                let (y, of_y) = (all_lanes(b), value(b));
+                assert_eq!(seen(x.mul(&y)), times(of_x, of_y));
+                assert_eq!(seen(x.sum().plus(y.sum()).carried()), add(of_x, of_y));
+                // −31 y, as much as may be taken away.
+                let y = y.sum();
+                let much =
+                    y.plus(y.doubled::<1>()).plus(y.doubled::<2>()).plus(y.doubled::<3>()).plus(y.doubled::<4>());
+                let less = minus(times(of_y, small(31)));
+                assert_eq!(seen(Sum::ZERO().minus(much).carried()), less);
+                assert_eq!(seen(x.sum().minus(much).carried()), add(of_x, less));
+                assert_eq!(seen(x.sum().doubled::<7>().minus(much).carried()), add(times(of_x, small(128)), less));
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn powers() {
+        for a in patterns() {
+            let (x, of_x) = (all_lanes(a), value(a));
+            let one = if of_x == small(0) { small(0) } else { small(1) };
+            assert_eq!(times(seen(x.inverse()), of_x), one);
+            let square = times(of_x, of_x);
+            let root = seen(x.square().square_root());
+            assert_eq!(times(root, root), square);
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn lane_by_lane() {
+        let some = patterns();
+        let eight: [[u64; 5]; LANES] = std::array::from_fn(|lane| some[lane + 5]);
+        let element = Fe([0, 1, 2, 3, 4].map(|limb| vector(&eight.map(|limbs| limbs[limb]))));
+        let words = element.to_words();
+        for (lane, limbs) in eight.into_iter().enumerate() {
+            assert_eq!(words.map(|word| word[lane]), value(limbs));
+        }
+        assert_eq!(Fe::from_words(&words).to_words(), words);
+        let chosen = element.or(0b1010_0001, &Fe::small(9)).to_words();
+        for lane in 0..LANES {
+            let expected = if 0b1010_0001 >> lane & 1 == 1 { small(9) } else { words.map(|word| word[lane]) };
+            assert_eq!(chosen.map(|word| word[lane]), expected);
+        }
+    }
+
+    macro_rules! run {
+        ($($name:ident: $function:ident;)*) => {$(
+            #[test]
+            fn $name() {
+                match crate::accelerated() {
+                    // SAFETY: the processor has what the function's `target_feature` names.
+                    true => unsafe { $function() },
+                    false => println!("skipped: this processor has no AVX-512 IFMA"),
+                }
+            }
+        )*};
+    }
+
+    run! {
+        sums_and_products_of_extremes: pairs;
+        inverses_and_roots: powers;
+        every_lane_is_its_own: lane_by_lane;
+    }
 }

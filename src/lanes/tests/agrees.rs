@@ -1,5 +1,8 @@
 //! What the lanes calculate is what k256 does.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "says what was skipped")]
+
 use k256::{
     AffinePoint, ProjectivePoint, Scalar,
     elliptic_curve::{Field as _, PrimeField as _, ops::Reduce, sec1::ToSec1Point},
