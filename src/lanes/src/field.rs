@@ -143,7 +143,7 @@ impl Fe {
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
     pub(crate) fn negated(self, chosen: __mmask8) -> Fe {
-        self.or(chosen, &Sum::ZERO().minus(self.sum()).carried())
+        self.or(chosen, &self.sum().negative().carried())
     }
 
     #[target_feature(enable = "avx512f,avx512ifma")]
@@ -155,6 +155,36 @@ impl Fe {
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
     pub(crate) fn mul(&self, other: &Fe) -> Fe {
+        let (low, above) = folded(self.product(other));
+        settled(low, above)
+    }
+
+    /// `self` · `other` + `sum`, carried once.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn mul_plus(&self, other: &Fe, sum: Sum) -> Fe {
+        let (low, above) = folded(self.product(other));
+        settled(sum.plus(Sum(low)).spared().0, above)
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn square(&self) -> Fe {
+        let (low, above) = folded(self.squared_product());
+        settled(low, above)
+    }
+
+    /// `self`² + `sum`, carried once.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn square_plus(&self, sum: Sum) -> Fe {
+        let (low, above) = folded(self.squared_product());
+        settled(sum.plus(Sum(low)).spared().0, above)
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    fn product(&self, other: &Fe) -> [__m512i; 10] {
         let (a, b) = (&self.0, &other.0);
         let mut c = [_mm512_setzero_si512(); 10];
         for i in 0..5 {
@@ -163,12 +193,12 @@ impl Fe {
                 c[i + j + 1] = _mm512_madd52hi_epu64(c[i + j + 1], a[i], b[j]);
             }
         }
-        reduced(c)
+        c
     }
 
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
-    pub(crate) fn square(&self) -> Fe {
+    fn squared_product(&self) -> [__m512i; 10] {
         let a = &self.0;
         let mut c = [_mm512_setzero_si512(); 10];
         for i in 0..5 {
@@ -184,7 +214,7 @@ impl Fe {
             c[2 * i] = _mm512_madd52lo_epu64(c[2 * i], a[i], a[i]);
             c[2 * i + 1] = _mm512_madd52hi_epu64(c[2 * i + 1], a[i], a[i]);
         }
-        reduced(c)
+        c
     }
 
     /// `self` to the power of 2 to the `times`.
@@ -270,15 +300,36 @@ impl Sum {
         Sum(limbs)
     }
 
-    /// With 32 p added every limb is at least 32 pᵢ − 31 (2⁵² − 1) > 0 (for the highest, 32 (2⁴⁸ − 1) − 31 (2⁴⁸ + 2¹²) > 0),
-    /// so nothing is borrowed. What the highest has from 2⁴⁸ on, below 2⁹, goes to the lowest times 2²⁵⁶ mod p.
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
-    pub(crate) fn carried(self) -> Fe {
+    pub(crate) fn negative(self) -> Sum {
+        Sum::ZERO().minus(self)
+    }
+
+    /// With 32 p added: every limb is at least 32 pᵢ − 31 (2⁵² − 1) > 0 (the highest 32 (2⁴⁸ − 1) − 31 (2⁴⁸ + 2¹²) > 0), so
+    /// nothing is borrowed.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    fn spared(self) -> Sum {
         let mut limbs = self.0;
         for (limb, p) in limbs.iter_mut().zip(P) {
             *limb = _mm512_add_epi64(*limb, _mm512_set1_epi64(SPARE * p));
         }
+        Sum(limbs)
+    }
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn carried(self) -> Fe {
+        self.spared().carried_positive()
+    }
+
+    /// [`Sum::carried`] of what nothing was taken away from. What the highest limb has from 2⁴⁸ on, below 2⁹, goes to the
+    /// lowest times 2²⁵⁶ mod p.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(crate) fn carried_positive(self) -> Fe {
+        let mut limbs = self.0;
         let over = _mm512_srli_epi64::<48>(limbs[4]);
         limbs[4] = _mm512_and_si512(limbs[4], _mm512_set1_epi64(TOP));
         limbs[0] = _mm512_madd52lo_epu64(limbs[0], over, _mm512_set1_epi64(FOLD));
@@ -298,28 +349,36 @@ fn ripple(mut limbs: [__m512i; 5]) -> Fe {
     Fe(limbs)
 }
 
-/// Reduces the ten limbs of a product, each below 2⁵⁷ and all together below 2⁵²⁰.
+/// The upper five of ten limbs of a product times 2²⁶⁰ mod p onto the lower five: these, and what is above them. The limbs are
+/// below 2⁵⁷, all together below 2⁵²⁰.
 #[target_feature(enable = "avx512f,avx512ifma")]
 #[inline]
-fn reduced(mut c: [__m512i; 10]) -> Fe {
-    // The upper five times 2²⁶⁰ mod p onto the lower five. They are carried among themselves; what stays above 52
-    // bits in them the multiplication does not see, and the tenth has no more, for the product has 520 bits.
+fn folded(mut c: [__m512i; 10]) -> ([__m512i; 5], __m512i) {
+    // The upper are carried among themselves; what stays above 52 bits in them the multiplication does not see, and
+    // the tenth has no more, for the product has 520 bits.
     for i in 5..9 {
         c[i + 1] = _mm512_add_epi64(c[i + 1], _mm512_srli_epi64::<52>(c[i]));
     }
     let fold = _mm512_set1_epi64(FOLD_260);
     let mut low = [c[0], c[1], c[2], c[3], c[4]];
-    let mut sixth = _mm512_setzero_si512();
+    let mut above = _mm512_setzero_si512();
     for i in 0..5 {
         low[i] = _mm512_madd52lo_epu64(low[i], c[i + 5], fold);
         match low.get_mut(i + 1) {
             Some(next) => *next = _mm512_madd52hi_epu64(*next, c[i + 5], fold),
-            None => sixth = _mm512_madd52hi_epu64(sixth, c[i + 5], fold),
+            None => above = _mm512_madd52hi_epu64(above, c[i + 5], fold),
         }
     }
-    let mut low = ripple(low).0;
-    // What is left from 2²⁵⁶ on: below 2⁴² in all, so its product with 2²⁵⁶ mod p has two limbs.
-    let over = _mm512_add_epi64(_mm512_srli_epi64::<48>(low[4]), _mm512_slli_epi64::<4>(sixth));
+    (low, above)
+}
+
+/// Carries limbs below 2⁵⁹ and what is above them, below 2³⁸.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn settled(mut low: [__m512i; 5], above: __m512i) -> Fe {
+    // What there is from 2²⁵⁶ on, but for what the fourth limb carries to the fifth yet, which leaves it below
+    // 2⁴⁸ + 2⁷. Its product with 2²⁵⁶ mod p has two limbs, for it is below 2⁴³.
+    let over = _mm512_add_epi64(_mm512_srli_epi64::<48>(low[4]), _mm512_slli_epi64::<4>(above));
     low[4] = _mm512_and_si512(low[4], _mm512_set1_epi64(TOP));
     let fold = _mm512_set1_epi64(FOLD);
     low[0] = _mm512_madd52lo_epu64(low[0], over, fold);
@@ -437,12 +496,16 @@ mod tests {
                 let (y, of_y) = (all_lanes(b), value(b));
                 assert_eq!(seen(x.mul(&y)), times(of_x, of_y));
                 assert_eq!(seen(x.sum().plus(y.sum()).carried()), add(of_x, of_y));
+                assert_eq!(seen(x.sum().plus(y.sum()).carried_positive()), add(of_x, of_y));
                 // −31 y, as much as may be taken away.
                 let y = y.sum();
                 let much =
                     y.plus(y.doubled::<1>()).plus(y.doubled::<2>()).plus(y.doubled::<3>()).plus(y.doubled::<4>());
                 let less = minus(times(of_y, small(31)));
-                assert_eq!(seen(Sum::ZERO().minus(much).carried()), less);
+                assert_eq!(seen(much.negative().carried()), less);
+                assert_eq!(seen(x.mul_plus(&x, much.negative())), add(times(of_x, of_x), less));
+                assert_eq!(seen(x.square_plus(much.negative())), add(times(of_x, of_x), less));
+                assert_eq!(seen(x.mul_plus(&x, much)), add(times(of_x, of_x), minus(less)));
                 assert_eq!(seen(x.sum().minus(much).carried()), add(of_x, less));
                 assert_eq!(seen(x.sum().doubled::<7>().minus(much).carried()), add(times(of_x, small(128)), less));
             }

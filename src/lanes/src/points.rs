@@ -54,11 +54,11 @@ impl Jacobian {
         let b = self.y.square();
         let c = b.square().sum();
         let m = self.x.mul(&b).sum();
-        let e = a.sum().plus(a.sum().doubled::<1>()).carried();
-        let x = e.square().sum().minus(m.doubled::<3>()).carried();
+        let e = a.sum().plus(a.sum().doubled::<1>()).carried_positive();
+        let x = e.square_plus(m.doubled::<3>().negative());
         let w = m.doubled::<2>().minus(x.sum()).carried();
-        let y = e.mul(&w).sum().minus(c.doubled::<3>()).carried();
-        let z = self.y.mul(&self.z).sum().doubled::<1>().carried();
+        let y = e.mul_plus(&w, c.doubled::<3>().negative());
+        let z = self.y.mul(&self.z).sum().doubled::<1>().carried_positive();
         Jacobian { x, y, z }
     }
 
@@ -67,16 +67,14 @@ impl Jacobian {
     #[inline]
     fn add(&self, other: &Affine) -> (Jacobian, Fe) {
         let zz = self.z.square();
-        let u = other.x.mul(&zz);
-        let s = other.y.mul(&self.z.mul(&zz));
-        let h = u.sum().minus(self.x.sum()).carried();
-        let r = s.sum().minus(self.y.sum()).carried();
+        let h = other.x.mul_plus(&zz, self.x.sum().negative());
+        let r = other.y.mul_plus(&self.z.mul(&zz), self.y.sum().negative());
         let hh = h.square();
         let hhh = h.mul(&hh);
         let v = self.x.mul(&hh).sum();
-        let x = r.square().sum().minus(hhh.sum()).minus(v.doubled::<1>()).carried();
+        let x = r.square_plus(hhh.sum().plus(v.doubled::<1>()).negative());
         let w = v.minus(x.sum()).carried();
-        let y = r.mul(&w).sum().minus(self.y.mul(&hhh).sum()).carried();
+        let y = r.mul_plus(&w, self.y.mul(&hhh).sum().negative());
         (Jacobian { x, y, z: self.z.mul(&h) }, h)
     }
 
@@ -256,6 +254,6 @@ pub(crate) fn affine(points: &[Jacobian]) -> Vec<(Words, Words, u8)> {
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(crate) fn roots(x: &Words) -> Words {
     let x = Fe::from_words(x);
-    let right = x.square().mul(&x).sum().plus(Fe::small(7).sum()).carried();
+    let right = x.square().mul_plus(&x, Fe::small(7).sum());
     right.square_root().to_words()
 }
