@@ -98,7 +98,7 @@ pub fn encapsulate_with(r: &Scalar, a_pub: &Point, context: &[u8]) -> (Capsule, 
 pub fn encapsulate_many(to: &[(Point, Vec<u8>)], rng: &mut (impl CryptoRng + ?Sized)) -> Vec<(Capsule, CapsuleKey)> {
     let r: Vec<_> = to.iter().map(|_| Scalar::random(rng)).collect();
     let shared = products(to.iter().zip(&r).map(|((a_pub, _), r)| (*a_pub, r)));
-    let made = base_products(&r).into_iter().zip(shared).zip(to).map(|((e, shared), (a_pub, context))| {
+    let made = base_products(r.iter()).into_iter().zip(shared).zip(to).map(|((e, shared), (a_pub, context))| {
         let capsule = Capsule(e);
         let key = capsule_key_from_shared(&shared, &capsule, a_pub, context);
         (capsule, key)

@@ -9,7 +9,7 @@ use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::point::{normalize_pair, products};
+use crate::point::{base_products, normalize_pair, products};
 use crate::{Capsule, Point, Reencapsulated, RekeyScalar, Scalar, hash_to_scalar, labels};
 
 /// A proof, not yet verified: challenge and response, 32 bytes big-endian each.
@@ -49,8 +49,32 @@ pub fn prove_with(nonce: &Scalar, rk: &RekeyScalar, capsule: &Capsule, reencapsu
     let e = capsule.point();
     let commitments = normalize_pair([nonce.base_mul_projective(), e.mul_projective(nonce)]);
     let c = challenge(&rk.public(), &e, &reencapsulated.point(), &commitments);
+    respond(nonce, rk, &c)
+}
+
+fn respond(nonce: &Scalar, rk: &RekeyScalar, c: &Scalar) -> DleqProof {
     let z = *nonce.0 + *c.0 * *rk.scalar().0;
     DleqProof { c: *c.to_bytes(), z: z.to_repr().into() }
+}
+
+/// What a proof is about: a scalar, a capsule, and the capsule re-encapsulated with it.
+pub type Turned<'t> = (&'t RekeyScalar, Capsule, Reencapsulated);
+
+/// [`prove`] for each, in order: a proof for each, whose multiplications are done together. Eight at a time where the
+/// processor can: 10 µs each.
+pub fn prove_each(turned: &[Turned<'_>], rng: &mut (impl CryptoRng + ?Sized)) -> Vec<DleqProof> {
+    let nonces: Vec<Scalar> = turned.iter().map(|_| Scalar::random(rng)).collect();
+    let on_base = base_products(nonces.iter());
+    let on_capsule = products(turned.iter().zip(&nonces).map(|((_, capsule, _), nonce)| (capsule.point(), nonce)));
+    let publics = RekeyScalar::publics(&turned.iter().map(|(rk, ..)| *rk).collect::<Vec<_>>());
+    let commitments = on_base.into_iter().zip(on_capsule).map(<[Point; 2]>::from);
+    let proofs = turned.iter().zip(&nonces).zip(publics).zip(commitments);
+    proofs
+        .map(|((((rk, capsule, reencapsulated), nonce), public), commitments)| {
+            let c = challenge(&public, &capsule.point(), &reencapsulated.point(), &commitments);
+            respond(nonce, rk, &c)
+        })
+        .collect()
 }
 
 /// Checks a proof against the `R` the owner signed. Everything is public, so in variable time.
@@ -63,21 +87,54 @@ pub fn verify(
     reencapsulated: &Reencapsulated,
     proof: &DleqProof,
 ) -> Result<(), DleqError> {
-    let c = Scalar::from_bytes(&proof.c).map_err(|_| DleqError::Malformed)?;
-    let z = Scalar::from_bytes(&proof.z).map_err(|_| DleqError::Malformed)?;
+    let (c, z) = parts(proof)?;
     let (e, e_prime) = (capsule.point(), reencapsulated.point());
     let minus_c = -*c.0;
     let on_base = ProjectivePoint::mul_by_generator_and_mul_add_vartime(&z.0, &minus_c, &ProjectivePoint::from(r.0));
     let on_capsule =
         ProjectivePoint::from(e.0).mul_vartime(&*z.0) + ProjectivePoint::from(e_prime.0).mul_vartime(&minus_c);
-    for point in [on_base, on_capsule] {
-        // An honest commitment is a multiple by a non-zero nonce.
-        if NonIdentity::new(point).is_none().into() {
-            return Err(DleqError::Wrong);
-        }
+    commits(r, &e, &e_prime, [on_base, on_capsule], &c)
+}
+
+fn parts(proof: &DleqProof) -> Result<(Scalar, Scalar), DleqError> {
+    let part = |bytes| Scalar::from_bytes(bytes).map_err(|_| DleqError::Malformed);
+    Ok((part(&proof.c)?, part(&proof.z)?))
+}
+
+/// Whether the challenge is that of these commitments.
+fn commits(r: &Point, e: &Point, e_prime: &Point, made: [ProjectivePoint; 2], c: &Scalar) -> Result<(), DleqError> {
+    // An honest commitment is a multiple by a non-zero nonce.
+    if made.iter().any(|point| NonIdentity::new(*point).is_none().into()) {
+        return Err(DleqError::Wrong);
     }
-    let commitments = normalize_pair([on_base, on_capsule]);
-    if bool::from(challenge(r, &e, &e_prime, &commitments).ct_eq(&c)) { Ok(()) } else { Err(DleqError::Wrong) }
+    let commitments = normalize_pair(made);
+    if bool::from(challenge(r, e, e_prime, &commitments).ct_eq(c)) { Ok(()) } else { Err(DleqError::Wrong) }
+}
+
+/// A proof, the `R` it is checked against, and what it is about.
+pub type Claimed<'c> = (&'c Point, Capsule, Reencapsulated, DleqProof);
+
+/// [`verify`] for each, in order. Eight at a time where the processor can: 18 µs each.
+pub fn verify_each(claimed: &[Claimed<'_>]) -> Vec<Result<(), DleqError>> {
+    let parts: Vec<_> = claimed.iter().map(|(.., proof)| parts(proof)).collect();
+    // Where there is no proof anything will do: the result is not looked at.
+    let one = k256::Scalar::ONE;
+    let scalars: Vec<(k256::Scalar, k256::Scalar)> =
+        parts.iter().map(|p| p.as_ref().map_or((one, one), |(c, z)| (-*c.0, *z.0))).collect();
+    let both = || claimed.iter().zip(&scalars);
+    let terms: Vec<_> = both().map(|((r, ..), (c, z))| (r.0, c, z)).collect();
+    let on_base = sealdex_lanes::multiply_and_add(&terms);
+    let capsules: Vec<_> = both().map(|((_, capsule, ..), (_, z))| (capsule.point().0, z)).collect();
+    let turned: Vec<_> = both().map(|((_, _, turned, _), (c, _))| (turned.point().0, c)).collect();
+    let [capsules, turned] = [capsules, turned].map(|terms| sealdex_lanes::multiply(&terms));
+    let sums: Vec<ProjectivePoint> = capsules.iter().zip(&turned).map(|(a, b)| ProjectivePoint::from(*a) + b).collect();
+    let checked = claimed.iter().zip(parts).zip(on_base.into_iter().zip(sums));
+    checked
+        .map(|(((r, capsule, turned, _), parts), (on_base, on_capsule))| {
+            let (c, _) = parts?;
+            commits(r, &capsule.point(), &turned.point(), [on_base.into(), on_capsule], &c)
+        })
+        .collect()
 }
 
 /// Proves for one scalar and many points at once that each product is that scalar's: the proof is about the sums of
@@ -139,6 +196,49 @@ fn challenge(r: &Point, e: &Point, e_prime: &Point, commitments: &[Point; 2]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proof_for_each_is_one_that_each_check_takes() {
+        let mut rng = rand::rng();
+        let scalars: Vec<RekeyScalar> = (0..11).map(|_| RekeyScalar::random(&mut rng)).collect();
+        let turned: Vec<Turned<'_>> = scalars
+            .iter()
+            .map(|rk| {
+                let capsule = Capsule::from(Scalar::random(&mut rng).base_mul());
+                (rk, capsule, crate::reencapsulate(rk, &capsule))
+            })
+            .collect();
+        let proofs = prove_each(&turned, &mut rng);
+        let publics: Vec<Point> = scalars.iter().map(RekeyScalar::public).collect();
+        let claimed: Vec<Claimed<'_>> =
+            turned.iter().zip(&publics).zip(&proofs).map(|(((_, c, t), r), proof)| (r, *c, *t, *proof)).collect();
+        for (r, capsule, turned, proof) in &claimed {
+            assert_eq!(verify(r, capsule, turned, proof), Ok(()));
+        }
+        assert_eq!(verify_each(&claimed), vec![Ok(()); claimed.len()]);
+        for at in 0..claimed.len() {
+            let (r, capsule, turned, proof) = claimed[at];
+            let other = &publics[(at + 1) % publics.len()];
+            let bent = [
+                (other, capsule, turned, proof),
+                (r, Capsule::from(turned.point()), turned, proof),
+                (r, capsule, Reencapsulated::from(capsule.point()), proof),
+                (r, capsule, turned, DleqProof { c: proof.z, ..proof }),
+                (r, capsule, turned, DleqProof { z: proof.c, ..proof }),
+                (r, capsule, turned, DleqProof { c: [0; 32], ..proof }),
+                (r, capsule, turned, DleqProof { z: [255; 32], ..proof }),
+            ];
+            for (n, bent) in bent.into_iter().enumerate() {
+                let mut claimed = claimed.clone();
+                claimed[at] = bent;
+                let found = verify_each(&claimed);
+                let expected = if n < 5 { DleqError::Wrong } else { DleqError::Malformed };
+                assert_eq!(found[at], Err(expected), "{n}");
+                assert_eq!(verify(bent.0, &bent.1, &bent.2, &bent.3), Err(expected));
+                assert_eq!(found.iter().filter(|f| f.is_err()).count(), 1);
+            }
+        }
+    }
 
     #[test]
     fn one_proof_for_many_points_fails_for_any_wrong_one() {

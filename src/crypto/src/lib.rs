@@ -85,7 +85,7 @@ pub use order::{
 };
 pub use point::{POINT_LEN, Point, PointError, decode_many, encode_many, mul_many, mul_pairs, mul_points};
 pub use record::{ENCODING_PLAIN, ENCODING_ZSTD, RecordHeader, RecordKey, SealError, padme, seal_record};
-pub use reencapsulate::{Reencapsulated, RekeyScalar, reencapsulate, reencapsulate_many};
+pub use reencapsulate::{Reencapsulated, RekeyScalar, reencapsulate, reencapsulate_each, reencapsulate_many};
 pub use routing_tag::{GateTagKey, RoutingInfo, TagError, make_tag, open_tag};
 pub use row_key::{ROW_TAG, RowError, RowHint, RowKey};
 pub use scalar::{Scalar, ScalarError};

@@ -123,8 +123,8 @@ pub(crate) fn products<'s>(pairs: impl Iterator<Item = (Point, &'s Scalar)>) -> 
 }
 
 /// The base point times each scalar, in order.
-pub(crate) fn base_products(scalars: &[Scalar]) -> Vec<Point> {
-    let scalars: Vec<_> = scalars.iter().map(Scalar::inner).collect();
+pub(crate) fn base_products<'s>(scalars: impl Iterator<Item = &'s Scalar>) -> Vec<Point> {
+    let scalars: Vec<_> = scalars.map(Scalar::inner).collect();
     sealdex_lanes::multiply_generator(&scalars).into_iter().map(Point).collect()
 }
 

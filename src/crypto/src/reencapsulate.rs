@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::point::products;
+use crate::point::{base_products, products};
 use crate::secret::secret_scalar;
 use crate::{Capsule, POINT_LEN, Point, PointError, Scalar};
 
@@ -18,6 +18,12 @@ impl RekeyScalar {
     #[must_use]
     pub fn public(&self) -> Point {
         self.scalar().base_mul()
+    }
+
+    /// [`RekeyScalar::public`] of several, in order.
+    #[must_use]
+    pub fn publics(several: &[&RekeyScalar]) -> Vec<Point> {
+        base_products(several.iter().map(|rk| rk.scalar()))
     }
 
     /// Whether this is the scalar the owner committed to as `R` (section 5).
@@ -81,6 +87,11 @@ pub fn reencapsulate(rk: &RekeyScalar, capsule: &Capsule) -> Reencapsulated {
 /// processor can: 6 µs each.
 #[must_use]
 pub fn reencapsulate_many(pairs: &[(&RekeyScalar, Capsule)]) -> Vec<[u8; POINT_LEN]> {
-    let pairs = pairs.iter().map(|(rk, capsule)| (capsule.point(), rk.scalar()));
-    products(pairs).iter().map(Point::to_bytes).collect()
+    reencapsulate_each(pairs).iter().map(Reencapsulated::to_bytes).collect()
+}
+
+/// As [`reencapsulate_many`], without encoding.
+#[must_use]
+pub fn reencapsulate_each(pairs: &[(&RekeyScalar, Capsule)]) -> Vec<Reencapsulated> {
+    products(pairs.iter().map(|(rk, capsule)| (capsule.point(), rk.scalar()))).into_iter().map(Reencapsulated).collect()
 }

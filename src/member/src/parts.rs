@@ -177,7 +177,7 @@ fn check(
     node: u16,
     answer: &Partials,
 ) -> Result<Vec<Point>, Lacking> {
-    let check = |(n, group): (usize, &MatchGroup)| {
+    let claimed = |(n, group): (usize, &MatchGroup)| {
         let partial = answer.partials.get(n).and_then(Option::as_ref).ok_or(Lacking::Behind)?;
         let proof = partial.proof.as_ref().ok_or(Lacking::Wrong("it proves nothing"))?;
         let agreed = agreed[n].as_ref().ok_or(Lacking::Behind)?;
@@ -188,9 +188,12 @@ fn check(
         if partial.capsule != group.capsule {
             return Err(Lacking::Wrong("it turned another capsule"));
         }
-        dleq::verify(&of, &capsule, &turned, &proof.proof.into())
-            .map_err(|_| Lacking::Wrong("a result is not its share's"))?;
-        Ok(turned.point())
+        Ok((of, capsule, turned, proof.proof.into()))
     };
-    groups.iter().enumerate().map(check).collect()
+    let claimed = groups.iter().enumerate().map(claimed).collect::<Result<Vec<(Point, _, _, _)>, Lacking>>()?;
+    let claims: Vec<dleq::Claimed<'_>> = claimed.iter().map(|(of, c, t, proof)| (of, *c, *t, *proof)).collect();
+    if dleq::verify_each(&claims).iter().any(Result::is_err) {
+        return Err(Lacking::Wrong("a result is not its share's"));
+    }
+    Ok(claimed.iter().map(|(_, _, turned, _)| turned.point()).collect())
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use sealdex_crypto::{Capsule, PrincipalId, RecordId, Reencapsulated, RoutingInfo, dleq, open_tag, reencapsulate};
+use sealdex_crypto::{
+    Capsule, PrincipalId, RecordId, Reencapsulated, RekeyScalar, RoutingInfo, decode_many, dleq, open_tag,
+    reencapsulate_each,
+};
 use sealdex_wire::{
     RawPoint, limits,
     threshold::{Partial, PartialProof, Partials, PartialsRequest, Tagged},
@@ -22,6 +25,9 @@ use crate::{
     },
     store::{AccessRow, AuditEntry, ConsentStore, ReadConsents as _, Spent, StoreError, Table},
 };
+
+/// Capsules that one task re-encapsulates.
+const TOGETHER: usize = 64;
 
 /// This node's part of an answer, and what it keeps of it.
 struct Part {
@@ -79,8 +85,10 @@ impl<S: ConsentStore> Gate<S> {
             let routed = routed.into_iter().zip(&request.capsules);
             routed.map(permit).collect::<Result<Vec<Option<Permitted>>, StoreError>>()
         })?;
-        let turn = |p: &Option<Permitted>| p.as_ref().map(|p| self.turn(node, p, request.prove)).transpose();
-        let partials = permitted.par_iter().map(turn).collect::<Result<_, GateError>>()?;
+        let some: Vec<&Permitted> = permitted.iter().flatten().collect();
+        let turned = some.par_chunks(TOGETHER).map(|some| self.turned(node, some, request.prove));
+        let mut turned = turned.collect::<Result<Vec<_>, GateError>>()?.into_iter().flatten();
+        let partials = permitted.iter().map(|p| p.as_ref().and_then(|_| turned.next())).collect();
         let released = permitted.iter().zip(&request.capsules).filter_map(|(p, tagged)| {
             let key = &p.as_ref()?.permit.key;
             Some((key.owner, key.section.as_str(), p.as_ref()?.permit.row.emergency, u64::from(tagged.records)))
@@ -96,28 +104,51 @@ impl<S: ConsentStore> Gate<S> {
         Some(routing)
     }
 
-    fn turn(&self, node: u16, permitted: &Permitted, prove: bool) -> Result<Partial, GateError> {
-        let (permit, bytes) = (&permitted.permit, permitted.routing.capsule);
+    /// The part of each, in order.
+    fn turned(&self, node: u16, some: &[&Permitted], prove: bool) -> Result<Vec<Partial>, GateError> {
         let damaged = || StoreError::Row(Table::Grants.name());
-        let capsule = Capsule::from_bytes(&bytes).map_err(|_| damaged())?;
-        let share = permit.rk(&self.secrets.store_key)?;
-        let turned: Reencapsulated = reencapsulate(share, &capsule);
-        let proof = prove.then(|| {
-            let commitments = self.store.read(|s| s.grant_commitments(&permit.key))?;
-            let commitments = commitments.ok_or(StoreError::Row(Table::Commitments.name()))?;
-            if commitments.of(node) != Some(share.public()) {
-                return Err(GateError::from(NodeRefusal::WrongResult { node, what: "its share" }));
-            }
-            let proof = dleq::prove(share, &capsule, &turned, &mut rand::rng()).into();
-            Ok(PartialProof { commitments: ByteBuf::from(commitments.to_bytes()), proof })
+        let capsules = decode_many(&some.iter().map(|p| p.routing.capsule).collect::<Vec<_>>());
+        let pairs = some.iter().zip(capsules).map(|(p, capsule)| {
+            let share = p.permit.rk(&self.secrets.store_key)?;
+            Ok((share, Capsule::from(capsule.map_err(|_| damaged())?)))
         });
-        Ok(Partial {
-            reader: permit.key.reader,
-            generation: permit.row.generation,
-            x: permit.row.x,
-            capsule: RawPoint(bytes),
+        let pairs: Vec<(&RekeyScalar, Capsule)> = pairs.collect::<Result<_, GateError>>()?;
+        let turned = reencapsulate_each(&pairs);
+        let proofs = match prove {
+            true => self.proofs(node, some, &pairs, &turned)?.into_iter().map(Some).collect(),
+            false => vec![None; some.len()],
+        };
+        let partial = |((p, turned), proof): ((&&Permitted, &Reencapsulated), Option<PartialProof>)| Partial {
+            reader: p.permit.key.reader,
+            generation: p.permit.row.generation,
+            x: p.permit.row.x,
+            capsule: RawPoint(p.routing.capsule),
             point: RawPoint(turned.to_bytes()),
-            proof: proof.transpose()?,
-        })
+            proof,
+        };
+        Ok(some.iter().zip(&turned).zip(proofs).map(partial).collect())
+    }
+
+    /// That each was turned with this node's share, whose place is on what was committed to.
+    fn proofs(
+        &self,
+        node: u16,
+        some: &[&Permitted],
+        pairs: &[(&RekeyScalar, Capsule)],
+        turned: &[Reencapsulated],
+    ) -> Result<Vec<PartialProof>, GateError> {
+        let publics = RekeyScalar::publics(&pairs.iter().map(|(share, _)| *share).collect::<Vec<_>>());
+        let mut committed = Vec::with_capacity(some.len());
+        for (permitted, public) in some.iter().zip(publics) {
+            let commitments = self.store.read(|s| s.grant_commitments(&permitted.permit.key))?;
+            let commitments = commitments.ok_or(StoreError::Row(Table::Commitments.name()))?;
+            if commitments.of(node) != Some(public) {
+                return Err(NodeRefusal::WrongResult { node, what: "its share" }.into());
+            }
+            committed.push(ByteBuf::from(commitments.to_bytes()));
+        }
+        let about: Vec<_> = pairs.iter().zip(turned).map(|((share, capsule), t)| (*share, *capsule, *t)).collect();
+        let proofs = dleq::prove_each(&about, &mut rand::rng()).into_iter().map(Into::into);
+        Ok(committed.into_iter().zip(proofs).map(|(commitments, proof)| PartialProof { commitments, proof }).collect())
     }
 }
