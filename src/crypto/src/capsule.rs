@@ -6,7 +6,7 @@ use std::fmt;
 use rand_core::CryptoRng;
 
 use crate::encoding::push_lp;
-use crate::point::{base_products, normalize_pair, products};
+use crate::point::{base_products, normalize_pair, shared_products};
 use crate::secret::secret_bytes;
 use crate::{POINT_LEN, Point, PointError, Scalar, kdf, labels};
 
@@ -97,10 +97,10 @@ pub fn encapsulate_with(r: &Scalar, a_pub: &Point, context: &[u8]) -> (Capsule, 
 /// As [`encapsulate`].
 pub fn encapsulate_many(to: &[(Point, Vec<u8>)], rng: &mut (impl CryptoRng + ?Sized)) -> Vec<(Capsule, CapsuleKey)> {
     let r: Vec<_> = to.iter().map(|_| Scalar::random(rng)).collect();
-    let shared = products(to.iter().zip(&r).map(|((a_pub, _), r)| (*a_pub, r)));
-    let made = base_products(r.iter()).into_iter().zip(shared).zip(to).map(|((e, shared), (a_pub, context))| {
+    let shared = shared_products(to.iter().zip(&r).map(|((a_pub, _), r)| (*a_pub, r)));
+    let made = base_products(r.iter()).into_iter().zip(shared.iter()).zip(to).map(|((e, shared), (a_pub, context))| {
         let capsule = Capsule(e);
-        let key = capsule_key_from_shared(&shared, &capsule, a_pub, context);
+        let key = capsule_key_from_shared(shared, &capsule, a_pub, context);
         (capsule, key)
     });
     made.collect()

@@ -9,7 +9,7 @@ use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::point::{base_products, normalize_pair, products};
+use crate::point::{base_products, normalize_pair, products, public_products};
 use crate::{Capsule, Point, Reencapsulated, RekeyScalar, Scalar, hash_to_scalar, labels};
 
 /// A proof, not yet verified: challenge and response, 32 bytes big-endian each.
@@ -126,7 +126,7 @@ pub fn verify_each(claimed: &[Claimed<'_>]) -> Vec<Result<(), DleqError>> {
     let on_base = sealdex_lanes::multiply_and_add(&terms);
     let capsules: Vec<_> = both().map(|((_, capsule, ..), (_, z))| (capsule.point().0, z)).collect();
     let turned: Vec<_> = both().map(|((_, _, turned, _), (c, _))| (turned.point().0, c)).collect();
-    let [capsules, turned] = [capsules, turned].map(|terms| sealdex_lanes::multiply(&terms));
+    let [capsules, turned] = [capsules, turned].map(|terms| sealdex_lanes::multiply_public(&terms));
     let sums: Vec<ProjectivePoint> = capsules.iter().zip(&turned).map(|(a, b)| ProjectivePoint::from(*a) + b).collect();
     let checked = claimed.iter().zip(parts).zip(on_base.into_iter().zip(sums));
     checked
@@ -178,7 +178,7 @@ fn weighed(r: &Point, pairs: &[(Point, Point)]) -> Option<(Point, Point)> {
     };
     let weights: Vec<Scalar> = (0..).take(pairs.len()).map(weight).collect::<Option<_>>()?;
     let sum = |side: fn(&(Point, Point)) -> Point| -> ProjectivePoint {
-        products(pairs.iter().map(side).zip(&weights)).iter().map(|p| ProjectivePoint::from(p.0)).sum()
+        public_products(pairs.iter().map(side).zip(&weights)).iter().map(|p| ProjectivePoint::from(p.0)).sum()
     };
     let sums = [sum(|pair| pair.0), sum(|pair| pair.1)];
     if sums.iter().any(|s| NonIdentity::new(*s).is_none().into()) {

@@ -5,6 +5,7 @@ use std::fmt;
 use k256::elliptic_curve::BatchNormalize;
 use k256::elliptic_curve::sec1::{FromSec1Point, ToSec1Point};
 use k256::{AffinePoint, ProjectivePoint, Sec1Point};
+use zeroize::Zeroize;
 
 use crate::Scalar;
 use crate::ids::write_hex;
@@ -113,7 +114,33 @@ pub fn mul_points(points: &[Point], scalar: &Scalar) -> Vec<Point> {
 /// processor can: 6 µs each.
 #[must_use]
 pub fn mul_pairs(pairs: &[(Point, &Scalar)]) -> Vec<[u8; POINT_LEN]> {
-    products(pairs.iter().copied()).iter().map(Point::to_bytes).collect()
+    shared_products(pairs.iter().copied()).iter().map(Point::to_bytes).collect()
+}
+
+/// Points that keys are derived from: wiped when dropped.
+pub(crate) struct SharedPoints(Vec<Point>);
+
+impl SharedPoints {
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Point> {
+        self.0.iter()
+    }
+}
+
+impl Drop for SharedPoints {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|point| point.0.zeroize());
+    }
+}
+
+/// As [`products`].
+pub(crate) fn shared_products<'s>(pairs: impl Iterator<Item = (Point, &'s Scalar)>) -> SharedPoints {
+    SharedPoints(products(pairs))
+}
+
+/// As [`products`], for scalars that are no secret.
+pub(crate) fn public_products<'s>(pairs: impl Iterator<Item = (Point, &'s Scalar)>) -> Vec<Point> {
+    let terms: Vec<_> = pairs.map(|(point, scalar)| (point.0, scalar.inner())).collect();
+    sealdex_lanes::multiply_public(&terms).into_iter().map(Point).collect()
 }
 
 /// Each point times its scalar, in order. The group has prime order and no scalar is 0, so none is the identity.

@@ -9,7 +9,7 @@ use aes_siv::siv::Aes256Siv;
 use zeroize::Zeroizing;
 
 use crate::kdf::{Prf, kdf, truncate};
-use crate::point::products;
+use crate::point::shared_products;
 use crate::{Point, PrincipalId, Scalar, labels};
 
 /// Bytes that sealing adds.
@@ -52,7 +52,7 @@ impl RowKey {
         context: &[u8],
         writer: PrincipalId,
     ) -> Vec<Self> {
-        let shared = products(readers.iter().map(|(key, _)| (*key, own)));
+        let shared = shared_products(readers.iter().map(|(key, _)| (*key, own)));
         shared.iter().zip(readers).map(|(shared, (_, reader))| Self::of(shared, context, writer, *reader)).collect()
     }
 

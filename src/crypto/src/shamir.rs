@@ -5,7 +5,7 @@ use k256::{ProjectivePoint, Scalar as Inner};
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
 
-use crate::point::{encode_projective, products};
+use crate::point::{encode_projective, public_products};
 use crate::{POINT_LEN, Point, Scalar};
 
 /// Why shares cannot be made or combined.
@@ -109,7 +109,7 @@ pub fn lagrange(nodes: &[u16]) -> Result<Vec<Scalar>, ShamirError> {
 }
 
 /// As [`combine`], for many points at once: each node's number beside its results, in one order. One multiplication a
-/// result, and a single inversion for all.
+/// result, all of them together.
 ///
 /// # Errors
 /// As [`combine`]; also when nodes have different numbers of results.
@@ -123,7 +123,7 @@ pub fn combine_many(partials: &[(u16, &[Point])]) -> Result<Vec<[u8; POINT_LEN]>
     let weighed =
         partials.iter().zip(&lambdas).flat_map(|((_, points), lambda)| points.iter().map(move |p| (*p, lambda)));
     let mut sums = vec![ProjectivePoint::IDENTITY; count];
-    for (product, n) in products(weighed).iter().zip((0..count).cycle()) {
+    for (product, n) in public_products(weighed).iter().zip((0..count).cycle()) {
         sums[n] += product.0;
     }
     if sums.contains(&ProjectivePoint::IDENTITY) {

@@ -51,7 +51,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 const ACTS: usize = 64;
 /// Entries that wait to be sent at most; acts wait as they are beyond that.
 const ENTRIES: usize = 1024;
-/// Keys of rows that are kept from one round to the next: 0.4 KB each.
+/// Keys of rows that are kept from one round to the next, 150 bytes each.
 const KEYS: usize = 131_072;
 /// Owners whose keys one task computes.
 const TOGETHER: usize = 256;
@@ -244,7 +244,7 @@ impl<S: ConsentStore> Gate<S> {
             if acts.is_empty() {
                 return Ok::<_, GateError>(false);
             }
-            gate.keep_row_keys(owners);
+            gate.keep_row_keys(&owners);
             let (entries, head) = gate.entries_of(&acts, before, &ledger);
             // One round at a time, so nothing was sealed meanwhile.
             gate.store.write(|txn| txn.put_sealed(&acts, &entries, before, head).map_err(GateError::from))?;
@@ -253,17 +253,17 @@ impl<S: ConsentStore> Gate<S> {
         Ok(sealed.await?)
     }
 
-    /// Public keys of owners whose row keys are not kept.
+    /// Profiles of owners whose row keys are not kept.
     fn unknown_owners(
         &self,
         acts: &[Act],
         profile: impl Fn(PrincipalId) -> Result<Option<Signed<OwnerProfile>>, GateError>,
-    ) -> Result<Vec<PublicIdentity>, GateError> {
+    ) -> Result<Vec<(PrincipalId, Signed<OwnerProfile>)>, GateError> {
         let unknown: HashSet<PrincipalId> = {
             let mut known = lock(&self.logging.keys);
             // Only here, before it is looked up who is unknown: a key that is forgotten later is a row that is missing.
             if known.len() >= KEYS {
-                known.clear();
+                *known = HashMap::new();
             }
             let owners = acts.iter().flat_map(|a| &a.rows).map(|r| r.owner);
             owners.filter(|owner| !known.contains_key(&Reader::Owner(*owner))).collect()
@@ -272,23 +272,25 @@ impl<S: ConsentStore> Gate<S> {
         for owner in unknown {
             profiles.extend(profile(owner)?.map(|profile| (owner, profile)));
         }
+        Ok(profiles)
+    }
+
+    /// Computes the keys of these owners' rows together.
+    fn keep_row_keys(&self, owners: &[(PrincipalId, Signed<OwnerProfile>)]) {
+        let (domain, own) = (self.secrets.domain(), self.secrets.identity());
         let keys = |some: &[(PrincipalId, Signed<OwnerProfile>)]| {
             let claimed = some.iter().filter_map(|(owner, signed)| Some((*owner, signed.peek().ok()?.owner)));
             let (owners, keys): (Vec<_>, Vec<_>) = claimed.unzip();
             let keys = PublicKeys::identities(keys.iter()).into_iter();
-            let own =
+            let own_keys =
                 |(owner, keys): (PrincipalId, Result<PublicIdentity, _>)| keys.ok().filter(|keys| keys.id() == owner);
-            owners.into_iter().zip(keys).filter_map(own).collect::<Vec<_>>()
+            let owners: Vec<PublicIdentity> = owners.into_iter().zip(keys).filter_map(own_keys).collect();
+            let keys = owners_row_keys(domain, own, &owners);
+            owners.into_iter().map(|owner| Reader::Owner(owner.id())).zip(keys).collect::<Vec<_>>()
         };
-        Ok(profiles.par_chunks(TOGETHER).flat_map_iter(keys).collect())
-    }
-
-    /// Computes the keys of these owners' rows together.
-    fn keep_row_keys(&self, owners: Vec<PublicIdentity>) {
-        let (domain, own) = (self.secrets.domain(), self.secrets.identity());
-        let keys: Vec<RowKey> =
-            owners.par_chunks(TOGETHER).flat_map_iter(|some| owners_row_keys(domain, own, some)).collect();
-        lock(&self.logging.keys).extend(owners.iter().map(|owner| Reader::Owner(owner.id())).zip(keys));
+        let chunk = owners.len().div_ceil(rayon::current_num_threads()).clamp(16, TOGETHER).next_multiple_of(8);
+        let keys: Vec<(Reader, RowKey)> = owners.par_chunks(chunk).flat_map_iter(keys).collect();
+        lock(&self.logging.keys).extend(keys);
     }
 
     fn entries_of(&self, acts: &[Act], before: Head, ledger: &Ledger) -> (Vec<Vec<u8>>, Head) {

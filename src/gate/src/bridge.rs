@@ -8,8 +8,8 @@ use std::{
 use rand::RngExt as _;
 use rayon::prelude::*;
 use sealdex_crypto::{
-    Bits, BridgeScalar, FieldToken, Point, PointError, PrincipalId, RecordId, RoutingInfo, Term, decode_many, make_tag,
-    noise, order_term,
+    Bits, BridgeScalar, FieldToken, Point, PrincipalId, RecordId, RoutingInfo, Term, decode_many, make_tag, noise,
+    order_term,
 };
 use sealdex_wire::{
     ProblemType,
@@ -202,30 +202,18 @@ impl Bridging<'_> {
     /// decoding a capsule.
     pub(crate) fn bridge(&self, request: &BridgeRequest) -> Result<BridgeResponse, BridgeRefusal> {
         let capsules: Vec<[u8; 33]> = request.capsules.iter().map(|c| c.capsule.0).collect();
-        if let Some(index) = decoded(&capsules).position_first(|c| c.is_err()) {
+        let bad = capsules.par_chunks(TOGETHER).enumerate().find_map_first(|(chunk, some)| {
+            decode_many(some).iter().position(Result::is_err).map(|at| chunk * TOGETHER + at)
+        });
+        if let Some(index) = bad {
             return Err(BridgeRefusal::Capsule(index));
         }
-        let unpack = |record: &BridgeRecord| {
-            InnerEntry::unpack(&record.entries).map_err(|reason| BridgeRefusal::Entries { record: record.id, reason })
-        };
-        let entries: Vec<Vec<InnerEntry>> =
-            request.records.par_iter().with_min_len(64).map(unpack).collect::<Result<_, _>>()?;
-        let bridged = self.bridged(&request.records, &entries)?;
         let scopes = [Scope::Hospital(self.hospital), Scope::Merged].map(|s| self.keys.scope(s));
         let tagged: Vec<RoutingInfo> = request.capsules.iter().map(routing_info).collect();
-        let records: Vec<BridgedRecord> = request
-            .records
-            .par_iter()
-            .zip(&entries)
-            .with_min_len(16)
-            .map_init(HashMap::new, |runs, (record, entries)| {
-                let terms = self.terms(record, entries, &bridged, &scopes, runs)?;
-                let origin = scopes[0].term(&record.origin.0);
-                let info = &tagged[record.capsule as usize];
-                let tag = make_tag(&self.secrets.tag_key, &record.id, info, rand::rng().random());
-                Ok(BridgedRecord { origin, terms, tag })
-            })
-            .collect::<Result<_, BridgeRefusal>>()?;
+        let chunk = request.records.len().div_ceil(rayon::current_num_threads()).clamp(16, TOGETHER);
+        let records = request.records.par_chunks(chunk).map(|some| self.some(some, &tagged, &scopes));
+        let records = records.collect::<Result<Vec<_>, BridgeRefusal>>()?;
+        let records: Vec<BridgedRecord> = records.into_iter().flatten().collect();
         // In the hospital's own scope: whatever is named here, only records of this hospital have such an origin.
         let deletes: Vec<u8> = request.deletes.iter().flat_map(|origin| scopes[0].term(&origin.0).0).collect();
         let pairs = request.records.iter().map(|r| r.id).zip(&records);
@@ -235,23 +223,50 @@ impl Bridging<'_> {
         Ok(BridgeResponse { signature: self.secrets.identity().sign(&digest, &mut rand::rng()), deletes, records })
     }
 
-    /// What each bridged token of these records becomes; a value that many records have is multiplied once.
+    /// Some records of a batch, few enough that what is held of them on the way is little beside the request.
+    fn some(
+        &self,
+        records: &[BridgeRecord],
+        tagged: &[RoutingInfo],
+        scopes: &[Arc<sealdex_crypto::ScopeKey>; 2],
+    ) -> Result<Vec<BridgedRecord>, BridgeRefusal> {
+        let unpack = |record: &BridgeRecord| {
+            InnerEntry::unpack(&record.entries).map_err(|reason| BridgeRefusal::Entries { record: record.id, reason })
+        };
+        let entries: Vec<Vec<InnerEntry>> = records.iter().map(unpack).collect::<Result<_, _>>()?;
+        let bridged = self.bridged(records, &entries)?;
+        let mut runs = HashMap::new();
+        let one = |(record, entries): (&BridgeRecord, &Vec<InnerEntry>)| {
+            let terms = self.terms(record, entries, &bridged, scopes, &mut runs)?;
+            let origin = scopes[0].term(&record.origin.0);
+            let info = &tagged[record.capsule as usize];
+            let tag = make_tag(&self.secrets.tag_key, &record.id, info, rand::rng().random());
+            Ok(BridgedRecord { origin, terms, tag })
+        };
+        records.iter().zip(&entries).map(one).collect()
+    }
+
+    /// What each bridged token of these records becomes; a value that many of them have is multiplied once.
     fn bridged(&self, records: &[BridgeRecord], entries: &[Vec<InnerEntry>]) -> Result<BridgedTokens, BridgeRefusal> {
         let of = |entry: &InnerEntry| match entry {
             InnerEntry::Bridged { point, .. } => Some(point.0),
             _ => None,
         };
-        let distinct: HashSet<[u8; 33]> = entries.iter().flatten().filter_map(of).collect();
-        if distinct.is_empty() {
+        let mut tokens: Vec<[u8; 33]> = entries.iter().flatten().filter_map(of).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        if tokens.is_empty() {
             return Ok(HashMap::new());
         }
-        let tokens: Vec<[u8; 33]> = distinct.into_iter().collect();
-        let points = decoded(&tokens).filter_map(Result::ok).collect::<Vec<Point>>();
-        if points.len() < tokens.len() {
-            let is_bad = |token: [u8; 33]| Point::from_bytes(&token).is_err();
-            let bad = records.iter().zip(entries).find(|(_, entries)| entries.iter().filter_map(of).any(is_bad));
-            bad.map_or(Ok(()), |(record, _)| Err(BridgeRefusal::Token(record.id)))?;
-        }
+        let points = decode_many(&tokens).into_iter().zip(&tokens);
+        let points = points.map(|(point, token)| {
+            point.map_err(|_| {
+                let has = |entries: &Vec<InnerEntry>| entries.iter().filter_map(of).any(|t| t == *token);
+                let record = records.iter().zip(entries).find(|(_, entries)| has(entries));
+                BridgeRefusal::Token(record.map_or(RecordId([0; 16]), |(record, _)| record.id))
+            })
+        });
+        let points = points.collect::<Result<Vec<Point>, _>>()?;
         Ok(tokens.into_iter().zip(self.bridges.apply(self.caller, &points)?).collect())
     }
 
@@ -289,11 +304,6 @@ impl Bridging<'_> {
     }
 }
 
-/// Points, decoded on all cores.
-fn decoded(points: &[[u8; 33]]) -> impl IndexedParallelIterator<Item = Result<Point, PointError>> {
-    points.par_chunks(TOGETHER).flat_map_iter(decode_many).collect::<Vec<_>>().into_par_iter()
-}
-
 /// What the tags of a capsule's records hold: the section's name padded, so that a tag's length does not tell it.
 fn routing_info(capsule: &BridgeCapsule) -> RoutingInfo {
     let section = format!("{:width$}", capsule.section, width = limits::SECTION);
@@ -303,7 +313,7 @@ fn routing_info(capsule: &BridgeCapsule) -> RoutingInfo {
 /// Bridged tokens by what they were before.
 type BridgedTokens = HashMap<[u8; 33], [u8; 33]>;
 
-/// Points that one task decodes.
+/// Points and records that one task takes.
 const TOGETHER: usize = 256;
 
 /// Order runs a worker has met in this batch.

@@ -372,12 +372,12 @@ fn folded(mut c: [__m512i; 10]) -> ([__m512i; 5], __m512i) {
     (low, above)
 }
 
-/// Carries limbs below 2⁵⁹ and what is above them, below 2³⁸.
+/// Carries limbs below 2⁶¹ and what is above them, below 2³⁸.
 #[target_feature(enable = "avx512f,avx512ifma")]
 #[inline]
 fn settled(mut low: [__m512i; 5], above: __m512i) -> Fe {
     // What there is from 2²⁵⁶ on, but for what the fourth limb carries to the fifth yet, which leaves it below
-    // 2⁴⁸ + 2⁷. Its product with 2²⁵⁶ mod p has two limbs, for it is below 2⁴³.
+    // 2⁴⁸ + 2⁹. Its product with 2²⁵⁶ mod p has two limbs, for it is below 2⁴³.
     let over = _mm512_add_epi64(_mm512_srli_epi64::<48>(low[4]), _mm512_slli_epi64::<4>(above));
     low[4] = _mm512_and_si512(low[4], _mm512_set1_epi64(TOP));
     let fold = _mm512_set1_epi64(FOLD);

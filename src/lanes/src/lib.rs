@@ -1,23 +1,29 @@
 //! Many multiplications on secp256k1 at once.
 //!
 //! Processors with AVX-512 IFMA multiply eight pairs of 52-bit numbers in one instruction. Here eight points lie side
-//! by side in the lanes of vectors and go through the same steps, so that one multiplication costs about a sixth of
+//! by side in the lanes of vectors and go through the same steps, so that one multiplication costs an eighth of
 //! one by [`k256`], which does one point after the other. Sealing, opening, re-encapsulation and checking signatures
 //! all come many at a time.
 //!
 //! On other processors, and for a single point, everything here is done with `k256`, with the same results.
 //!
-//! **What it keeps secret.** With respect to scalars, multiplication takes the same instructions and touches the same
-//! memory whatever they are, as k256's does: digits are never zero, entries of tables are chosen by masks
-//! over all of them. Points may be known to anybody. As with k256, what is calculated on the way is not wiped from the stack.
+//! **What it keeps secret.** With respect to scalars, [`multiply`] and [`multiply_generator`] take the same instructions and touch
+//! the same memory whatever they are, as k256's do: digits are never zero; a table of a point's multiples is read whole and
+//! the entry chosen by masks; the base point's entries are permuted in registers. Points may be known to anybody. What is
+//! calculated on the way is wiped neither from the stack nor from the heap, as it is not by k256; digits of scalars are.
 //!
-//! **What guards it.** Every result is checked to be on the curve; one that is not, and one of a case that the
-//! formulas leave out (odds of about 2⁻¹²⁰ for scalars that nobody chose for it), is calculated by `k256` instead. Tests compare
-//! with `k256` throughout.
+//! **What guards it.** Every result is checked to be on the curve; one that is not, and one of a case that the formulas leave
+//! out, is calculated by `k256` instead. These cases are a scalar of 0, for the base point also ±2²⁵⁶ mod n, and for
+//! [`multiply_and_add`] sums that meet what is added next (odds of 2⁻²⁴⁸ where nobody chose them for it). Tests compare with `k256`
+//! throughout.
 
 use k256::{
     AffinePoint, ProjectivePoint, Scalar,
-    elliptic_curve::{BatchNormalize, sec1::FromSec1Point},
+    elliptic_curve::{
+        BatchNormalize,
+        ops::{MulByGeneratorVartime as _, MulVartime as _},
+        sec1::FromSec1Point,
+    },
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -67,7 +73,17 @@ pub fn multiply_generator(scalars: &[&Scalar]) -> Vec<AffinePoint> {
     normalized(scalars.iter().map(|scalar| ProjectivePoint::mul_by_generator(scalar)).collect())
 }
 
-/// k P + s G for each (P, k, s), in order.
+/// Each point times the scalar beside it, in order, for scalars that are no secret: `k256` takes a time then that
+/// depends on them.
+#[must_use]
+pub fn multiply_public(terms: &[(AffinePoint, &Scalar)]) -> Vec<AffinePoint> {
+    if terms.len() >= FEW && accelerated() {
+        return multiply(terms);
+    }
+    normalized(terms.iter().map(|(point, scalar)| ProjectivePoint::from(*point).mul_vartime(*scalar)).collect())
+}
+
+/// k P + s G for each (P, k, s), in order, for scalars that are no secret, as [`multiply_public`].
 #[must_use]
 pub fn multiply_and_add(terms: &[(AffinePoint, &Scalar, &Scalar)]) -> Vec<AffinePoint> {
     #[cfg(target_arch = "x86_64")]
@@ -92,7 +108,7 @@ fn multiplied((point, scalar): &(AffinePoint, &Scalar)) -> ProjectivePoint {
 }
 
 fn multiplied_and_added((point, k, s): &(AffinePoint, &Scalar, &Scalar)) -> ProjectivePoint {
-    multiplied(&(*point, k)) + ProjectivePoint::mul_by_generator(s)
+    ProjectivePoint::mul_by_generator_and_mul_add_vartime(s, k, &ProjectivePoint::from(*point))
 }
 
 fn decoded(encoded: &[u8; 33]) -> Option<AffinePoint> {

@@ -1,8 +1,9 @@
 //! Points of the curve y² = x³ + 7, eight side by side, in Jacobian coordinates: (X, Y, Z) is (X / Z², Y / Z³).
 //!
 //! The formula for adding does not hold where both points are the same or opposite. It gives Z = 0 then, and so does
-//! every later step: whoever sees Z = 0 in the end calculates that lane another way. With scalars that nobody chose for
-//! this it does not happen (odds of about 2⁻¹²⁰).
+//! every later step: whoever sees Z = 0 in the end calculates that lane another way. In multiples of a point it happens for the
+//! scalar 0 only: halves are short, so that sums on the way are the same as an entry only where both their digits are, and
+//! these are odd where the sum's are even.
 
 use core::arch::x86_64::{
     __m512i, __mmask8, _mm512_and_si512, _mm512_cmpeq_epi64_mask, _mm512_mask_xor_epi64, _mm512_or_si512,

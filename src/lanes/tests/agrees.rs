@@ -8,7 +8,7 @@ use k256::{
     elliptic_curve::{Field as _, PrimeField as _, ops::Reduce, sec1::ToSec1Point},
 };
 use proptest::prelude::*;
-use sealdex_lanes::{accelerated, decode, multiply, multiply_and_add, multiply_generator};
+use sealdex_lanes::{accelerated, decode, multiply, multiply_and_add, multiply_generator, multiply_public};
 
 fn scalar(bytes: [u8; 32]) -> Scalar {
     <Scalar as Reduce<k256::FieldBytes>>::reduce(&bytes.into())
@@ -31,6 +31,8 @@ fn edges() -> Vec<Scalar> {
         let power = (0..bit).fold(one, |power, _| power.double());
         edges.extend([power, power - one, power + one, power * lambda]);
     }
+    // 2²⁵⁶ mod n: all signs of the base point's windows but the highest alike.
+    edges.push((0..256).fold(one, |power, _| power.double()));
     let negated: Vec<Scalar> = edges.iter().map(|k| -*k).collect();
     edges.extend(negated);
     edges
@@ -146,6 +148,7 @@ proptest! {
     fn multiples(terms in prop::collection::vec((any_point(), any_scalar()), 0..40)) {
         let borrowed: Vec<_> = terms.iter().map(|(p, k)| (*p, k)).collect();
         let found = multiply(&borrowed);
+        prop_assert_eq!(&found, &multiply_public(&borrowed));
         prop_assert_eq!(found.len(), terms.len());
         for (found, (p, k)) in found.into_iter().zip(&terms) {
             prop_assert_eq!(found, (ProjectivePoint::from(*p) * *k).to_affine());

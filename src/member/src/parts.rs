@@ -190,10 +190,14 @@ fn check(
         }
         Ok((of, capsule, turned, proof.proof.into()))
     };
-    let claimed = groups.iter().enumerate().map(claimed).collect::<Result<Vec<(Point, _, _, _)>, Lacking>>()?;
+    // Up to the first that cannot be checked: what is wrong before it is found all the same.
+    let mut unfit = None;
+    let claimed = groups.iter().enumerate().map(claimed).map_while(|claim| claim.map_err(|e| unfit = Some(e)).ok());
+    let claimed: Vec<(Point, _, _, _)> = claimed.collect();
     let claims: Vec<dleq::Claimed<'_>> = claimed.iter().map(|(of, c, t, proof)| (of, *c, *t, *proof)).collect();
     if dleq::verify_each(&claims).iter().any(Result::is_err) {
         return Err(Lacking::Wrong("a result is not its share's"));
     }
-    Ok(claimed.iter().map(|(_, _, turned, _)| turned.point()).collect())
+    let points = claimed.iter().map(|(_, _, turned, _)| turned.point()).collect();
+    unfit.map_or(Ok(points), Err)
 }

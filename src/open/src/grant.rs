@@ -108,7 +108,7 @@ pub struct ToOpen<'o> {
     pub context: Vec<u8>,
 }
 
-/// [`GrantSecret::open`] for many: one multiplication each (37 µs), one inversion for all.
+/// [`GrantSecret::open`] for many: one multiplication each, eight at a time where the processor can.
 ///
 /// # Panics
 /// If a context exceeds 65,535 bytes.

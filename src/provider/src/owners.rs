@@ -25,7 +25,7 @@ use crate::job::{PushError, blocking};
 /// Owners asked for in one request.
 const LOOKUP: usize = 2048;
 /// Profiles verified together: more would be little faster, and leave a core without work.
-const TOGETHER: usize = 512;
+const TOGETHER: usize = 1024;
 
 /// The hospital's own map, NDJSON: `{"patient":"Patient/…","principal":"…"}`. It links people to
 /// principals, so it never leaves the hospital.
@@ -224,14 +224,14 @@ impl Owners {
 fn verified(found: OwnersFound, ids: &[PrincipalId], domain: &str) -> Vec<(PrincipalId, Option<Arc<Owner>>)> {
     let OwnersFound { mut profiles, erased } = found;
     profiles.resize(ids.len(), None);
+    let chunk = ids.len().div_ceil(rayon::current_num_threads()).clamp(64, TOGETHER).next_multiple_of(8);
     let claimed: Vec<Option<Claimed>> = profiles
-        .par_chunks(TOGETHER)
-        .zip(ids.par_chunks(TOGETHER))
+        .par_chunks(chunk)
+        .zip(ids.par_chunks(chunk))
         .flat_map_iter(|(signed, ids)| Claimed::all(signed, ids, domain))
         .collect();
     let claims: Vec<Claim> = claimed.iter().flatten().map(|c| c.claim).collect();
-    let holds: Vec<bool> =
-        claims.par_chunks(TOGETHER).flat_map_iter(|some| verify_many(some, &mut rand::rng())).collect();
+    let holds: Vec<bool> = claims.par_chunks(chunk).flat_map_iter(|some| verify_many(some, &mut rand::rng())).collect();
     let mut holds = holds.into_iter();
     let proved: Vec<Option<Claimed>> =
         claimed.into_iter().map(|c| c.filter(|_| holds.next().unwrap_or(false))).collect();

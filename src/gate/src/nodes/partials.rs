@@ -86,7 +86,8 @@ impl<S: ConsentStore> Gate<S> {
             routed.map(permit).collect::<Result<Vec<Option<Permitted>>, StoreError>>()
         })?;
         let some: Vec<&Permitted> = permitted.iter().flatten().collect();
-        let turned = some.par_chunks(TOGETHER).map(|some| self.turned(node, some, request.prove));
+        let chunk = some.len().div_ceil(rayon::current_num_threads()).clamp(8, TOGETHER).next_multiple_of(8);
+        let turned = some.par_chunks(chunk).map(|some| self.turned(node, some, request.prove));
         let mut turned = turned.collect::<Result<Vec<_>, GateError>>()?.into_iter().flatten();
         let partials = permitted.iter().map(|p| p.as_ref().and_then(|_| turned.next())).collect();
         let released = permitted.iter().zip(&request.capsules).filter_map(|(p, tagged)| {

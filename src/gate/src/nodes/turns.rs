@@ -88,7 +88,7 @@ impl<S: ConsentStore> Gate<S> {
     }
 
     /// Charges an active member for a request to another node, and multiplies its tokens by this node's share. One
-    /// multiplication a token, and for the proof two by half a scalar.
+    /// multiplication a token, and for the proof two more.
     ///
     /// # Errors
     /// [`GateError`]; then nothing is signed.
