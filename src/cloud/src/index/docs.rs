@@ -20,27 +20,30 @@ impl Gather {
         Self { max_doc, list: Vec::new(), bits: None, postings: None }
     }
 
-    /// Adds the posting list of a term. Cost: about 0.3 µs, and 1 ns a document.
+    /// Adds the posting list of a term. Cost: about 0.1 µs, and 1 ns a document.
     pub(super) fn add(&mut self, index: &InvertedIndexReader, term: &TermInfo) -> tantivy::Result<()> {
-        let mut postings = match self.postings.take() {
-            Some(mut reused) => {
-                index.reset_block_postings_from_terminfo(term, &mut reused)?;
+        // In its place: it has two buffers of a block, and moving them would cost as much as a short list.
+        let postings = match &mut self.postings {
+            Some(reused) => {
+                index.reset_block_postings_from_terminfo(term, reused)?;
                 reused
             }
-            None => index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?,
+            none => none.insert(index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?),
         };
+        let mut left = term.doc_freq as usize;
         loop {
             let docs = postings.docs();
-            if docs.is_empty() {
-                break;
-            }
             match &mut self.bits {
                 Some(bits) => docs.iter().for_each(|&d| bits.insert(d)),
                 None => self.list.extend_from_slice(docs),
             }
+            left = left.saturating_sub(docs.len());
+            // To go on behind the last block would clear one: as much work as the whole of a short list.
+            if left == 0 || docs.is_empty() {
+                break;
+            }
             postings.advance();
         }
-        self.postings = Some(postings);
         if self.bits.is_none() && self.list.len() > self.max_doc as usize / 32 + 64 {
             let mut bits = DocBits::new(self.max_doc);
             self.list.drain(..).for_each(|d| bits.insert(d));
