@@ -12,10 +12,11 @@ use tantivy::{
 use super::{
     Found, IndexError, IndexSearch,
     columns::{Columns, halves, whole},
+    docs::Docs,
     matches,
     plan::Plan,
+    tantivy::State,
 };
-use crate::store::Snapshot;
 
 /// Ids gathered beyond the page when records may still drop out.
 const SPARE: usize = 4096;
@@ -29,18 +30,25 @@ struct Place {
 }
 
 /// The first matches after the cursor, from columns; from rows of the store where something is left to be decided by them.
-pub(super) fn find(
-    searcher: &Searcher,
-    columns: &[Columns],
-    snapshot: &dyn Snapshot,
-    plan: &Plan,
-    search: &IndexSearch,
-) -> Result<Vec<Found>, IndexError> {
-    let after = search.after.map(|c| c.id);
-    if plan.rest.is_empty() {
-        return answered(columns, smallest(searcher, columns, &*plan.query, after, search.limit)?);
+pub(super) fn find(state: &State, plan: &Plan, search: &IndexSearch) -> Result<Vec<Found>, IndexError> {
+    if !plan.rest.is_empty() {
+        return filtered(state, plan, search);
     }
-    filtered(searcher, columns, snapshot, plan, search)
+    let mut page = Candidates::new(&state.columns, search.after.map(|c| c.id), search.limit);
+    if let Some(matches) = state.pages.of(&search.clause) {
+        for (segment, docs) in (0..).zip(matches.iter()) {
+            docs.in_blocks(|block| page.offer(segment, block));
+        }
+    } else {
+        let segments = state.searcher.segment_readers().iter();
+        let mut matches: Vec<Docs> = segments.map(|reader| Docs::new(reader.max_doc())).collect();
+        each_live(&state.searcher, &*plan.query, &mut |segment, docs| {
+            matches[segment as usize].extend(docs);
+            page.offer(segment, docs);
+        })?;
+        state.pages.keep(&search.clause, matches, search.limit);
+    }
+    answered(&state.columns, page.places())
 }
 
 /// The matches at some places, in order.
@@ -59,25 +67,21 @@ fn answered(columns: &[Columns], places: Vec<Place>) -> Result<Vec<Found>, Index
 }
 
 /// Of what is found, only what matches the rest of the plan.
-fn filtered(
-    searcher: &Searcher,
-    columns: &[Columns],
-    snapshot: &dyn Snapshot,
-    plan: &Plan,
-    search: &IndexSearch,
-) -> Result<Vec<Found>, IndexError> {
+fn filtered(state: &State, plan: &Plan, search: &IndexSearch) -> Result<Vec<Found>, IndexError> {
     let mut found = Vec::new();
     let mut after = search.after.map(|c| c.id);
     loop {
         let wanted = (search.limit - found.len()).saturating_add(SPARE);
-        let mut places = smallest(searcher, columns, &*plan.query, after, wanted)?;
+        let mut page = Candidates::new(&state.columns, after, wanted);
+        each_live(&state.searcher, &*plan.query, &mut |segment, docs| page.offer(segment, docs))?;
+        let mut places = page.places();
         places.sort_unstable_by_key(|place| place.id);
         let last_page = places.len() < wanted;
         after = places.last().map(|p| p.id).or(after);
         for Place { id, .. } in places {
             // The index was brought to this very snapshot; a document without a record can only be
             // an index that was tampered with.
-            if let Some(record) = snapshot.record(id)?
+            if let Some(record) = state.snapshot.record(id)?
                 && plan.rest.iter().all(|c| matches(c, &record))
             {
                 found.push(Found::of(CloudCursor { code: 0, id }, record));
@@ -92,31 +96,28 @@ fn filtered(
     }
 }
 
-/// Up to `wanted` matches of the smallest ids after `after`, in the order they lie in.
-fn smallest(
-    searcher: &Searcher,
-    columns: &[Columns],
-    query: &dyn Query,
-    after: Option<RecordId>,
-    wanted: usize,
-) -> tantivy::Result<Vec<Place>> {
+/// Hands over the live matches of every segment, some at a time and ascending in each.
+fn each_live(searcher: &Searcher, query: &dyn Query, take: &mut dyn FnMut(u32, &[DocId])) -> tantivy::Result<()> {
     let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
-    let mut page = Candidates::new(after, wanted);
-    for (segment, (reader, columns)) in (0..).zip(searcher.segment_readers().iter().zip(columns)) {
+    let mut live = Vec::new();
+    for (segment, reader) in (0..).zip(searcher.segment_readers()) {
         let alive = reader.alive_bitset();
         weight.for_each_no_score(reader, &mut |docs| match alive {
-            None => page.offer(segment, columns, docs),
+            None => take(segment, docs),
             Some(alive) => {
-                let live: Vec<DocId> = docs.iter().copied().filter(|&d| alive.is_alive(d)).collect();
-                page.offer(segment, columns, &live);
+                live.clear();
+                live.extend(docs.iter().filter(|&&doc| alive.is_alive(doc)));
+                take(segment, &live);
             }
         })?;
     }
-    Ok(page.places(columns))
+    Ok(())
 }
 
 /// What may be on a page, by the first halves of ids alone: those are dense, and of most matches nothing else is read.
-struct Candidates {
+struct Candidates<'a> {
+    /// Of each segment.
+    columns: &'a [Columns],
     after: Option<RecordId>,
     /// First halves that may still be on the page.
     range: RangeInclusive<u64>,
@@ -134,14 +135,16 @@ struct Candidate {
     hi: u64,
 }
 
-impl Candidates {
-    fn new(after: Option<RecordId>, wanted: usize) -> Self {
+impl<'a> Candidates<'a> {
+    fn new(columns: &'a [Columns], after: Option<RecordId>, wanted: usize) -> Self {
         let from = after.map_or(0, |id| halves(id).0);
         let room = wanted.saturating_mul(2).max(1024);
-        Self { after, range: from..=u64::MAX, wanted, room, kept: Vec::new(), his: Vec::new() }
+        Self { columns, after, range: from..=u64::MAX, wanted, room, kept: Vec::new(), his: Vec::new() }
     }
 
-    fn offer(&mut self, segment: u32, columns: &Columns, docs: &[DocId]) {
+    /// Takes documents of a segment, which has columns.
+    fn offer(&mut self, segment: u32, docs: &[DocId]) {
+        let Some(columns) = self.columns.get(segment as usize) else { return };
         columns.his(docs, &mut self.his);
         let near = docs.iter().zip(&self.his).filter(|(_, hi)| self.range.contains(hi));
         // Those that share the cursor's first half are decided at once, so that what is kept is after it.
@@ -163,14 +166,13 @@ impl Candidates {
     }
 
     /// The `wanted` smallest, as they lie in segments.
-    fn places(mut self, columns: &[Columns]) -> Vec<Place> {
+    fn places(mut self) -> Vec<Place> {
         self.select();
         self.kept.sort_unstable();
         let mut places = Vec::with_capacity(self.kept.len());
         for kept in self.kept.chunk_by(|a, b| a.segment == b.segment) {
             let docs: Vec<DocId> = kept.iter().map(|c| c.doc).collect();
-            // A segment that offered documents has columns.
-            let los = columns.get(kept[0].segment as usize).map(|c| c.los(&docs)).unwrap_or_default();
+            let los = self.columns.get(kept[0].segment as usize).map(|c| c.los(&docs)).unwrap_or_default();
             let here = kept.iter().zip(los);
             places.extend(here.map(|(&Candidate { segment, doc, hi }, lo)| Place { segment, doc, id: whole(hi, lo) }));
         }

@@ -32,6 +32,7 @@ use tantivy::{
 use super::{
     IndexError, IndexSearch, MergedIndex, Searched, by_id,
     columns::{ColumnFields, Columns},
+    pages::Pages,
     plan,
     purge::Purged,
     query::Fields,
@@ -69,6 +70,14 @@ pub(super) struct State {
     /// Of each segment.
     pub(super) columns: Arc<[Columns]>,
     pub(super) snapshot: Arc<dyn Snapshot>,
+    pub(super) pages: Arc<Pages>,
+}
+
+impl State {
+    pub(super) fn new(searcher: Searcher, snapshot: Arc<dyn Snapshot>) -> tantivy::Result<Self> {
+        let columns = Columns::of(&searcher)?.into();
+        Ok(Self { searcher, columns, snapshot, pages: Arc::default() })
+    }
 }
 
 impl TantivyIndex {
@@ -178,9 +187,9 @@ impl TantivyIndex {
         if searcher.num_docs() != snapshot.live() {
             return Err(IndexError::AtOdds { indexed: searcher.num_docs(), stored: snapshot.live() });
         }
-        let columns = Columns::of(&searcher)?.into();
+        let state = State::new(searcher, snapshot)?;
         self.damaged.store(false, Ordering::Release);
-        self.set_state(State { searcher, columns, snapshot });
+        self.set_state(state);
         Ok(to)
     }
 
@@ -238,16 +247,17 @@ impl MergedIndex for TantivyIndex {
     }
 
     fn search(&self, search: &IndexSearch) -> Result<Searched, IndexError> {
-        let Some(State { searcher, columns, snapshot }) = self.state() else { return Ok(Searched::default()) };
+        let Some(state) = self.state() else { return Ok(Searched::default()) };
+        let State { searcher, columns, snapshot, .. } = &state;
         if search.limit == 0 {
-            return Ok(Searched { found: Vec::new(), state: Some(snapshot) });
+            return Ok(Searched { found: Vec::new(), state: Some(state.snapshot) });
         }
-        let plan = plan::plan(&searcher, &search.clause, self.fields)?;
+        let plan = plan::plan(searcher, &search.clause, self.fields)?;
         let found = match search.sort {
-            None => by_id::find(&searcher, &columns, &*snapshot, &plan, search),
-            Some(sort) => sorted::find(&searcher, &columns, &*snapshot, &plan, search, sort, self.fields.terms),
+            None => by_id::find(&state, &plan, search),
+            Some(sort) => sorted::find(searcher, columns, &**snapshot, &plan, search, sort, self.fields.terms),
         };
-        Ok(Searched { found: found?, state: Some(snapshot) })
+        Ok(Searched { found: found?, state: Some(state.snapshot) })
     }
 
     fn frequency(&self, range: &TermRange, most: u64) -> Result<u64, IndexError> {
