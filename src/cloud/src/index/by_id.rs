@@ -1,6 +1,6 @@
 //! Matches in record id order.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use sealdex_crypto::RecordId;
 use sealdex_wire::search::CloudCursor;
@@ -52,7 +52,7 @@ pub(super) fn find(state: &State, plan: &Plan, search: &IndexSearch) -> Result<V
 }
 
 /// The matches at some places, in order.
-fn answered(columns: &[Columns], places: Vec<Place>) -> Result<Vec<Found>, IndexError> {
+fn answered(columns: &[Arc<Columns>], places: Vec<Place>) -> Result<Vec<Found>, IndexError> {
     let mut found = Vec::with_capacity(places.len());
     for places in places.chunk_by(|a, b| a.segment == b.segment) {
         let docs: Vec<DocId> = places.iter().map(|place| place.doc).collect();
@@ -117,7 +117,7 @@ fn each_live(searcher: &Searcher, query: &dyn Query, take: &mut dyn FnMut(u32, &
 /// What may be on a page, by the first halves of ids alone: those are dense, and of most matches nothing else is read.
 struct Candidates<'a> {
     /// Of each segment.
-    columns: &'a [Columns],
+    columns: &'a [Arc<Columns>],
     after: Option<RecordId>,
     /// First halves that may still be on the page.
     range: RangeInclusive<u64>,
@@ -136,7 +136,7 @@ struct Candidate {
 }
 
 impl<'a> Candidates<'a> {
-    fn new(columns: &'a [Columns], after: Option<RecordId>, wanted: usize) -> Self {
+    fn new(columns: &'a [Arc<Columns>], after: Option<RecordId>, wanted: usize) -> Self {
         let from = after.map_or(0, |id| halves(id).0);
         let room = wanted.saturating_mul(2).max(1024);
         Self { columns, after, range: from..=u64::MAX, wanted, room, kept: Vec::new(), his: Vec::new() }

@@ -11,12 +11,13 @@
 //! waits for many of them together. A read of the store would be a page of the file for each match, most of them not in memory
 //! once there are millions.
 
-use std::{ops::Range, sync::Arc};
+use std::{hint::black_box, ops::Range, sync::Arc};
 
 use sealdex_crypto::{PrincipalId, RecordId};
 use tantivy::{
     DocId, Searcher, SegmentReader, TantivyDocument,
     columnar::{Column, ColumnIndex, ColumnValues, column_index::MultiValueIndex},
+    index::SegmentId,
     schema::{BytesOptions, FAST, Field, NumericOptions, SchemaBuilder},
 };
 
@@ -24,6 +25,11 @@ const HI: &str = "hi";
 const LO: &str = "lo";
 const TAG: &str = "g";
 const PROVIDER: &str = "p";
+
+/// Bytes of columns that are touched before they are searched: of a tag, those of ten million records.
+const TOUCHED: u64 = 1280 << 20;
+/// Values of a page of memory, at least.
+const PAGE: usize = 512;
 
 /// The fields that are columns.
 #[derive(Clone, Copy)]
@@ -97,12 +103,41 @@ pub(super) struct Columns {
     /// Places in `named`.
     providers: Arc<dyn ColumnValues<u64>>,
     named: Vec<PrincipalId>,
+    segment: SegmentId,
+    /// Bytes.
+    touched: u64,
 }
 
 impl Columns {
-    /// Opens those of every segment, in order.
-    pub(super) fn of(searcher: &Searcher) -> tantivy::Result<Vec<Self>> {
-        searcher.segment_readers().iter().map(Self::open).collect()
+    /// Those of every segment, in order: opened and touched, unless they were `before`.
+    pub(super) fn of(searcher: &Searcher, before: &[Arc<Self>]) -> tantivy::Result<Arc<[Arc<Self>]>> {
+        let mut left = TOUCHED;
+        let columns = searcher.segment_readers().iter().map(|reader| {
+            let columns = match before.iter().find(|columns| columns.segment == reader.segment_id()) {
+                Some(known) => known.clone(),
+                None => {
+                    let mut opened = Self::open(reader)?;
+                    opened.touch(left);
+                    Arc::new(opened)
+                }
+            };
+            left = left.saturating_sub(columns.touched);
+            Ok(columns)
+        });
+        columns.collect()
+    }
+
+    /// Has the system map the first `most` bytes. A search that finds a page unmapped waits a microsecond for it, at ten million
+    /// records at each third match of the first hundreds of searches.
+    fn touch(&mut self, most: u64) {
+        for column in [&self.hi, &self.lo, &self.tags.values] {
+            let room = u32::try_from((most - self.touched) / 8).unwrap_or(u32::MAX);
+            let values = column.num_vals().min(room);
+            for at in (0..values).step_by(PAGE) {
+                black_box(column.get_val(at));
+            }
+            self.touched += u64::from(values) * 8;
+        }
     }
 
     pub(super) fn open(reader: &SegmentReader) -> tantivy::Result<Self> {
@@ -123,6 +158,8 @@ impl Columns {
             tags,
             providers: single(ords, u64::MAX),
             named,
+            segment: reader.segment_id(),
+            touched: 0,
         })
     }
 
@@ -152,7 +189,7 @@ impl Columns {
         let (mut touched, mut providers) = (vec![0; ends.len()], vec![0; docs.len()]);
         self.tags.values.get_vals(&ends, &mut touched);
         self.providers.get_vals(docs, &mut providers);
-        std::hint::black_box(touched);
+        black_box(touched);
         let mut words = Vec::new();
         runs.into_iter().zip(providers).map(move |(run, provider)| {
             words.resize(run.len(), 0);

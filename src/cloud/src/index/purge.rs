@@ -120,7 +120,7 @@ impl TantivyIndex {
             return Ok(());
         }
         self.reader().reload()?;
-        self.set_state(State::new(self.reader().searcher(), snapshot)?);
+        self.show(self.reader().searcher(), snapshot)?;
         Ok(())
     }
 

@@ -68,16 +68,9 @@ pub struct TantivyIndex {
 pub(super) struct State {
     pub(super) searcher: Searcher,
     /// Of each segment.
-    pub(super) columns: Arc<[Columns]>,
+    pub(super) columns: Arc<[Arc<Columns>]>,
     pub(super) snapshot: Arc<dyn Snapshot>,
     pub(super) pages: Arc<Pages>,
-}
-
-impl State {
-    pub(super) fn new(searcher: Searcher, snapshot: Arc<dyn Snapshot>) -> tantivy::Result<Self> {
-        let columns = Columns::of(&searcher)?.into();
-        Ok(Self { searcher, columns, snapshot, pages: Arc::default() })
-    }
 }
 
 impl TantivyIndex {
@@ -122,8 +115,13 @@ impl TantivyIndex {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_state(&self, state: State) {
+    /// What searches see from now on: an index and the state of the store that it stands for.
+    pub(super) fn show(&self, searcher: Searcher, snapshot: Arc<dyn Snapshot>) -> tantivy::Result<()> {
+        let before = self.state().map(|state| state.columns).unwrap_or_default();
+        let columns = Columns::of(&searcher, &before)?;
+        let state = State { searcher, columns, snapshot, pages: Arc::default() };
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(state);
+        Ok(())
     }
 
     pub(super) fn writer(&self) -> MutexGuard<'_, IndexWriter> {
@@ -187,9 +185,8 @@ impl TantivyIndex {
         if searcher.num_docs() != snapshot.live() {
             return Err(IndexError::AtOdds { indexed: searcher.num_docs(), stored: snapshot.live() });
         }
-        let state = State::new(searcher, snapshot)?;
+        self.show(searcher, snapshot)?;
         self.damaged.store(false, Ordering::Release);
-        self.set_state(state);
         Ok(to)
     }
 
