@@ -26,7 +26,7 @@ const LO: &str = "lo";
 const TAG: &str = "g";
 const PROVIDER: &str = "p";
 
-/// Bytes of columns that are touched before they are searched: of a tag, those of ten million records.
+/// Bytes of columns that are touched before they are searched, of all segments: those of ten million records.
 const TOUCHED: u64 = 1280 << 20;
 /// Values of a page of memory, at least.
 const PAGE: usize = 512;
