@@ -374,3 +374,41 @@ fn ranges_side_by_side_are_exact() {
         }
     }
 }
+
+/// Ids whose first halves are many records' and lie in no order, tags of every length, two providers: what a page is made of.
+#[test]
+fn pages_of_a_wide_range_are_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = MemoryStore::default();
+    let (index, brute) = (TantivyIndex::open(&dir.path().join("index")).unwrap(), BruteForce::default());
+    let record_of = |i: u64| {
+        let mut record = record(i, i, &[order_term(0xa0, i)]);
+        let (hi, lo) = ([3, 1, 2, 1, 1][i as usize % 5], i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        record.id = RecordId(((u128::from(hi as u8) << 64) | u128::from(lo)).to_be_bytes());
+        record.index.tag = vec![i as u8; i as usize % 150];
+        record
+    };
+    let catch_up = |from: u64, to: u64| {
+        let n = (from / 1000) as u8;
+        push(&store, NewBatch { provider: provider(1 + n % 2), ..batch(n, (from..to).map(record_of).collect()) });
+        index.catch_up(store.snapshot().unwrap()).unwrap();
+        brute.catch_up(store.snapshot().unwrap()).unwrap();
+    };
+    catch_up(0, 7000);
+    catch_up(7000, 14_000);
+    for (limit, from) in [(700, 1000), (3000, 1000), (700, 13_900)] {
+        let clause = CloudClause::Range { tag: [0xa0; 8], lo: from, hi: u64::MAX };
+        let search = IndexSearch { clause, ..all(limit) };
+        let found = pages(&index, &search);
+        assert_eq!(found.len() as u64, 14_000 - from);
+        assert!(found == pages(&brute, &search), "in pages of {limit}");
+    }
+    // What is kept for the next page of a question is not kept beyond a change.
+    let search = IndexSearch { clause: CloudClause::Range { tag: [0xa0; 8], lo: 0, hi: u64::MAX }, ..all(900) };
+    let first = index.find(&search).unwrap();
+    catch_up(14_000, 15_000);
+    let next = IndexSearch { after: first.last().map(|f| f.at), ..search.clone() };
+    for search in [search, next] {
+        assert!(index.find(&search).unwrap() == brute.find(&search).unwrap());
+    }
+}

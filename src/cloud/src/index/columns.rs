@@ -1,14 +1,23 @@
 //! What a match is answered with, in columns of the index: the store need not be read for it.
 //!
-//! A routing tag is a run of integers of one column, so that it lies in one or two lines of memory. A read of
-//! the store would be a page of the file for each match, most of them not in memory once there are millions.
+//! | column | of each document |
+//! |---|---|
+//! | `hi`, `lo` | record id as two integers: dense, a few bytes a record |
+//! | `g` | routing tag, a run of integers side by side |
+//! | `p` | provider, as a place among those of the segment |
+//!
+//! Matches lie anywhere, so that each costs what memory costs that is far away: once for each half of the id, and two or three
+//! lines of memory for a tag. Columns are read for many documents at a time, one column after the other, so that the processor
+//! waits for many of them together. A read of the store would be a page of the file for each match, most of them not in memory
+//! once there are millions.
 
-use std::sync::Arc;
+use std::{hint::black_box, ops::Range, sync::Arc};
 
 use sealdex_crypto::{PrincipalId, RecordId};
 use tantivy::{
     DocId, Searcher, SegmentReader, TantivyDocument,
-    columnar::{Column, ColumnValues},
+    columnar::{Column, ColumnIndex, ColumnValues, column_index::MultiValueIndex},
+    index::SegmentId,
     schema::{BytesOptions, FAST, Field, NumericOptions, SchemaBuilder},
 };
 
@@ -16,6 +25,11 @@ const HI: &str = "hi";
 const LO: &str = "lo";
 const TAG: &str = "g";
 const PROVIDER: &str = "p";
+
+/// Bytes of columns that are touched before they are searched, of all segments: those of ten million records.
+const TOUCHED: u64 = 1280 << 20;
+/// Values of a page of memory, at least.
+const PAGE: usize = 512;
 
 /// The fields that are columns.
 #[derive(Clone, Copy)]
@@ -40,11 +54,21 @@ impl ColumnFields {
 
     pub(super) fn put(self, doc: &mut TantivyDocument, id: RecordId, provider: PrincipalId, tag: &[u8]) {
         doc.add_bytes(self.provider, &provider.0);
-        let id = u128::from_be_bytes(id.0);
-        doc.add_u64(self.hi, (id >> 64) as u64);
-        doc.add_u64(self.lo, id as u64);
+        let (hi, lo) = halves(id);
+        doc.add_u64(self.hi, hi);
+        doc.add_u64(self.lo, lo);
         words(tag).for_each(|word| doc.add_u64(self.tag, word));
     }
+}
+
+/// A record id as integers that are ordered like it.
+pub(super) fn halves(id: RecordId) -> (u64, u64) {
+    let id = u128::from_be_bytes(id.0);
+    ((id >> 64) as u64, id as u64)
+}
+
+pub(super) fn whole(hi: u64, lo: u64) -> RecordId {
+    RecordId((u128::from(hi) << 64 | u128::from(lo)).to_be_bytes())
 }
 
 /// `u16(length) ‖ tag`, filled up with zeros, as big-endian integers.
@@ -57,9 +81,16 @@ fn words(tag: &[u8]) -> impl Iterator<Item = u64> {
 }
 
 fn tag_of(words: &[u64]) -> Option<Vec<u8>> {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
-    let (length, tag) = bytes.split_first_chunk::<2>()?;
-    tag.get(..usize::from(u16::from_be_bytes(*length))).map(<[u8]>::to_vec)
+    let (first, rest) = words.split_first()?;
+    let [a, b, begin @ ..] = first.to_be_bytes();
+    let length = usize::from(u16::from_be_bytes([a, b]));
+    let mut tag = Vec::with_capacity(begin.len() + 8 * rest.len());
+    tag.extend_from_slice(&begin);
+    rest.iter().for_each(|word| tag.extend_from_slice(&word.to_be_bytes()));
+    (length <= tag.len()).then(|| {
+        tag.truncate(length);
+        tag
+    })
 }
 
 /// The columns of a segment.
@@ -67,20 +98,50 @@ pub(super) struct Columns {
     hi: Arc<dyn ColumnValues<u64>>,
     lo: Arc<dyn ColumnValues<u64>>,
     tags: Column<u64>,
+    /// Where the tag of each document begins among `tags`, and where the last one ends; `None` where that is not kept.
+    starts: Option<Arc<dyn ColumnValues<u32>>>,
     /// Places in `named`.
     providers: Arc<dyn ColumnValues<u64>>,
     named: Vec<PrincipalId>,
+    segment: SegmentId,
+    /// Bytes.
+    touched: u64,
 }
 
 impl Columns {
-    /// Opens those of every segment, in order.
-    pub(super) fn of(searcher: &Searcher) -> tantivy::Result<Vec<Self>> {
-        searcher.segment_readers().iter().map(Self::open).collect()
+    /// Those of every segment, in order: opened and touched, unless they were `before`.
+    pub(super) fn of(searcher: &Searcher, before: &[Arc<Self>]) -> tantivy::Result<Arc<[Arc<Self>]>> {
+        let mut left = TOUCHED;
+        let columns = searcher.segment_readers().iter().map(|reader| {
+            let columns = match before.iter().find(|columns| columns.segment == reader.segment_id()) {
+                Some(known) => known.clone(),
+                None => {
+                    let mut opened = Self::open(reader)?;
+                    opened.touch(left);
+                    Arc::new(opened)
+                }
+            };
+            left = left.saturating_sub(columns.touched);
+            Ok(columns)
+        });
+        columns.collect()
+    }
+
+    /// Has the system map the first `most` bytes. A search that finds a page unmapped waits a microsecond for it, at ten million
+    /// records at each third match of the first hundreds of searches.
+    fn touch(&mut self, most: u64) {
+        for column in [&self.hi, &self.lo, &self.tags.values] {
+            let room = u32::try_from((most - self.touched) / 8).unwrap_or(u32::MAX);
+            let values = column.num_vals().min(room);
+            for at in (0..values).step_by(PAGE) {
+                black_box(column.get_val(at));
+            }
+            self.touched += u64::from(values) * 8;
+        }
     }
 
     pub(super) fn open(reader: &SegmentReader) -> tantivy::Result<Self> {
         let fast = reader.fast_fields();
-        let single = |name| Ok::<_, tantivy::TantivyError>(fast.u64(name)?.first_or_default_col(0));
         let (mut named, mut ords) = (Vec::new(), Column::build_empty_column(reader.max_doc()));
         if let Some(providers) = fast.bytes(PROVIDER)? {
             let mut ids = providers.dictionary().stream()?;
@@ -89,22 +150,84 @@ impl Columns {
             }
             ords = providers.ords().clone();
         }
-        let providers = ords.first_or_default_col(u64::MAX);
-        Ok(Self { hi: single(HI)?, lo: single(LO)?, tags: fast.u64(TAG)?, providers, named })
+        let tags = fast.u64(TAG)?;
+        Ok(Self {
+            hi: single(fast.u64(HI)?, 0),
+            lo: single(fast.u64(LO)?, 0),
+            starts: starts(&tags),
+            tags,
+            providers: single(ords, u64::MAX),
+            named,
+            segment: reader.segment_id(),
+            touched: 0,
+        })
+    }
+
+    /// First halves of ids.
+    pub(super) fn his(&self, docs: &[DocId], out: &mut Vec<u64>) {
+        out.resize(docs.len(), 0);
+        self.hi.get_vals(docs, out);
+    }
+
+    /// Second halves of ids.
+    pub(super) fn los(&self, docs: &[DocId]) -> Vec<u64> {
+        let mut los = vec![0; docs.len()];
+        self.lo.get_vals(docs, &mut los);
+        los
     }
 
     pub(super) fn id(&self, doc: DocId) -> RecordId {
-        let id = u128::from(self.hi.get_val(doc)) << 64 | u128::from(self.lo.get_val(doc));
-        RecordId(id.to_be_bytes())
+        whole(self.hi.get_val(doc), self.lo.get_val(doc))
     }
 
-    /// Provider and routing tag; `None` where the columns do not have them.
-    pub(super) fn routing(&self, doc: DocId) -> Option<(PrincipalId, Vec<u8>)> {
-        let provider = *self.named.get(usize::try_from(self.providers.get_val(doc)).ok()?)?;
-        let rows = self.tags.index.value_row_ids(doc);
-        let mut words = vec![0; rows.len()];
-        self.tags.values.get_range(rows.start.into(), &mut words);
-        Some((provider, tag_of(&words)?))
+    /// Provider and routing tag of each; `None` where the columns do not have them.
+    pub(super) fn routing(&self, docs: &[DocId]) -> impl Iterator<Item = Option<(PrincipalId, Vec<u8>)>> {
+        let runs = self.runs(docs);
+        // Both ends of each before any is read as a whole: the wait for memory is for all of them together.
+        let ends: Vec<u32> =
+            runs.iter().filter(|run| !run.is_empty()).flat_map(|run| [run.start, run.end - 1]).collect();
+        let (mut touched, mut providers) = (vec![0; ends.len()], vec![0; docs.len()]);
+        self.tags.values.get_vals(&ends, &mut touched);
+        self.providers.get_vals(docs, &mut providers);
+        black_box(touched);
+        let mut words = Vec::new();
+        runs.into_iter().zip(providers).map(move |(run, provider)| {
+            words.resize(run.len(), 0);
+            self.tags.values.get_range(run.start.into(), &mut words);
+            let provider = self.named.get(usize::try_from(provider).ok()?)?;
+            Some((*provider, tag_of(&words)?))
+        })
+    }
+
+    /// Where the tags of documents are.
+    fn runs(&self, docs: &[DocId]) -> Vec<Range<u32>> {
+        let Some(starts) = &self.starts else {
+            return docs.iter().map(|&doc| self.tags.index.value_row_ids(doc)).collect();
+        };
+        let both: Vec<DocId> = docs.iter().flat_map(|&doc| [doc, doc + 1]).collect();
+        let mut at = vec![0; both.len()];
+        starts.get_vals(&both, &mut at);
+        at.as_chunks().0.iter().map(|&[start, end]| start..end).collect()
+    }
+}
+
+/// A column of one value a document, without looking whether a document has it where all do.
+fn single(column: Column<u64>, absent: u64) -> Arc<dyn ColumnValues<u64>> {
+    match column.index {
+        ColumnIndex::Full => column.values,
+        _ => column.first_or_default_col(absent),
+    }
+}
+
+/// Where runs of values begin, if every document has one: tantivy would count the documents before it that have.
+fn starts(tags: &Column<u64>) -> Option<Arc<dyn ColumnValues<u32>>> {
+    match &tags.index {
+        ColumnIndex::Multivalued(MultiValueIndex::MultiValueIndexV2(runs))
+            if runs.optional_index.num_non_nulls() == runs.optional_index.num_docs() =>
+        {
+            Some(runs.start_index_column.clone())
+        }
+        _ => None,
     }
 }
 

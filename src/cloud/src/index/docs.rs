@@ -1,4 +1,4 @@
-//! Documents of one segment, ascending, gathered from many posting lists.
+//! Documents of one segment, gathered from many posting lists.
 
 use tantivy::{
     DocId, DocSet, InvertedIndexReader, TERMINATED,
@@ -6,56 +6,96 @@ use tantivy::{
     schema::IndexRecordOption,
 };
 
-/// Gathers documents of one segment. Few are kept as a list and sorted at the end; many go into a
-/// bit set of one bit per document of the segment. The change comes where both take the same memory.
-pub(super) struct Gather {
+/// Documents handed over together.
+const BLOCK: usize = 1024;
+
+/// Documents of one segment. Few are kept as a list; many go into a bit set of one bit per document of the segment. The
+/// change comes where both take the same memory.
+pub(super) struct Docs {
     max_doc: u32,
     list: Vec<DocId>,
     bits: Option<DocBits>,
-    postings: Option<BlockSegmentPostings>,
 }
 
-impl Gather {
+impl Docs {
     pub(super) fn new(max_doc: u32) -> Self {
-        Self { max_doc, list: Vec::new(), bits: None, postings: None }
+        Self { max_doc, list: Vec::new(), bits: None }
     }
 
-    /// Adds the posting list of a term. Cost: about 0.3 µs, and 1 ns a document.
-    pub(super) fn add(&mut self, index: &InvertedIndexReader, term: &TermInfo) -> tantivy::Result<()> {
-        let mut postings = match self.postings.take() {
-            Some(mut reused) => {
-                index.reset_block_postings_from_terminfo(term, &mut reused)?;
-                reused
-            }
-            None => index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?,
-        };
-        loop {
-            let docs = postings.docs();
-            if docs.is_empty() {
-                break;
-            }
-            match &mut self.bits {
-                Some(bits) => docs.iter().for_each(|&d| bits.insert(d)),
-                None => self.list.extend_from_slice(docs),
-            }
-            postings.advance();
+    pub(super) fn extend(&mut self, docs: &[DocId]) {
+        match &mut self.bits {
+            Some(bits) => docs.iter().for_each(|&d| bits.insert(d)),
+            None => self.list.extend_from_slice(docs),
         }
-        self.postings = Some(postings);
         if self.bits.is_none() && self.list.len() > self.max_doc as usize / 32 + 64 {
             let mut bits = DocBits::new(self.max_doc);
             self.list.drain(..).for_each(|d| bits.insert(d));
             self.bits = Some(bits);
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bits.as_ref().map_or(self.list.len(), DocBits::len)
+    }
+
+    /// In the order they came in if they are few, ascending if they are many.
+    pub(super) fn in_blocks(&self, mut block: impl FnMut(&[DocId])) {
+        let Some(bits) = &self.bits else { return self.list.chunks(BLOCK).for_each(block) };
+        let mut docs = Vec::with_capacity(BLOCK);
+        for doc in bits.iter() {
+            docs.push(doc);
+            if docs.len() == BLOCK {
+                block(&docs);
+                docs.clear();
+            }
+        }
+        block(&docs);
+    }
+}
+
+/// Gathers documents of one segment.
+pub(super) struct Gather {
+    docs: Docs,
+    postings: Option<BlockSegmentPostings>,
+}
+
+impl Gather {
+    pub(super) fn new(max_doc: u32) -> Self {
+        Self { docs: Docs::new(max_doc), postings: None }
+    }
+
+    /// Adds the posting list of a term. Cost: about 0.1 µs, and 1 ns a document.
+    pub(super) fn add(&mut self, index: &InvertedIndexReader, term: &TermInfo) -> tantivy::Result<()> {
+        // In its place: it has two buffers of a block, and moving them would cost as much as a short list.
+        let postings = match &mut self.postings {
+            Some(reused) => {
+                index.reset_block_postings_from_terminfo(term, reused)?;
+                reused
+            }
+            none => none.insert(index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?),
+        };
+        let mut left = term.doc_freq as usize;
+        loop {
+            let docs = postings.docs();
+            self.docs.extend(docs);
+            left = left.saturating_sub(docs.len());
+            // To go on behind the last block would clear one: as much work as the whole of a short list.
+            if left == 0 || docs.is_empty() {
+                break;
+            }
+            postings.advance();
+        }
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> SortedDocs {
-        if let Some(bits) = self.bits {
+    pub(super) fn finish(self) -> SortedDocs {
+        let Docs { mut list, bits, .. } = self.docs;
+        if let Some(bits) = bits {
             return SortedDocs { docs: bits.iter().collect(), at: 0 };
         }
-        self.list.sort_unstable();
-        self.list.dedup();
-        SortedDocs { docs: self.list, at: 0 }
+        list.sort_unstable();
+        list.dedup();
+        SortedDocs { docs: list, at: 0 }
     }
 }
 
@@ -145,6 +185,17 @@ mod tests {
                 let expected = docs.iter().copied().find(|&d| d >= target).unwrap_or(TERMINATED);
                 assert_eq!(set.seek(target), expected, "from {from} to {target}");
             }
+        }
+    }
+
+    #[test]
+    fn few_and_many_documents_come_back() {
+        for count in [0, 1, 94, 95, 96, 97, 1000] {
+            let expected: Vec<DocId> = (0..count).collect();
+            let (mut docs, mut found) = (Docs::new(1000), Vec::new());
+            expected.chunks(7).for_each(|some| docs.extend(some));
+            docs.in_blocks(|block| found.extend_from_slice(block));
+            assert_eq!((docs.len(), found), (expected.len(), expected));
         }
     }
 

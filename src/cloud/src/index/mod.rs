@@ -9,6 +9,7 @@ mod brute;
 mod by_id;
 mod columns;
 mod docs;
+mod pages;
 mod plan;
 mod purge;
 mod query;

@@ -6,7 +6,7 @@
 
 use sealdex_ledger::run::TermRange;
 use sealdex_wire::search::CloudClause;
-use tantivy::{Searcher, Term, query::Query};
+use tantivy::{Searcher, Term, query::Query, termdict::TermDictionary};
 
 use super::query::{self, Fields, order_term};
 
@@ -93,8 +93,12 @@ fn fits(searcher: &Searcher, clause: &CloudClause, fields: Fields, room: &mut u6
         CloudClause::Range { tag, lo, hi } => {
             for reader in searcher.segment_readers() {
                 let index = reader.inverted_index(fields.terms)?;
-                let range = index.terms().range().without_keys().ge(order_term(tag, *lo)).le(order_term(tag, *hi));
-                let mut run = range.into_stream()?;
+                let (from, to) = (order_term(tag, *lo), order_term(tag, *hi));
+                // A term has a document at least.
+                if terms_within(index.terms(), &from, &to)? > *room {
+                    return Ok(false);
+                }
+                let mut run = index.terms().range().without_keys().ge(from).le(to).into_stream()?;
                 while run.advance() {
                     match room.checked_sub(u64::from(run.value().doc_freq)) {
                         Some(left) => *room = left,
@@ -117,7 +121,7 @@ fn fits(searcher: &Searcher, clause: &CloudClause, fields: Fields, room: &mut u6
     }
 }
 
-/// About how many pairs are in a range, deleted documents included; stops beyond `most`.
+/// About how many pairs are in a range: its terms. Those of deleted documents are counted, and counting stops beyond `most`.
 pub(super) fn pairs_within(searcher: &Searcher, range: &TermRange, most: u64, fields: Fields) -> tantivy::Result<u64> {
     if range.lo == range.hi {
         return searcher.doc_freq(&Term::from_field_bytes(fields.terms, &range.lo));
@@ -125,13 +129,17 @@ pub(super) fn pairs_within(searcher: &Searcher, range: &TermRange, most: u64, fi
     let mut count = 0;
     for reader in searcher.segment_readers() {
         let index = reader.inverted_index(fields.terms)?;
-        let mut run = index.terms().range().without_keys().ge(range.lo).le(range.hi).into_stream()?;
-        while run.advance() {
-            count += 1;
-            if count > most {
-                return Ok(count);
-            }
+        count += terms_within(index.terms(), &range.lo, &range.hi)?;
+        if count > most {
+            break;
         }
     }
     Ok(count)
+}
+
+/// How many terms of a dictionary are between two, both included: by their places in it, whatever there is between.
+fn terms_within(terms: &TermDictionary, from: &[u8; 16], to: &[u8; 16]) -> tantivy::Result<u64> {
+    let mut first = terms.range().without_keys().ge(from).le(to).into_stream()?;
+    let mut last = terms.range().without_keys().ge(from).le(to).backward().into_stream()?;
+    Ok(if first.advance() && last.advance() { (last.term_ord() + 1).saturating_sub(first.term_ord()) } else { 0 })
 }

@@ -12,7 +12,6 @@ use tantivy::{TantivyError, index::SegmentId};
 
 use super::{
     IndexError, TantivyIndex,
-    columns::Columns,
     tantivy::{Payload, State},
 };
 use crate::store::StoreError;
@@ -121,9 +120,7 @@ impl TantivyIndex {
             return Ok(());
         }
         self.reader().reload()?;
-        let searcher = self.reader().searcher();
-        let columns = Columns::of(&searcher)?.into();
-        self.set_state(State { searcher, columns, snapshot });
+        self.show(self.reader().searcher(), snapshot)?;
         Ok(())
     }
 

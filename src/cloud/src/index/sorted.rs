@@ -36,7 +36,7 @@ struct Matches<'a> {
 /// The first matches after the cursor in the order of `sort`.
 pub(super) fn find(
     searcher: &Searcher,
-    columns: &[Columns],
+    columns: &[Arc<Columns>],
     snapshot: &dyn Snapshot,
     plan: &Plan,
     search: &IndexSearch,
@@ -58,7 +58,7 @@ pub(super) fn find(
 
 fn gather<'a>(
     searcher: &Searcher,
-    columns: &'a [Columns],
+    columns: &'a [Arc<Columns>],
     query: &dyn Query,
     terms: Field,
 ) -> tantivy::Result<Vec<Matches<'a>>> {

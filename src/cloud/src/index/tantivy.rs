@@ -32,6 +32,7 @@ use tantivy::{
 use super::{
     IndexError, IndexSearch, MergedIndex, Searched, by_id,
     columns::{ColumnFields, Columns},
+    pages::Pages,
     plan,
     purge::Purged,
     query::Fields,
@@ -67,8 +68,9 @@ pub struct TantivyIndex {
 pub(super) struct State {
     pub(super) searcher: Searcher,
     /// Of each segment.
-    pub(super) columns: Arc<[Columns]>,
+    pub(super) columns: Arc<[Arc<Columns>]>,
     pub(super) snapshot: Arc<dyn Snapshot>,
+    pub(super) pages: Arc<Pages>,
 }
 
 impl TantivyIndex {
@@ -113,8 +115,13 @@ impl TantivyIndex {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_state(&self, state: State) {
+    /// What searches see from now on: an index and the state of the store that it stands for.
+    pub(super) fn show(&self, searcher: Searcher, snapshot: Arc<dyn Snapshot>) -> tantivy::Result<()> {
+        let before = self.state().map(|state| state.columns).unwrap_or_default();
+        let columns = Columns::of(&searcher, &before)?;
+        let state = State { searcher, columns, snapshot, pages: Arc::default() };
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(state);
+        Ok(())
     }
 
     pub(super) fn writer(&self) -> MutexGuard<'_, IndexWriter> {
@@ -178,9 +185,8 @@ impl TantivyIndex {
         if searcher.num_docs() != snapshot.live() {
             return Err(IndexError::AtOdds { indexed: searcher.num_docs(), stored: snapshot.live() });
         }
-        let columns = Columns::of(&searcher)?.into();
+        self.show(searcher, snapshot)?;
         self.damaged.store(false, Ordering::Release);
-        self.set_state(State { searcher, columns, snapshot });
         Ok(to)
     }
 
@@ -238,16 +244,17 @@ impl MergedIndex for TantivyIndex {
     }
 
     fn search(&self, search: &IndexSearch) -> Result<Searched, IndexError> {
-        let Some(State { searcher, columns, snapshot }) = self.state() else { return Ok(Searched::default()) };
+        let Some(state) = self.state() else { return Ok(Searched::default()) };
+        let State { searcher, columns, snapshot, .. } = &state;
         if search.limit == 0 {
-            return Ok(Searched { found: Vec::new(), state: Some(snapshot) });
+            return Ok(Searched { found: Vec::new(), state: Some(state.snapshot) });
         }
-        let plan = plan::plan(&searcher, &search.clause, self.fields)?;
+        let plan = plan::plan(searcher, &search.clause, self.fields)?;
         let found = match search.sort {
-            None => by_id::find(&searcher, &columns, &*snapshot, &plan, search),
-            Some(sort) => sorted::find(&searcher, &columns, &*snapshot, &plan, search, sort, self.fields.terms),
+            None => by_id::find(&state, &plan, search),
+            Some(sort) => sorted::find(searcher, columns, &**snapshot, &plan, search, sort, self.fields.terms),
         };
-        Ok(Searched { found: found?, state: Some(snapshot) })
+        Ok(Searched { found: found?, state: Some(state.snapshot) })
     }
 
     fn frequency(&self, range: &TermRange, most: u64) -> Result<u64, IndexError> {
