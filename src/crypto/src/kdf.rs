@@ -1,11 +1,11 @@
 //! Deriving scalars and keys (section 1), and the prepared HMAC that everything keyed uses.
 
 use hkdf::{Hkdf, HkdfExtract};
-use hmac::{Hmac, KeyInit, Mac};
 use k256::elliptic_curve::array::Array;
 use k256::elliptic_curve::consts::U48;
 use k256::elliptic_curve::ops::Reduce;
 use sha2::Sha256;
+use sha2::block_api::compress256;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::Scalar;
@@ -80,30 +80,87 @@ fn expand(hkdf: &Hkdf<Sha256>, info: &[&[u8]], okm: &mut [u8]) {
     hkdf.expand_multi_info(info, okm).expect("at most 8,160 bytes are asked of HKDF");
 }
 
-/// HMAC-SHA256 with the key already absorbed: a call costs two compressions, not four.
+/// HMAC-SHA256 with the key already absorbed: a call costs two compressions, not four. Built on the compression itself:
+/// around messages this short, cloning and wiping a hasher's buffers takes as long as the two compressions.
 #[derive(Clone)]
-pub(crate) struct Prf(Hmac<Sha256>);
+pub(crate) struct Prf {
+    /// SHA-256 after the block `key ⊕ ipad`.
+    inner: [u32; 8],
+    /// SHA-256 after the block `key ⊕ opad`.
+    outer: [u32; 8],
+}
+
+/// What SHA-256 begins with (FIPS 180-4, 5.3.3).
+const INITIAL: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+/// Bytes of a block of SHA-256.
+const BLOCK: usize = 64;
+/// Where the message's length in bits stands in its last block.
+const LENGTH_AT: usize = BLOCK - 8;
 
 impl Prf {
+    /// HMAC pads keys shorter than a block with zeros.
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(<Hmac<Sha256> as KeyInit>::new(&hmac_block(key).into()))
+        let keyed = |pad: u8| {
+            let mut block = Zeroizing::new([pad; BLOCK]);
+            block.iter_mut().zip(key).for_each(|(b, k)| *b ^= k);
+            let mut state = INITIAL;
+            compress256(&mut state, std::slice::from_ref(&*block));
+            state
+        };
+        Self { inner: keyed(0x36), outer: keyed(0x5c) }
     }
 
     /// MAC of the concatenated parts.
     pub(crate) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = self.0.clone();
+        let (mut state, mut block, mut filled, mut length) = (self.inner, [0; BLOCK], 0, BLOCK);
         for part in parts {
-            mac.update(part);
+            let mut part = *part;
+            length += part.len();
+            while part.len() >= BLOCK - filled {
+                let (fits, rest) = part.split_at(BLOCK - filled);
+                block[filled..].copy_from_slice(fits);
+                compress256(&mut state, std::slice::from_ref(&block));
+                (part, filled) = (rest, 0);
+            }
+            block[filled..filled + part.len()].copy_from_slice(part);
+            filled += part.len();
         }
-        mac.finalize().into_bytes().into()
+        finish(&mut state, &mut block, filled, length);
+        block[..32].copy_from_slice(&bytes(&state));
+        state = self.outer;
+        finish(&mut state, &mut block, 32, BLOCK + 32);
+        let mac = bytes(&state);
+        state.zeroize();
+        // What is left in the block is the inner hash and padding.
+        block[..32].zeroize();
+        mac
     }
 }
 
-/// HMAC pads keys shorter than a block with zeros, so this is the same key.
-fn hmac_block(key: &[u8; 32]) -> [u8; 64] {
-    let mut block = [0; 64];
-    block[..32].copy_from_slice(key);
-    block
+/// Pads a message of `length` bytes, of which the last `filled` are in the block, and absorbs it.
+fn finish(state: &mut [u32; 8], block: &mut [u8; BLOCK], filled: usize, length: usize) {
+    block[filled] = 0x80;
+    block[filled + 1..].fill(0);
+    if filled >= LENGTH_AT {
+        compress256(state, std::slice::from_ref(block));
+        block.fill(0);
+    }
+    block[LENGTH_AT..].copy_from_slice(&(8 * length as u64).to_be_bytes());
+    compress256(state, std::slice::from_ref(block));
+}
+
+fn bytes(state: &[u32; 8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.as_chunks_mut().0.iter_mut().zip(state).for_each(|(bytes, word)| *bytes = word.to_be_bytes());
+    bytes
+}
+
+impl Drop for Prf {
+    fn drop(&mut self) {
+        self.inner.zeroize();
+        self.outer.zeroize();
+    }
 }
 
 /// The first `N` bytes of a 32-byte MAC.
@@ -112,4 +169,28 @@ pub(crate) fn truncate<const N: usize>(mac: [u8; 32]) -> [u8; N] {
     let mut short = [0; N];
     short.copy_from_slice(&mac[..N]);
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use hmac::{Hmac, KeyInit, Mac};
+
+    use super::*;
+
+    /// Whatever the length, and however the message is parted: what the library computes.
+    #[test]
+    fn a_prepared_mac_is_hmac() {
+        let message: Vec<u8> = (0..300_u32).map(|i| (i * 7) as u8).collect();
+        for length in 0..message.len() {
+            let key: [u8; 32] = std::array::from_fn(|i| (i * length) as u8);
+            let prepared = Prf::new(&key);
+            let mut library = <Hmac<Sha256> as KeyInit>::new_from_slice(&key).unwrap();
+            library.update(&message[..length]);
+            let expected: [u8; 32] = library.finalize().into_bytes().into();
+            for cut in [0, 1, length / 3, length / 2, length.saturating_sub(1), length] {
+                let (head, tail) = message[..length].split_at(cut.min(length));
+                assert_eq!(prepared.mac(&[head, tail]), expected, "{length} bytes, cut at {cut}");
+            }
+        }
+    }
 }
