@@ -88,7 +88,8 @@ impl Cloud for HttpCloud {
     }
 
     fn log_acts<'a>(&'a self, cloud: &'a Server, entries: &'a PostActs) -> CloudAnswer<'a, ActsTaken> {
-        Box::pin(async move { Ok(self.peer(cloud, Retry::NONE)?.post_cbor("/v1/acts", entries).await?) })
+        let body = Bytes::from(entries.to_cbor());
+        Box::pin(async move { Ok(self.peer(cloud, Retry::NONE)?.post_cbor_bytes("/v1/acts", body).await?) })
     }
 
     fn scan<'a>(&'a self, cloud: &'a Server, request: &'a ScanRecords) -> CloudAnswer<'a, Scanned> {

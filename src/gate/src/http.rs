@@ -14,7 +14,7 @@ use axum::{
 use http::{Method, Uri};
 use sealdex_dbfile::{DbFile, Findings, Scrub, Soundness};
 use sealdex_net::{
-    Authenticator, Call, Cbor, Json, Listen, Refusal,
+    Authenticator, Call, Cbor, CborBytes, Json, Listen, Refusal,
     clock::{now_ms, now_s},
     guard::{Bounds, guard},
     peer::Http,
@@ -28,7 +28,6 @@ use sealdex_wire::{
     erasure::{ErasureState, ErasuresPending},
     family::{MemberList, Trace},
     group::{GroupList, StaleList},
-    ingest::BridgeResponse,
     roster::Roster,
     search::{Counted, SearchResponse},
     threshold::{CopiedRows, DealtRows, Partials, Replicated, ResharingState, Turn, WithTurns},
@@ -329,18 +328,18 @@ async fn accesses<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Ans
     Ok(Json(app.gate.list_accesses(call.caller.id, call.json()?).await?))
 }
 
-async fn bridge<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<BridgeResponse>> {
-    Ok(Cbor(app.gate.bridge(call.caller.id, call.cbor()?).await?))
+async fn bridge<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<CborBytes> {
+    Ok(CborBytes(app.gate.bridge(call.caller.id, call.cbor()?).await?.to_cbor()))
 }
 
 async fn search<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<SearchResponse>> {
     Ok(Cbor(app.gate.search(call.caller.id, call.cbor()?).await?))
 }
 
-async fn shared_bridge<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<BridgeResponse>> {
+async fn shared_bridge<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<CborBytes> {
     let turns: WithTurns = call.cbor()?;
     let request = codec::from_cbor(&turns.request).map_err(Refusal::malformed)?;
-    Ok(Cbor(app.gate.bridge_with(call.caller.id, request, Some(turns)).await?))
+    Ok(CborBytes(app.gate.bridge_with(call.caller.id, request, Some(turns)).await?.to_cbor()))
 }
 
 async fn shared_search<S: ConsentStore>(State(app): State<App<S>>, call: Call) -> Answer<Cbor<SearchResponse>> {

@@ -177,10 +177,13 @@ impl GateLink {
         single: PrincipalId,
         request: &BridgeRequest,
     ) -> Result<(PrincipalId, BridgeResponse), CallError> {
-        let Some(linked) = &self.nodes else { return Ok((single, self.any.post_cbor("/v1/bridge", request).await?)) };
+        let body = request.to_cbor();
+        let Some(linked) = &self.nodes else {
+            return Ok((single, self.any.post_cbor_bytes("/v1/bridge", body.into()).await?));
+        };
         let unusable = |e: sealdex_wire::ingest::EntryError| linked.unusable("/v1/bridge", e.to_string());
         let points = request.points().map_err(unusable)?;
-        let asked = Asked { body: codec::to_cbor(request), spent: request.spent(), points };
+        let asked = Asked { body, spent: request.spent(), points };
         let (lead, _, response) = linked.ask("/v1/shared/bridge", &asked).await?;
         let id = linked.nodes.numbered(lead).map(|n| n.server.id);
         Ok((id.unwrap_or(single), response))

@@ -30,6 +30,9 @@ pub const RATE: u64 = 8 << 10;
 /// What every body may bring without taking room, bytes: small requests pass while large ones wait.
 pub(crate) const SMALL: usize = 64 << 10;
 
+/// Memory taken for a body, at most so many times what has arrived of it.
+const AHEAD: usize = 8;
+
 /// Room is counted in these, bytes.
 const UNIT: usize = 1024;
 
@@ -187,11 +190,18 @@ pub async fn whole<B>(mut body: B, limit: usize) -> Result<Bytes, Unread<B::Erro
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
+    // A length that is declared costs its sender nothing, so memory is taken as bytes arrive, too. But doubling it each
+    // time would have megabytes copied, and their pages made, twice.
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX).min(limit);
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
         if data.len() > limit - whole.len() {
             return Err(Unread::TooLong);
+        }
+        let arrived = whole.len() + data.len();
+        if arrived > whole.capacity() && arrived <= declared {
+            whole.reserve_exact(declared.min(arrived.saturating_mul(AHEAD)) - whole.len());
         }
         whole.extend_from_slice(&data);
     }

@@ -31,5 +31,5 @@ pub mod trace;
 pub use auth::{Authenticator, Call, Caller, Directory};
 pub use edge::blocking;
 pub use peer::{CallError, Peer, Retry};
-pub use reply::{Cbor, Json, Refusal};
+pub use reply::{Cbor, CborBytes, Json, Refusal};
 pub use server::{Listen, serve};

@@ -16,7 +16,17 @@ pub struct Cbor<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Cbor<T> {
     fn into_response(self) -> Response {
-        ([(header::CONTENT_TYPE, HeaderValue::from_static(CBOR))], codec::to_cbor(&self.0)).into_response()
+        CborBytes(codec::to_cbor(&self.0)).into_response()
+    }
+}
+
+/// A CBOR response that is encoded already.
+#[derive(Debug)]
+pub struct CborBytes(pub Vec<u8>);
+
+impl IntoResponse for CborBytes {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(CBOR))], self.0).into_response()
     }
 }
 

@@ -11,7 +11,7 @@ use sealdex_ledger::{
 use sealdex_member::Trusted;
 use sealdex_net::Peer;
 use sealdex_wire::{
-    ProblemType, codec,
+    ProblemType,
     ingest::{BatchReceipt, BatchUpload, Stated},
 };
 use tokio::sync::Mutex;
@@ -175,7 +175,7 @@ impl Stating {
             upload.stated = Some(Stated { entry: signed.to_entry(), ended });
             let body: Bytes;
             (upload, body) = blocking(move || {
-                let body = codec::to_cbor(&upload).into();
+                let body = upload.to_cbor().into();
                 (upload, body)
             })
             .await?;

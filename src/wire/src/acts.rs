@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::{
-    B32, Signed,
+    B32, Signed, codec,
     consent::{Access, AccessKind, Place},
     signed::Document,
 };
@@ -231,6 +231,14 @@ pub struct Act {
 pub struct PostActs {
     /// Entries, as they are logged.
     pub entries: Vec<ByteBuf>,
+}
+
+impl PostActs {
+    /// As CBOR.
+    pub fn to_cbor(&self) -> Vec<u8> {
+        let entries: usize = self.entries.iter().map(|e| 5 + e.len()).sum();
+        codec::to_cbor_of(self, 64 + entries)
+    }
 }
 
 /// Answer to [`PostActs`].

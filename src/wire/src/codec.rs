@@ -19,9 +19,15 @@ pub enum CodecError {
 }
 
 /// Encodes as CBOR. Our own types always encode.
-#[allow(clippy::expect_used)] // writing to a Vec cannot fail and no type here has a failing Serialize
 pub fn to_cbor<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut out = Vec::new();
+    to_cbor_of(value, 0)
+}
+
+/// As [`to_cbor`], of what takes `about` so many bytes: a message of megabytes that outgrows its memory again and again
+/// costs more in copies and fresh pages than in encoding.
+#[allow(clippy::expect_used)] // writing to a Vec cannot fail and no type here has a failing Serialize
+pub fn to_cbor_of<T: Serialize>(value: &T, about: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(about);
     ciborium::into_writer(value, &mut out).expect("encoding to memory");
     out
 }

@@ -3,7 +3,7 @@
 use sealdex_crypto::{BatchId, PrincipalId, RecordId, Signature, Term};
 use serde::{Deserialize, Serialize};
 
-use crate::{B32, RawPoint, labels, limits};
+use crate::{B32, RawPoint, codec, labels, limits};
 
 /// A capsule, and whose section it is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,18 @@ pub struct BridgeRequest {
     pub erases: Vec<RecordId>,
 }
 
+/// Bytes that CBOR takes for what surrounds a message, and for names, ids and lengths of each of its parts, about.
+const AROUND: usize = 512;
+const AROUND_EACH: usize = 96;
+
 impl BridgeRequest {
+    /// As CBOR.
+    pub fn to_cbor(&self) -> Vec<u8> {
+        let capsules: usize = self.capsules.iter().map(|c| AROUND_EACH + c.section.len()).sum();
+        let records: usize = self.records.iter().map(|r| AROUND_EACH + r.entries.len()).sum();
+        codec::to_cbor_of(self, AROUND + capsules + records + 34 * self.deletes.len() + 17 * self.erases.len())
+    }
+
     /// Tokens, ranges and index entries that it takes of its provider's budget. Packed entries are 25 bytes and more; a
     /// deletion counts as an entry.
     pub fn spent(&self) -> [u64; 3] {
@@ -106,6 +117,21 @@ pub struct BridgeResponse {
     pub signature: Signature,
 }
 
+impl BridgedRecord {
+    /// Bytes it takes as CBOR, about.
+    fn about(&self) -> usize {
+        AROUND_EACH + self.terms.len() + self.tag.len()
+    }
+}
+
+impl BridgeResponse {
+    /// As CBOR.
+    pub fn to_cbor(&self) -> Vec<u8> {
+        let records: usize = self.records.iter().map(BridgedRecord::about).sum();
+        codec::to_cbor_of(self, AROUND + records + self.deletes.len())
+    }
+}
+
 /// One record as the cloud receives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,6 +168,15 @@ pub struct BatchUpload {
     /// deletions.
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
     pub erases: Vec<u8>,
+}
+
+impl BatchUpload {
+    /// As CBOR.
+    pub fn to_cbor(&self) -> Vec<u8> {
+        let records: usize = self.records.iter().map(|r| AROUND_EACH + r.index.about() + r.sealed.len()).sum();
+        let stated = self.stated.as_ref().map_or(0, |s| s.entry.len() + s.ended.len());
+        codec::to_cbor_of(self, AROUND + records + stated + self.deletes.len() + self.erases.len())
+    }
 }
 
 /// A provider's statement on a batch, with the ids it ends.

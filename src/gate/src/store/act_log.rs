@@ -18,6 +18,8 @@ const ON: &[u8] = b"on";
 const HEAD: &[u8] = b"head";
 const ACT: u8 = b'a';
 const ENTRY: u8 = b'e';
+/// Bytes of CBOR that an act takes for each of its rows, about.
+const ROW: usize = 160;
 
 fn damaged() -> StoreError {
     StoreError::Row(Table::ActLog.name())
@@ -95,7 +97,8 @@ pub trait WriteActLog: Transaction {
         if elsewhere || self.get(Table::ActLog, ON)?.is_none() {
             return Ok(());
         }
-        self.put(Table::ActLog, &key(ACT, act.act), &codec::to_cbor(&act))
+        let about = (1 + act.rows.len()) * ROW;
+        self.put(Table::ActLog, &key(ACT, act.act), &codec::to_cbor_of(&act, about))
     }
 
     /// Keeps the entries made of acts in place of these.
