@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sealdex_crypto::{PrincipalId, PublicIdentity, RowKey};
+use sealdex_crypto::{PrincipalId, PublicIdentity, RowKey, log::leaf_hash};
 use sealdex_ledger::{
     BadAct, SignedAct,
     act::{
@@ -291,8 +291,9 @@ impl<S: ConsentStore> Gate<S> {
         let (mut entries, mut head) = (Vec::new(), before);
         for act in acts {
             for signed in sealer.entries(act, head, &mut key, &mut rand::rng()) {
-                head = Head { number: signed.entry.number, digest: signed.digest() };
-                entries.push(signed.to_entry());
+                let entry = signed.to_entry();
+                head = Head { number: signed.entry.number, digest: leaf_hash(&entry) };
+                entries.push(entry);
             }
         }
         (entries, head)

@@ -1,7 +1,10 @@
 //! The entries of the log of acts: a table that only grows, and in it a chain for each gate.
 
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
-use sealdex_crypto::{PrincipalId, log::Hash};
+use sealdex_crypto::{
+    PrincipalId,
+    log::{Hash, leaf_hash},
+};
 use sealdex_ledger::SignedAct;
 
 use super::{StoreError, memory::MemoryStore, redb::RedbStore, redb::failed};
@@ -69,7 +72,7 @@ fn append(
     let mut last = chain.last()?;
     let mut newest = chain.entry(last)?;
     let mut digest: Hash = match &newest {
-        Some(entry) => sealdex_crypto::log::leaf_hash(entry),
+        Some(entry) => leaf_hash(entry),
         None => [0; 32],
     };
     for act in entries {
@@ -86,7 +89,7 @@ fn append(
         if act.entry.previous != digest {
             return Ok(Err(ActsRefused::Previous { gate, number }));
         }
-        (last, digest) = (number, act.digest());
+        (last, digest) = (number, leaf_hash(&bytes));
         chain.push(number, bytes.clone())?;
         newest = Some(bytes);
     }
