@@ -6,16 +6,47 @@ use rayon::prelude::*;
 use sealdex_crypto::{BatchId, PrincipalId, RecordId};
 use sealdex_fhir::Record;
 use sealdex_ledger::BatchTrees;
+use sealdex_schema::Owner;
 use sealdex_wire::{
     B32,
     ingest::{BatchUpload, BridgeCapsule, BridgeRecord, BridgeRequest, BridgeResponse, UploadRecord},
 };
 
-use crate::journal::Version;
+use crate::{journal::Version, prepare::Preparer};
 
-/// A record that was read and is not in the journal.
-pub(crate) struct Parsed {
+/// A record as it was read.
+pub(crate) struct Read {
     pub(crate) record: Record,
+    pub(crate) version: Version,
+    pub(crate) file: Arc<Path>,
+    pub(crate) line: u64,
+}
+
+/// A record that is not in the journal, indexed. What was parsed of it is several times as large as all of this, and gone.
+pub(crate) struct Parsed {
+    pub(crate) source: Source,
+    /// `Type/id`.
+    pub(crate) identity: String,
+    pub(crate) record_type: String,
+    /// Whose the record says that it is.
+    pub(crate) owner: Result<Owner, String>,
+    /// The section it is sealed to.
+    pub(crate) sealed_to: String,
+    /// Its new id.
+    pub(crate) id: RecordId,
+    pub(crate) indexed: Result<Indexed, String>,
+}
+
+/// What a record is found by.
+pub(crate) struct Indexed {
+    pub(crate) origin: B32,
+    /// Packed.
+    pub(crate) entries: Vec<u8>,
+}
+
+/// What a sealed record is made of.
+pub(crate) struct Source {
+    pub(crate) bytes: Vec<u8>,
     pub(crate) version: Version,
     /// Whether the cloud is known to have an older version.
     pub(crate) replaces: bool,
@@ -23,27 +54,12 @@ pub(crate) struct Parsed {
     pub(crate) line: u64,
 }
 
-/// What a sealed record was made of: its bytes without what was parsed of them, which is several times as large.
-pub(crate) struct Source {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) version: Version,
-    pub(crate) replaces: bool,
-    pub(crate) file: Arc<Path>,
-    pub(crate) line: u64,
-}
-
-impl From<Parsed> for Source {
-    fn from(parsed: Parsed) -> Self {
-        let Parsed { record, version, replaces, file, line } = parsed;
-        Self { bytes: record.bytes, version, replaces, file, line }
-    }
-}
-
 impl Source {
-    /// Parses it again; it was parsed before.
-    fn parse(self) -> Option<Parsed> {
+    /// Reads it again; it was read before.
+    fn read(self, preparer: &Preparer) -> Option<Parsed> {
         let Self { bytes, version, replaces, file, line } = self;
-        Some(Parsed { record: Record::from_bytes(bytes).ok()?, version, replaces, file, line })
+        let record = Record::from_bytes(bytes).ok()?;
+        Some(preparer.index(Read { record, version, file, line }, replaces))
     }
 }
 
@@ -93,8 +109,8 @@ impl Prepared {
     }
 
     /// The records it was made of.
-    pub(crate) fn parse_again(self) -> Vec<Parsed> {
-        self.sources.into_par_iter().filter_map(Source::parse).collect()
+    pub(crate) fn parse_again(self, preparer: &Preparer) -> Vec<Parsed> {
+        self.sources.into_par_iter().filter_map(|source| source.read(preparer)).collect()
     }
 
     /// The message to the cloud, when the gate's answer fits the batch.

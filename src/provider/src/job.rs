@@ -18,7 +18,7 @@ use sealdex_lognet::{DomainLog, domain::DomainLogError};
 use sealdex_member::{GateLink, IndexKeys, MemberKeys, Trusted};
 use sealdex_net::{CallError, Peer, trace::Stage};
 use sealdex_wire::{
-    ProblemType, codec,
+    ProblemType,
     ingest::{BatchReceipt, CloudStats},
 };
 use tokio::sync::{Mutex, mpsc};
@@ -28,7 +28,7 @@ use crate::{
     erase::EraseReport,
     journal::{Journal, JournalError, State, Version},
     owners::{OwnerMap, Owners},
-    prepare::{Preparer, parse},
+    prepare::{Outcome, Preparer},
     rejects::{Reject, RejectLog},
     stating::{Stating, StatingError},
 };
@@ -383,7 +383,7 @@ impl Job {
         })
         .await?;
         let mut owners = std::mem::take(&mut *self.owners.lock().await);
-        owners.fetch(&self.gate, &self.domain, owned.iter().flatten().map(|o| o.by)).await?;
+        owners.fetch(&self.gate, &self.domain, owned.iter().flatten().copied()).await?;
         let job = self.clone();
         let (prepared, rejects, owners) = blocking(move || {
             let (prepared, rejects) = job.preparer.prepare(parsed, owned, &owners);
@@ -396,23 +396,28 @@ impl Job {
 
     /// Parses a chunk and keeps, of each record, the last version in it that the journal lacks.
     fn parse_new(&self, chunk: Vec<RawRecord>) -> Result<Vec<Parsed>, PushError> {
-        let (parsed, rejects) = parse(chunk, self.settings.validate);
-        for reject in rejects {
-            self.reject(reject)?;
+        let (mut versions, mut lacking) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
+        for outcome in self.preparer.parse(chunk, self.settings.validate, &self.journal)? {
+            match outcome {
+                Outcome::Rejected(reject) => self.reject(reject)?,
+                Outcome::Known(version) => versions.push(version),
+                Outcome::Lacking(parsed) => {
+                    lacking.push((versions.len(), *parsed));
+                    versions.push(lacking[lacking.len() - 1].1.source.version);
+                }
+            }
         }
-        let versions: Vec<Version> = parsed.iter().map(|p| p.version).collect();
-        let states =
-            if self.settings.dry_run { self.journal.states(&versions)? } else { self.journal.begin(&versions)? };
+        let begun: Vec<Version> = lacking.iter().map(|(_, p)| p.source.version).collect();
+        let states = if self.settings.dry_run { self.journal.states(&begun)? } else { self.journal.begin(&begun)? };
         let last: HashMap<[u8; 16], usize> = versions.iter().enumerate().map(|(i, v)| (v.identity, i)).collect();
-        let mut kept = Vec::with_capacity(parsed.len());
-        for (i, (mut p, state)) in parsed.into_iter().zip(states).enumerate() {
-            if state == State::Known || last.get(&p.version.identity) != Some(&i) {
-                self.progress.skipped.fetch_add(1, Relaxed);
-            } else {
-                p.replaces = state == State::Changed;
+        let mut kept = Vec::with_capacity(lacking.len());
+        for ((i, mut p), state) in lacking.into_iter().zip(states) {
+            if last.get(&p.source.version.identity) == Some(&i) {
+                p.source.replaces = state == State::Changed;
                 kept.push(p);
             }
         }
+        self.progress.skipped.fetch_add((versions.len() - kept.len()) as u64, Relaxed);
         Ok(kept)
     }
 
@@ -452,7 +457,8 @@ impl Job {
         let (signer, answer) = match self.gate.bridge(self.gate_id, &request).await {
             Err(e) if e.problem_type() == Some(ProblemType::Conflict) => {
                 self.owners.lock().await.clear();
-                let parsed = blocking(move || prepared.parse_again()).await?;
+                let job = self.clone();
+                let parsed = blocking(move || prepared.parse_again(&job.preparer)).await?;
                 let (again, late) = self.prepare(parsed).await?;
                 rejects = late;
                 let Some(again) = again else { return Ok((None, rejects)) };
@@ -492,7 +498,7 @@ impl Job {
             return stating.upload(bridged, &self.cloud, &self.journal).await;
         }
         let Bridged { upload, versions, .. } = bridged;
-        let body: Bytes = blocking(move || codec::to_cbor(&upload)).await?.into();
+        let body: Bytes = blocking(move || upload.to_cbor()).await?.into();
         let bytes = body.len() as u64;
         let receipt: BatchReceipt = self.cloud.post_cbor_bytes("/v1/batches", body).await?;
         let job = self.clone();

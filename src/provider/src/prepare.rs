@@ -23,8 +23,9 @@ use sealdex_wire::{
 };
 
 use crate::{
-    batch::{Parsed, Prepared, PreparedRecord, Source},
-    journal::Version,
+    batch::{Indexed, Parsed, Prepared, PreparedRecord, Read, Source},
+    job::PushError,
+    journal::{Journal, State, Version},
     owners::{OwnerMap, Owners},
     rejects::Reject,
 };
@@ -35,6 +36,9 @@ const ZSTD_LEVEL: i32 = 1;
 const COMPRESS_FROM: usize = 128;
 /// Capsules made at once: they share an inversion.
 const TOGETHER: usize = 32;
+/// Records parsed before any of them is indexed: few, so that what was parsed of them stays in the processor's caches and
+/// its memory is used again.
+const PARSED: usize = 64;
 
 /// What preparing needs, the same for every batch.
 pub(crate) struct Preparer {
@@ -46,26 +50,30 @@ pub(crate) struct Preparer {
     pub(crate) owner_map: RwLock<OwnerMap>,
 }
 
-/// Parses what was read; malformed records become rejects.
-pub(crate) fn parse(raw: Vec<RawRecord>, validate: bool) -> (Vec<Parsed>, Vec<Reject>) {
-    let results: Vec<_> = raw
-        .into_par_iter()
-        .map(|raw| {
-            let (file, line) = (raw.file().clone(), raw.line());
-            match Record::parse(raw) {
-                Ok(record) => {
-                    if let Some(reason) = validate.then(|| violations(&record)).flatten() {
-                        let (file, record) = (file.to_path_buf(), Some(record.identity()));
-                        return Err(Reject { file, line, record, reason });
-                    }
-                    let version = Version::of(&record.identity(), &record.bytes);
-                    Ok(Parsed { record, version, replaces: false, file, line })
-                }
-                Err(e) => Err(Reject { file: file.to_path_buf(), line, record: None, reason: e.to_string() }),
+/// A record, or why it is none that can be pushed.
+fn read(raw: RawRecord, validate: bool) -> Result<Read, Reject> {
+    let (file, line) = (raw.file().clone(), raw.line());
+    match Record::parse(raw) {
+        Ok(record) => {
+            if let Some(reason) = validate.then(|| violations(&record)).flatten() {
+                let (file, record) = (file.to_path_buf(), Some(record.identity()));
+                return Err(Reject { file, line, record, reason });
             }
-        })
-        .collect();
-    parted(results)
+            let version = Version::of(&record.identity(), &record.bytes);
+            Ok(Read { record, version, file, line })
+        }
+        Err(e) => Err(Reject { file: file.to_path_buf(), line, record: None, reason: e.to_string() }),
+    }
+}
+
+/// What became of a record that was read.
+pub(crate) enum Outcome {
+    /// It is to be pushed.
+    Lacking(Box<Parsed>),
+    /// The cloud has this very version.
+    Known(Version),
+    /// It is malformed.
+    Rejected(Reject),
 }
 
 /// What went well, and rejects.
@@ -91,22 +99,76 @@ fn violations(record: &Record) -> Option<String> {
 }
 
 impl Preparer {
-    /// Whose each of these is, or why that cannot be said.
-    pub(crate) fn owners(&self, parsed: &[Parsed]) -> Vec<Result<Owned, String>> {
-        let map = self.owner_map.read().unwrap_or_else(PoisonError::into_inner);
-        let map = &*map;
-        parsed.par_iter().map(|p| self.owner(&p.record, map)).collect()
+    /// Parses what was read, and indexes what the journal lacks.
+    pub(crate) fn parse(
+        &self,
+        raw: Vec<RawRecord>,
+        validate: bool,
+        journal: &Journal,
+    ) -> Result<Vec<Outcome>, PushError> {
+        let some = |raw: Vec<RawRecord>| {
+            let records: Vec<_> = raw.into_iter().map(|raw| read(raw, validate)).collect();
+            let versions: Vec<Version> = records.iter().flatten().map(|read| read.version).collect();
+            let mut states = journal.states(&versions)?.into_iter();
+            let outcome = |record| match record {
+                Err(reject) => Outcome::Rejected(reject),
+                Ok(Read { version, .. }) if states.next() == Some(State::Known) => Outcome::Known(version),
+                Ok(read) => Outcome::Lacking(Box::new(self.index(read, false))),
+            };
+            Ok(records.into_iter().map(outcome).collect())
+        };
+        let all = raw.into_par_iter().chunks(PARSED).map(some).collect::<Result<Vec<Vec<_>>, PushError>>()?;
+        Ok(all.into_iter().flatten().collect())
     }
 
-    fn owner(&self, record: &Record, map: &OwnerMap) -> Result<Owned, String> {
-        match self.schema.owner(&record.resource_type, &record.id, &record.json).map_err(|e| e.to_string())? {
-            RecordOwner::Provider => Ok(Owned { by: self.path[0], patient: false }),
-            RecordOwner::Patient(reference) => match map.get(&reference) {
-                Some(by) => Ok(Owned { by, patient: true }),
-                None => Err(format!(
-                    "{reference} has no principal in the owner map: enrol the patient with `sealdex owners enrol`"
-                )),
-            },
+    /// Whose a record is, as it says, and what it is found by.
+    pub(crate) fn index(&self, read: Read, replaces: bool) -> Parsed {
+        let Read { record, version, file, line } = read;
+        let owner = self.schema.owner(&record.resource_type, &record.id, &record.json).map_err(|e| e.to_string());
+        let sealed_to = match owner {
+            Ok(RecordOwner::Patient(_)) => self.schema.sealed_to(&record.resource_type, &record.json),
+            _ => self.schema.section_of(&record.resource_type).name.clone(),
+        };
+        let (identity, id) = (record.identity(), RecordId(time_ordered()));
+        let indexed = self.indexed(&record, &identity, id);
+        let Record { resource_type: record_type, bytes, .. } = record;
+        let source = Source { bytes, version, replaces, file, line };
+        Parsed { source, identity, record_type, owner, sealed_to, id, indexed }
+    }
+
+    fn indexed(&self, record: &Record, identity: &str, id: RecordId) -> Result<Indexed, String> {
+        let index = self
+            .schema
+            .index(&record.resource_type, &record.id, &record.json)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+        if index.len() > limits::RECORD_ENTRIES / 8 {
+            return Err(format!("{} index values; at most {} are accepted", index.len(), limits::RECORD_ENTRIES / 8));
+        }
+        if record.bytes.len() > limits::SEALED / 2 {
+            return Err(format!("{} bytes; at most {} are accepted", record.bytes.len(), limits::SEALED / 2));
+        }
+        let mut entries = Vec::with_capacity(index.len() * 33);
+        for entry in &index {
+            self.pack(entry, id, &mut entries).map_err(|e| format!("field {}: {e}", entry.field))?;
+        }
+        let origin = self.keys.origin(identity).map_err(|e| e.to_string())?;
+        Ok(Indexed { origin, entries })
+    }
+
+    /// Whose each of these is, or why that cannot be said.
+    pub(crate) fn owners(&self, parsed: &[Parsed]) -> Vec<Result<PrincipalId, String>> {
+        let map = self.owner_map.read().unwrap_or_else(PoisonError::into_inner);
+        let map = &*map;
+        parsed.par_iter().with_min_len(PARSED).map(|p| self.owner(p, map)).collect()
+    }
+
+    fn owner(&self, parsed: &Parsed, map: &OwnerMap) -> Result<PrincipalId, String> {
+        match &parsed.owner {
+            Err(reason) => Err(reason.clone()),
+            Ok(RecordOwner::Provider) => Ok(self.path[0]),
+            Ok(RecordOwner::Patient(reference)) => map.get(reference).ok_or_else(|| {
+                format!("{reference} has no principal in the owner map: enrol the patient with `sealdex owners enrol`")
+            }),
         }
     }
 
@@ -119,14 +181,14 @@ impl Preparer {
     pub(crate) fn prepare(
         &self,
         parsed: Vec<Parsed>,
-        owned: Vec<Result<Owned, String>>,
+        owned: Vec<Result<PrincipalId, String>>,
         owners: &Owners,
     ) -> (Prepared, Vec<Reject>) {
-        let check =
-            |(p, owned): (Parsed, Result<Owned, String>)| match owned.and_then(|owned| self.check(&p, owned, owners)) {
-                Ok(checked) => Ok((checked, Source::from(p))),
-                Err(reason) => Err(Reject { reason, ..p.reject() }),
-            };
+        let check = |(p, owned): (Parsed, Result<PrincipalId, String>)| {
+            let reject = |reason| Reject { reason, ..p.reject() };
+            let (owner, key) = owned.and_then(|o| Ok((o, self.key(&p, o, owners)?))).map_err(reject)?;
+            self.checked(p, owner, key)
+        };
         let checked: Vec<_> = parsed.into_par_iter().zip(owned).map(check).collect();
         let (kept, mut rejects) = parted(checked);
         let (slots, kept) = slots(kept);
@@ -148,14 +210,9 @@ impl Preparer {
         (Prepared { batch: BatchId(time_ordered()), capsules, records, without_patient, sources }, rejects)
     }
 
-    /// Whether a record can be pushed, and its index entries. What was parsed of it is not needed after that.
-    fn check<'s>(&'s self, p: &Parsed, owned: Owned, owners: &Owners) -> Result<Checked<'s>, String> {
-        let owner = owned.by;
-        let section = self.schema.section_of(&p.record.resource_type);
-        let sealed_to = match owned.patient {
-            true => self.schema.sealed_to(&p.record.resource_type, &p.record.json),
-            false => section.name.clone(),
-        };
+    /// Epoch and key to seal a record to, if it may be pushed.
+    fn key(&self, p: &Parsed, owner: PrincipalId, owners: &Owners) -> Result<(u32, Point), String> {
+        let sealed_to = &p.sealed_to;
         let profile = owners.get(owner).ok_or_else(|| {
             format!(
                 "the gate has no valid profile of owner {owner}: the owner publishes it with `sealdex owners publish`"
@@ -165,32 +222,29 @@ impl Preparer {
             return Err(format!("owner {owner} has not authorised this provider to write"));
         }
         let (epoch, key) = profile
-            .section(&sealed_to)
+            .section(sealed_to)
             .ok_or_else(|| format!("owner {owner} has published no key for section \"{sealed_to}\": enrol again"))?;
-        if profile.has_erased(&sealed_to, epoch) {
+        if profile.has_erased(sealed_to, epoch) {
             return Err(format!(
                 "owner {owner} has ordered section \"{sealed_to}\" to be erased: nothing of it is stored any more; take it out of the sources"
             ));
         }
-        let index = self
-            .schema
-            .index(&p.record.resource_type, &p.record.id, &p.record.json)
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-        if index.len() > limits::RECORD_ENTRIES / 8 {
-            return Err(format!("{} index values; at most {} are accepted", index.len(), limits::RECORD_ENTRIES / 8));
-        }
-        if p.record.bytes.len() > limits::SEALED / 2 {
-            return Err(format!("{} bytes; at most {} are accepted", p.record.bytes.len(), limits::SEALED / 2));
-        }
-        let id = RecordId(time_ordered());
-        let mut entries = Vec::with_capacity(index.len() * 33);
-        for entry in &index {
-            self.pack(entry, id, &mut entries).map_err(|e| format!("field {}: {e}", entry.field))?;
-        }
-        let identity = p.record.identity();
-        let origin = self.keys.origin(&identity).map_err(|e| e.to_string())?;
-        let content_type = &section.content_type;
-        Ok(Checked { id, identity, owner, section: sealed_to, content_type, epoch, key, origin, entries })
+        Ok((epoch, key))
+    }
+
+    fn checked(
+        &self,
+        p: Parsed,
+        owner: PrincipalId,
+        (epoch, key): (u32, Point),
+    ) -> Result<(Checked<'_>, Source), Reject> {
+        let content_type = &self.schema.section_of(&p.record_type).content_type;
+        let Indexed { origin, entries } = match p.indexed {
+            Ok(indexed) => indexed,
+            Err(ref reason) => return Err(Reject { reason: reason.clone(), ..p.reject() }),
+        };
+        let Parsed { source, identity, sealed_to: section, id, .. } = p;
+        Ok((Checked { id, identity, owner, section, content_type, epoch, key, origin, entries }, source))
     }
 
     fn encapsulate(&self, slots: &[Slot]) -> Vec<(BridgeCapsule, CapsuleKey)> {
@@ -256,14 +310,6 @@ impl Preparer {
     }
 }
 
-/// Whose a record is.
-#[derive(Clone, Copy)]
-pub(crate) struct Owned {
-    pub(crate) by: PrincipalId,
-    /// Rather than the provider itself.
-    patient: bool,
-}
-
 /// Owner, section and epoch that share a capsule in one batch.
 struct Slot {
     owner: PrincipalId,
@@ -310,12 +356,8 @@ fn time_ordered() -> [u8; 16] {
 
 impl Parsed {
     pub(crate) fn reject(&self) -> Reject {
-        Reject {
-            file: self.file.to_path_buf(),
-            line: self.line,
-            record: Some(self.record.identity()),
-            reason: String::new(),
-        }
+        let Source { file, line, .. } = &self.source;
+        Reject { file: file.to_path_buf(), line: *line, record: Some(self.identity.clone()), reason: String::new() }
     }
 }
 

@@ -14,7 +14,7 @@ use sealdex_net::Peer;
 use tokio::sync::Mutex;
 
 use crate::{
-    batch::Parsed,
+    batch::{Parsed, Read},
     delete::Removal,
     erase::EraseReport,
     job::{Job, Progress, PushError, PushSettings, blocking},
@@ -101,8 +101,8 @@ impl Writer {
             *self.job.preparer.owner_map.write().unwrap_or_else(PoisonError::into_inner) = map;
             *seen = changed;
         }
-        let parsed: Vec<Parsed> = (1..).zip(records).map(|(line, record)| parsed(record, line)).collect();
-        let versions: Vec<Version> = parsed.iter().map(|p| p.version).collect();
+        let reads: Vec<Read> = (1..).zip(records).map(|(line, record)| read(record, line)).collect();
+        let versions: Vec<Version> = reads.iter().map(|r| r.version).collect();
         let job = self.job.clone();
         let states = blocking(move || job.journal.begin(&versions));
         let states = states.await?.map_err(PushError::from)?;
@@ -115,16 +115,16 @@ impl Writer {
             .collect();
         let mut twice = HashSet::new();
         let mut todo = Vec::new();
-        for (mut p, state) in parsed.into_iter().zip(&states) {
-            p.replaces = *state == State::Changed;
-            if !twice.insert(p.version.identity) {
-                let (reason, line) = ("is in the request twice".to_owned(), p.line);
-                set(&mut written, line, Written::Rejected(Reject { reason, ..p.reject() }));
+        for (read, state) in reads.into_iter().zip(&states) {
+            if !twice.insert(read.version.identity) {
+                let (reason, line, file) = ("is in the request twice".to_owned(), read.line, read.file.to_path_buf());
+                let reject = Reject { file, line, record: Some(read.record.identity()), reason };
+                set(&mut written, line, Written::Rejected(reject));
             } else if *state != State::Known {
-                todo.push(p);
+                todo.push((read, *state == State::Changed));
             }
         }
-        let lines: HashMap<[u8; 16], u64> = todo.iter().map(|p| (p.version.identity, p.line)).collect();
+        let lines: HashMap<[u8; 16], u64> = todo.iter().map(|(r, _)| (r.version.identity, r.line)).collect();
         let (replaced, rejects) = self.push(todo).await?;
         for line in replaced.iter().filter_map(|identity| lines.get(identity)) {
             set(&mut written, *line, Written::Stored { replaced: true });
@@ -170,24 +170,30 @@ impl Writer {
         Ok(blocking(move || job.journal.is_deleted(&version)).await?.map_err(PushError::from)?)
     }
 
+    async fn index(&self, todo: Vec<(Read, bool)>) -> Result<Vec<Parsed>, PushError> {
+        let job = self.job.clone();
+        blocking(move || todo.into_iter().map(|(read, replaces)| job.preparer.index(read, replaces)).collect()).await
+    }
+
     /// Pushes what can be pushed; identities that replaced an older version, and what cannot be pushed. An owner may have admitted this hospital since
     /// its profile was fetched, so rejects are tried once more with what the gate has now.
-    async fn push(&self, todo: Vec<Parsed>) -> Result<(Vec<[u8; 16]>, Vec<Reject>), PushError> {
+    async fn push(&self, todo: Vec<(Read, bool)>) -> Result<(Vec<[u8; 16]>, Vec<Reject>), PushError> {
         let mut replaced = Vec::new();
         if todo.is_empty() {
             return Ok((replaced, Vec::new()));
         }
         let again: HashMap<u64, (Record, bool)> =
-            todo.iter().map(|p| (p.line, (p.record.clone(), p.replaces))).collect();
-        let (prepared, mut rejects) = self.job.prepare(todo).await?;
+            todo.iter().map(|(r, replaces)| (r.line, (r.record.clone(), *replaces))).collect();
+        let (prepared, mut rejects) = self.job.prepare(self.index(todo).await?).await?;
         let mut batches: Vec<_> = prepared.into_iter().collect();
         if !rejects.is_empty() {
             self.job.owners.lock().await.clear();
             let retried = rejects.iter().filter_map(|r| {
                 let (record, replaces) = again.get(&r.line)?.clone();
-                Some(Parsed { replaces, ..parsed(record, r.line) })
+                Some((read(record, r.line), replaces))
             });
-            let (late, still) = self.job.prepare(retried.collect()).await?;
+            let retried = self.index(retried.collect()).await?;
+            let (late, still) = self.job.prepare(retried).await?;
             batches.extend(late);
             rejects = still;
         }
@@ -204,9 +210,9 @@ impl Writer {
     }
 }
 
-fn parsed(record: Record, line: u64) -> Parsed {
+fn read(record: Record, line: u64) -> Read {
     let version = Version::of(&record.identity(), &record.bytes);
-    Parsed { record, version, replaces: false, file: Path::new("request").into(), line }
+    Read { record, version, file: Path::new("request").into(), line }
 }
 
 fn set(written: &mut [Written], line: u64, what: Written) {
