@@ -125,6 +125,8 @@ pub struct Call {
     pub caller: Caller,
     /// The whole body.
     pub body: Bytes,
+    /// SHA-256 of it.
+    pub body_sha256: [u8; 32],
     /// The caller's signature, as it came.
     pub authorization: String,
 }
@@ -184,9 +186,9 @@ where
             path,
             body: &body,
         };
-        header.verify(&signed, &keys).map_err(unauthenticated)?;
+        let body_sha256 = header.verify(&signed, &keys).map_err(unauthenticated)?;
         auth.once(header.nonce, now_ms())?;
-        Ok(Self { caller: Caller { id: header.id, keys, known }, body, authorization })
+        Ok(Self { caller: Caller { id: header.id, keys, known }, body, body_sha256, authorization })
     }
 }
 

@@ -38,7 +38,7 @@ pub struct RequestParts<'a> {
 }
 
 impl RequestParts<'_> {
-    fn digest(&self, ts: u64, nonce: &[u8; 16]) -> [u8; 32] {
+    fn digest(&self, ts: u64, nonce: &[u8; 16], body_sha256: &[u8; 32]) -> [u8; 32] {
         let lp = |s: &str| (s.len() as u16).to_be_bytes();
         sha256(&[
             labels::REQUEST.as_bytes(),
@@ -51,7 +51,7 @@ impl RequestParts<'_> {
             self.path.as_bytes(),
             &ts.to_be_bytes(),
             nonce,
-            &sha256(&[self.body]),
+            body_sha256,
         ])
     }
 
@@ -64,7 +64,7 @@ impl RequestParts<'_> {
         nonce: [u8; 16],
         rng: &mut impl rand_core::CryptoRng,
     ) -> String {
-        let sig = by.sign(&self.digest(ts, &nonce), rng);
+        let sig = by.sign(&self.digest(ts, &nonce, &sha256(&[self.body])), rng);
         let mut out =
             format!("{SCHEME} id={},ts={ts},nonce={},sig={}", by.id(), hex::encode(nonce), hex::encode(sig.0));
         if with_keys {
@@ -145,9 +145,12 @@ impl AuthHeader {
         if identity.id() == self.id { Ok(Some(identity)) } else { Err(AuthError::Keys) }
     }
 
-    /// Checks the signature over `request` by `caller`.
-    pub fn verify(&self, request: &RequestParts<'_>, caller: &PublicIdentity) -> Result<(), AuthError> {
-        caller.verify(&request.digest(self.ts, &self.nonce), &self.signature).map_err(|_| AuthError::Signature)
+    /// Checks the signature over `request` by `caller`; the SHA-256 of the body, which it is about.
+    pub fn verify(&self, request: &RequestParts<'_>, caller: &PublicIdentity) -> Result<[u8; 32], AuthError> {
+        let body_sha256 = sha256(&[request.body]);
+        let digest = request.digest(self.ts, &self.nonce, &body_sha256);
+        caller.verify(&digest, &self.signature).map_err(|_| AuthError::Signature)?;
+        Ok(body_sha256)
     }
 }
 

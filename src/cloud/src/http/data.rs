@@ -14,9 +14,7 @@ use sealdex_ledger::{
 };
 use sealdex_net::{Call, Cbor, Refusal, clock::now_ms, trace::Stage};
 use sealdex_wire::{
-    ProblemType,
-    auth::sha256,
-    codec,
+    ProblemType, codec,
     consent::Accepted,
     erasure::{AskStored, ScanPlace, ScanRecords, Scanned, Stored},
     ingest::{BatchReceipt, BatchUpload, Removed, Stated, UploadRecord, batch_digest},
@@ -74,7 +72,7 @@ pub(super) async fn batches(State(api): State<Api>, call: Call) -> Result<Cbor<B
             .ok_or_else(|| refused_gate("the batch names a gate that is not in the roster"))?;
         gate.verify(&digest, &upload.gate_signature)
             .map_err(|_| refused_gate("the gate's signature does not fit this batch, provider and index entries"))?;
-        let body_sha256 = sha256(&[&call.body]);
+        let body_sha256 = call.body_sha256;
         let stated = match (&upload.stated, members.ledger()) {
             (Some(stated), true) => Some(Arc::new(check_stated(&domain.name, &known.keys, &upload, stated)?)),
             (None, false) => None,

@@ -457,10 +457,11 @@ impl<S: ConsentStore> Gate<S> {
             path: &entry.path,
             body: &entry.body,
         };
-        header.verify(&signed, &keys).map_err(unauthentic)?;
+        let body_sha256 = header.verify(&signed, &keys).map_err(unauthentic)?;
         let call = Call {
             caller: Caller { id: header.id, keys, known: known.is_some() },
             body: entry.body.to_vec().into(),
+            body_sha256,
             authorization: entry.authorization.clone(),
         };
         let level = self.replicas.others(|o| o.get(&entry.origin).map_or(0, |o| o.level_at));

@@ -152,6 +152,7 @@ impl World {
         Call {
             caller: Caller { id: by.id(), keys: by.public(), known: false },
             body: body.to_vec().into(),
+            body_sha256: sealdex_wire::auth::sha256(&[body]),
             authorization,
         }
     }
