@@ -322,15 +322,14 @@ struct Slot {
 fn slots<'s>(checked: Vec<(Checked<'s>, Source)>) -> (Vec<Slot>, Vec<(usize, Checked<'s>, Source)>) {
     let mut slot_of = HashMap::new();
     let mut slots: Vec<Slot> = Vec::new();
-    let mut placed = Vec::with_capacity(checked.len());
-    for (c, source) in checked {
-        let next = slots.len();
-        let slot = *slot_of.entry((c.owner, c.section.clone())).or_insert(next);
-        if slot == next {
+    let mut places = Vec::with_capacity(checked.len());
+    for (c, _) in &checked {
+        places.push(*slot_of.entry((c.owner, c.section.as_str())).or_insert_with(|| {
             slots.push(Slot { owner: c.owner, section: c.section.clone(), epoch: c.epoch, key: c.key });
-        }
-        placed.push((slot, c, source));
+            slots.len() - 1
+        }));
     }
+    let placed = checked.into_iter().zip(places).map(|((c, source), slot)| (slot, c, source)).collect();
     (slots, placed)
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Rows {
     mapping: Mapping,
     /// How every record begins, up to its id.
     begins: String,
+    /// Memory of the row that was read last.
+    row: csv::ByteRecord,
     /// Bytes of the longest record so far: the next one hardly needs more.
     longest: usize,
     done: bool,
@@ -112,7 +114,8 @@ impl Rows {
             find(number)?;
         }
         let begins = format!("{{\"resourceType\":{},\"id\":", Json::from(mapping.record_type.as_str()));
-        Ok(Self { id, owner, columns, reader, left, file, mapping: mapping.clone(), begins, longest: 0, done: false })
+        let (row, mapping) = (csv::ByteRecord::new(), mapping.clone());
+        Ok(Self { id, owner, columns, reader, left, file, mapping, begins, row, longest: 0, done: false })
     }
 
     /// The record of a row, as JSON text.
@@ -169,7 +172,7 @@ impl Iterator for Rows {
             return None;
         }
         self.left.store(MAX_ROW, Ordering::Relaxed);
-        let mut row = csv::ByteRecord::new();
+        let mut row = std::mem::take(&mut self.row);
         let read = self.reader.read_byte_record(&mut row);
         let line = row.position().map_or(0, csv::Position::line);
         let rejected =
@@ -185,13 +188,17 @@ impl Iterator for Rows {
             }
             Ok(true) => match csv::StringRecord::from_byte_record(row) {
                 Err(_) => rejected(RejectReason::Utf8),
-                Ok(row) => match self.record(&row) {
-                    Ok(bytes) => {
-                        self.longest = self.longest.max(bytes.len());
-                        Some(SourceItem::Record(RawRecord::new(bytes, self.file.clone(), line)))
+                Ok(row) => {
+                    let record = self.record(&row);
+                    self.row = row.into_byte_record();
+                    match record {
+                        Ok(bytes) => {
+                            self.longest = self.longest.max(bytes.len());
+                            Some(SourceItem::Record(RawRecord::new(bytes, self.file.clone(), line)))
+                        }
+                        Err(reason) => rejected(reason),
                     }
-                    Err(reason) => rejected(reason),
-                },
+                }
             },
         }
     }

@@ -169,6 +169,7 @@ impl<S: LogStorage> Log<S> {
 
     fn append_checked<B: AsRef<[u8]>>(&mut self, entries: &[B]) -> Result<(), LogError> {
         let mut bundle = self.open_bundle()?;
+        bundle.reserve(entries.iter().map(|entry| entry.as_ref().len()));
         let partial = self.partial();
         let mut bundle_index = self.checkpoint.size() / u64::from(TILE_WIDTH);
         let storage = &mut self.storage;

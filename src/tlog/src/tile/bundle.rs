@@ -57,6 +57,12 @@ impl EntryBundle {
         Ok(())
     }
 
+    /// Memory for entries of these lengths, as far as they fit.
+    pub(crate) fn reserve(&mut self, lengths: impl Iterator<Item = usize>) {
+        let left = usize::from(TILE_WIDTH - self.width());
+        self.bytes.reserve(lengths.take(left).map(|length| 2 + length).sum());
+    }
+
     /// Number of entries, at most 256.
     #[must_use]
     pub fn width(&self) -> u16 {
