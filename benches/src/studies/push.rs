@@ -12,7 +12,8 @@ use crate::{
 };
 
 const ABOUT: &str = "All roles in one process on this machine, over HTTP on loopback, durable before it is acknowledged, until the \
-last record is searchable. `CPU` is processor time of all roles together. FHIR records are from the project's generator; \
+last record is searchable. `CPU` is processor time of all roles together. The allocator keeps free memory for ten seconds, as \
+the service units have it. FHIR records are from the project's generator; \
 tables have eight indexed fields (three orders, five tokens), once with 1.4 rows a patient as the public table has, once with 20.";
 
 /// What is pushed.
