@@ -210,7 +210,33 @@ mod tests {
         assert!(verify_many(&[], rng).is_empty());
     }
 
-    /// Signatures for which `s·G − e·P` has an odd y are somebody's, but not by BIP-340.
+    /// A signer that does not turn its nonce makes `s·G − e·P` the right x with an odd y: no signature by BIP-340.
+    #[test]
+    fn a_nonce_of_odd_y_does_not_hold() {
+        let rng = &mut rand::rng();
+        let mut odd_and_even = [0, 0];
+        for _ in 0..24 {
+            let (d, k) = (Scalar::random(rng), Scalar::random(rng));
+            let turned = |scalar: &Scalar| match bool::from(scalar.base_mul().0.y_is_odd()) {
+                true => -*scalar.inner(),
+                false => *scalar.inner(),
+            };
+            let nonce = k.base_mul();
+            let mut bytes = [0; 64];
+            bytes[..32].copy_from_slice(&nonce.to_bytes()[1..]);
+            let mut claim =
+                Claim { key: SignSecret::from_scalar(&d).public(), message: rng.random(), signature: Signature(bytes) };
+            let s: [u8; 32] = (*k.inner() + challenge(&claim) * turned(&d)).to_repr().into();
+            claim.signature.0[32..].copy_from_slice(&s);
+            let even = !bool::from(nonce.0.y_is_odd());
+            odd_and_even[usize::from(even)] += 1;
+            assert_eq!(claim.key.verify(&claim.message, &claim.signature).is_ok(), even);
+            assert_eq!(hold_each(&[claim; 3]), [even; 3]);
+            assert_eq!(hold_together(&[claim; 3], rng), even);
+        }
+        assert!(odd_and_even.iter().all(|count| *count > 0), "of 24 all alike: {odd_and_even:?}");
+    }
+
     #[test]
     fn one_by_one_and_side_by_side_say_the_same() {
         let rng = &mut rand::rng();
