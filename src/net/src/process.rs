@@ -46,8 +46,11 @@ pub(crate) fn observe() {
     }
 }
 
-/// Bytes that are free for this user on the file system of a path, and all bytes of it.
+/// Bytes that are free for this user on the file system of a path, and all that this user could have: what is used
+/// and what is free, without what the file system keeps back.
 pub fn disk(path: &std::path::Path) -> Option<(u64, u64)> {
     let stat = rustix::fs::statvfs(path).ok()?;
-    Some((stat.f_bavail.checked_mul(stat.f_frsize)?, stat.f_blocks.checked_mul(stat.f_frsize)?))
+    let used = stat.f_blocks.checked_sub(stat.f_bfree)?;
+    let all = used.checked_add(stat.f_bavail)?;
+    Some((stat.f_bavail.checked_mul(stat.f_frsize)?, all.checked_mul(stat.f_frsize)?))
 }
