@@ -92,6 +92,8 @@ pub struct Log<S> {
     head: Note,
     checkpoint: Checkpoint,
     edge: Edge,
+    /// The bundle that is not full yet, once it was read: at most 16 MiB.
+    open_bundle: Option<EntryBundle>,
     settled: bool,
 }
 
@@ -107,7 +109,7 @@ impl<S: LogStorage> Log<S> {
         let checkpoint = Checkpoint::new(key.name().as_str(), 0, empty_root())?;
         let head = key.sign(checkpoint.to_string())?;
         storage.write_checkpoint(Slot::Head, &head.to_bytes())?;
-        Ok(Self { storage, key, head, checkpoint, edge: Edge::default(), settled: true })
+        Ok(Self { storage, key, head, checkpoint, edge: Edge::default(), open_bundle: None, settled: true })
     }
 
     /// Opens a log as its last checkpoint has it, after checking its edge against that.
@@ -122,7 +124,7 @@ impl<S: LogStorage> Log<S> {
         if edge.root() != *checkpoint.root() {
             return Err(LogError::Root { size: checkpoint.size() });
         }
-        Ok(Self { storage, key, head, checkpoint, edge, settled: true })
+        Ok(Self { storage, key, head, checkpoint, edge, open_bundle: None, settled: true })
     }
 
     /// The newest checkpoint, signed by the log alone.
@@ -144,7 +146,7 @@ impl<S: LogStorage> Log<S> {
     }
 
     /// Appends a batch and signs the new checkpoint. The entries are durable once this has
-    /// returned; memory is bounded by the batch. An empty batch changes nothing.
+    /// returned; memory is bounded by the batch and the bundle that is not full. An empty batch changes nothing.
     ///
     /// # Errors
     /// [`LogError`]. Unless it is about the batch itself, the log has to be opened again.
@@ -168,7 +170,10 @@ impl<S: LogStorage> Log<S> {
     }
 
     fn append_checked<B: AsRef<[u8]>>(&mut self, entries: &[B]) -> Result<(), LogError> {
-        let mut bundle = self.open_bundle()?;
+        let mut bundle = match self.open_bundle.take() {
+            Some(bundle) => bundle,
+            None => self.read_open_bundle()?,
+        };
         bundle.reserve(entries.iter().map(|entry| entry.as_ref().len()));
         let partial = self.partial();
         let mut bundle_index = self.checkpoint.size() / u64::from(TILE_WIDTH);
@@ -193,6 +198,7 @@ impl<S: LogStorage> Log<S> {
         let head = self.key.sign(checkpoint.to_string())?;
         storage.write_checkpoint(Slot::Head, &head.to_bytes())?;
         (self.head, self.checkpoint) = (head, checkpoint);
+        self.open_bundle = Some(bundle);
         for id in partial {
             if TileId::in_tree(id.kind(), id.index(), self.checkpoint.size()) == Some(id.full()) {
                 self.storage.drop_partial(&id.full());
@@ -209,7 +215,7 @@ impl<S: LogStorage> Log<S> {
     }
 
     /// The bundle that is not full yet, checked against the hashes of its entries.
-    fn open_bundle(&self) -> Result<EntryBundle, LogError> {
+    fn read_open_bundle(&self) -> Result<EntryBundle, LogError> {
         let size = self.checkpoint.size();
         if size.is_multiple_of(TILE_WIDTH.into()) {
             return Ok(EntryBundle::new());
