@@ -33,6 +33,9 @@ use crate::{
     stating::{Stating, StatingError},
 };
 
+/// Records in a run's first batch at most; each that follows may have twice as many as the one before, until it is
+/// [`PushSettings::batch_records`]. All stages have something to do sooner.
+const FIRST: usize = 1024;
 /// How long the log is waited for.
 const LOGGED: Duration = Duration::from_secs(10);
 
@@ -288,7 +291,7 @@ impl Job {
         out: &mpsc::Sender<Vec<RawRecord>>,
     ) -> Result<PassedOver, PushError> {
         let mut passed_over = Vec::new();
-        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        let (mut chunk, mut bytes, mut most) = (Vec::new(), 0, self.settings.batch_records.min(FIRST));
         for input in sources {
             let source = Source::of(&input, mapping.as_ref())
                 .map_err(|e| PushError::Source { path: input.path().to_path_buf(), reason: e.to_string() })?;
@@ -298,8 +301,8 @@ impl Job {
                         self.progress.bytes_read.fetch_add(raw.len() as u64, Relaxed);
                         bytes += raw.len();
                         chunk.push(raw);
-                        if chunk.len() >= self.settings.batch_records || bytes >= self.settings.batch_bytes {
-                            bytes = 0;
+                        if chunk.len() >= most || bytes >= self.settings.batch_bytes {
+                            (bytes, most) = (0, (2 * most).min(self.settings.batch_records));
                             if out.blocking_send(std::mem::take(&mut chunk)).is_err() {
                                 return Ok(passed_over); // a later stage failed and says why
                             }
