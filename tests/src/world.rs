@@ -366,6 +366,16 @@ impl World {
         pushed
     }
 
+    /// As [`World::push_all`], all hospitals at once.
+    pub async fn push_at_once(&self) -> u64 {
+        let pushes = self.hospitals.iter().map(|h| async move {
+            let report = self.push(h).await.unwrap();
+            assert_eq!(report.rejected, 0, "{:?}", report.first_rejects);
+            report.pushed
+        });
+        futures_util::future::join_all(pushes).await.into_iter().sum()
+    }
+
     /// Everything in plaintext, to compare answers with.
     pub fn corpus(&self) -> Corpus {
         let mut corpus = Corpus::default();
