@@ -12,16 +12,16 @@ use k256::{ProjectivePoint, Secp256k1};
 use sealdex_crypto::{Point, Scalar, SignPublic, SignSecret, Signature, log};
 use serde_json::Value;
 
-const AES_SIV: &str = include_str!("../data/wycheproof/aes_siv_cmac_test.json");
-const HMAC: &str = include_str!("../data/wycheproof/hmac_sha256_test.json");
-const HKDF: &str = include_str!("../data/wycheproof/hkdf_sha256_test.json");
-const ECDH: &str = include_str!("../data/wycheproof/ecdh_secp256k1_test.json");
-const ECDSA: &str = include_str!("../data/wycheproof/ecdsa_secp256k1_sha256_test.json");
-const HASH_RO: &str = include_str!("../data/rfc9380/secp256k1_XMD_SHA-256_SSWU_RO.json");
-const HASH_NU: &str = include_str!("../data/rfc9380/secp256k1_XMD_SHA-256_SSWU_NU.json");
-const INCLUSION: &str = include_str!("../data/rfc6962/inclusion.json");
-const CONSISTENCY: &str = include_str!("../data/rfc6962/consistency.json");
-const BIP340: &str = include_str!("../data/bip340/test-vectors.csv");
+const AES_SIV: &str = include_str!("../../data/wycheproof/aes_siv_cmac_test.json");
+const HMAC: &str = include_str!("../../data/wycheproof/hmac_sha256_test.json");
+const HKDF: &str = include_str!("../../data/wycheproof/hkdf_sha256_test.json");
+const ECDH: &str = include_str!("../../data/wycheproof/ecdh_secp256k1_test.json");
+const ECDSA: &str = include_str!("../../data/wycheproof/ecdsa_secp256k1_sha256_test.json");
+const HASH_RO: &str = include_str!("../../data/rfc9380/secp256k1_XMD_SHA-256_SSWU_RO.json");
+const HASH_NU: &str = include_str!("../../data/rfc9380/secp256k1_XMD_SHA-256_SSWU_NU.json");
+const INCLUSION: &str = include_str!("../../data/rfc6962/inclusion.json");
+const CONSISTENCY: &str = include_str!("../../data/rfc6962/consistency.json");
+const BIP340: &str = include_str!("../../data/bip340/test-vectors.csv");
 
 /// Runs every Wycheproof case; the closure gets the group and the case. Returns how many.
 fn wycheproof(file: &str, mut check: impl FnMut(&Value, &Value)) -> usize {

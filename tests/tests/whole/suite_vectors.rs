@@ -5,7 +5,7 @@
 use sealdex_open::selftest::{Report, run};
 use serde_json::{Value, json};
 
-const VECTORS: &str = include_str!("../data/vectors.json");
+const VECTORS: &str = include_str!("../../data/vectors.json");
 
 /// Quantisers are the schema's; its own tests check that section.
 fn accept(_: &Value) -> Vec<Result<(), String>> {

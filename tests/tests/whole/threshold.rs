@@ -526,7 +526,7 @@ async fn endings_are_told_to_every_node_any_node_goes_on_and_one_alone_takes_and
 
 /// How long it takes to share many scalars anew; SEALDEX_PATIENTS sets how many patients grant a dozen sections each.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures, and takes minutes: cargo test -p sealdex-tests --release --test threshold -- --ignored --nocapture"]
+#[ignore = "measures, and takes minutes: cargo test -p sealdex-tests --release --test whole threshold -- --ignored --nocapture"]
 #[allow(clippy::print_stdout)] // a measurement prints
 async fn many_scalars_shared_anew() {
     let home = tempfile::tempdir().unwrap();

@@ -2,9 +2,7 @@
 //! members, tracing. Everything over real servers.
 #![allow(clippy::unwrap_used)] // a test stops where it cannot go on
 
-mod stage;
-
-use stage::{Gate, Stage, ids, patient, weight};
+use crate::stage::{Gate, Stage, ids, patient, weight};
 
 #[test]
 fn groups_policies_requests_labels_and_epochs() {

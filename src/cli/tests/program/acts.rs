@@ -1,14 +1,12 @@
 //! The log of acts through the program itself: owners, auditors and monitors read it, and notice what was done to it.
 #![allow(clippy::unwrap_used)] // a test stops where it cannot go on
 
-mod stage;
-
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
-use stage::{Gate, Stage};
+use crate::stage::{Gate, Stage};
 
 /// Reads the log as the first owner until `done` says so: what was printed to stdout and stderr, and the exit code.
 fn from_log(stage: &Stage, done: impl Fn(&str, &str) -> bool) -> (String, String, i32) {

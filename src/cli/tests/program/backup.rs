@@ -1,15 +1,13 @@
 //! A cloud that backs itself up, is killed and lost, and comes back: real processes, a witness that remembers.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test stops where it cannot go on
 
-mod stage;
-
 use std::{
     path::PathBuf,
     process::{Command, Output},
     time::{Duration, Instant},
 };
 
-use stage::{EXE, Gate, Stage, free_port, weight};
+use crate::stage::{EXE, Gate, Stage, free_port, weight};
 
 const ASK: [&str; 4] = ["query", "--member", "ana", r#"{"resource":"Observation"}"#];
 

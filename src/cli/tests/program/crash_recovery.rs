@@ -14,7 +14,7 @@ use sealdex_tests::{World, servers::Place};
 use sealdex_wire::ingest::CloudStats;
 
 const EXE: &str = env!("CARGO_BIN_EXE_sealdex");
-const QUESTIONS: &str = include_str!("../../../queries/demo.json");
+const QUESTIONS: &str = include_str!("../../../../queries/demo.json");
 const KILLS: usize = 18;
 
 fn push(dir: &Path, records: &Path) -> Child {

@@ -2,23 +2,12 @@
 //! checked against its log.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test stops where it cannot go on
 
-#[path = "../../anchor/tests/anchor/chain.rs"]
-#[allow(dead_code)]
-mod chain;
-#[path = "../../anchor/tests/anchor/node.rs"]
-#[allow(dead_code)]
-mod node;
-mod stage;
-#[path = "../../anchor/tests/anchor/transaction.rs"]
-#[allow(dead_code)]
-mod transaction;
-
 use std::process::{Command, Output};
 
 use sealdex_anchor::PosterKey;
 
-use node::Node;
-use stage::{EXE, Gate, Stage, free_port};
+use crate::node::Node;
+use crate::stage::{EXE, Gate, Stage, free_port};
 
 const POSTER: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 

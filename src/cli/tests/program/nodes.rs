@@ -1,9 +1,7 @@
 //! A gate of several nodes, through the program itself: founded, killed, dealt new shares, joined and left.
 #![allow(clippy::unwrap_used)] // a test stops where it cannot go on
 
-mod stage;
-
-use stage::{Gate, Stage, free_port, ids};
+use crate::stage::{Gate, Stage, free_port, ids};
 
 /// What both patients do about their observations.
 fn of_both(stage: &Stage, arguments: &[&str]) {

@@ -1,8 +1,6 @@
 //! What operators have: doctor, settings files, traces over servers, metrics. Real processes; each finding is caused.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test stops where it cannot go on
 
-mod stage;
-
 use std::{
     collections::HashSet,
     fs,
@@ -14,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::stage::{EXE, Gate, Stage, free_port, weight};
 use serde_json::Value as Json;
-use stage::{EXE, Gate, Stage, free_port, weight};
 
 fn plain(stage: &Stage, arguments: &[&str]) -> Output {
     Command::new(EXE).args(arguments).current_dir(stage.home.path()).output().unwrap()
