@@ -100,8 +100,7 @@ impl<S: ConsentStore> Gate<S> {
         members: &Members,
         profiles: Vec<Signed<OwnerProfile>>,
     ) -> Result<Vec<owners::Verified>, GateError> {
-        let verify = |signed| owners::verify(signed, self.secrets.domain(), members);
-        let verified: Vec<_> = profiles.into_par_iter().map(verify).collect::<Result<_, _>>()?;
+        let verified = owners::verify_all(profiles, self.secrets.domain(), members)?;
         if verified.iter().any(|v| v.owner != caller) {
             members.active_provider(caller)?;
         }

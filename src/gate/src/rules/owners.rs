@@ -2,8 +2,13 @@
 
 use std::collections::HashSet;
 
-use sealdex_crypto::{Point, PrincipalId};
-use sealdex_wire::{ProblemType, Signed, SignedError, consent::OwnerProfile, roster::Role};
+use rayon::prelude::*;
+use sealdex_crypto::{Claim, PrincipalId, decode_many, verify_many};
+use sealdex_wire::{
+    ProblemType, Signed, SignedError,
+    consent::OwnerProfile,
+    roster::{PublicKeys, Role},
+};
 
 use super::is_section;
 use crate::{
@@ -91,19 +96,72 @@ pub(crate) struct Verified {
     pub(crate) signed: Signed<OwnerProfile>,
 }
 
-/// Checks signature and content. One signature (46 µs), one point a section key (5 µs).
-pub(crate) fn verify(signed: Signed<OwnerProfile>, domain: &str, members: &Members) -> Result<Verified, OwnerRefusal> {
-    let claimed = signed.peek().map_err(OwnerRefusal::Signed)?;
-    let keys = claimed.owner.identity().map_err(|_| OwnerRefusal::Keys)?;
-    let profile = signed.verify(&keys).map_err(OwnerRefusal::Signed)?;
-    let owner = keys.id();
+/// Profiles whose signatures are verified together.
+const TOGETHER: usize = 256;
+
+/// Checks signatures and contents, of all or none; what is refused is the first that is not in order. Eight at a time where
+/// the processor can: 9 µs a signature and its keys, 1 µs a section key.
+pub(crate) fn verify_all(
+    signed: Vec<Signed<OwnerProfile>>,
+    domain: &str,
+    members: &Members,
+) -> Result<Vec<Verified>, OwnerRefusal> {
+    let chunk = signed.len().div_ceil(rayon::current_num_threads()).clamp(8, TOGETHER).next_multiple_of(8);
+    let verified: Vec<_> =
+        signed.into_par_iter().chunks(chunk).flat_map_iter(|some| verify_some(some, domain, members)).collect();
+    verified.into_iter().collect()
+}
+
+fn verify_some(
+    signed: Vec<Signed<OwnerProfile>>,
+    domain: &str,
+    members: &Members,
+) -> Vec<Result<Verified, OwnerRefusal>> {
+    let profiles: Vec<_> = signed.iter().map(|s| s.peek().map_err(OwnerRefusal::Signed)).collect();
+    let mut keys = PublicKeys::identities(profiles.iter().flatten().map(|p| &p.owner)).into_iter();
+    let claimed: Vec<Result<(OwnerProfile, Claim), OwnerRefusal>> = profiles
+        .into_iter()
+        .zip(&signed)
+        .map(|(profile, signed)| {
+            let profile = profile?;
+            let keys = keys.next().and_then(Result::ok).ok_or(OwnerRefusal::Keys)?;
+            Ok((profile, signed.claim(&keys).map_err(OwnerRefusal::Signed)?))
+        })
+        .collect();
+    let claims: Vec<Claim> = claimed.iter().flatten().map(|(_, claim)| *claim).collect();
+    let mut holds = verify_many(&claims, &mut rand::rng()).into_iter();
+    let section_keys = claimed.iter().flatten().flat_map(|(profile, _)| &profile.sections);
+    let mut points = decode_many(&section_keys.map(|key| key.key.0).collect::<Vec<_>>()).into_iter();
+    claimed
+        .into_iter()
+        .zip(signed)
+        .map(|(claimed, signed)| {
+            let (profile, _) = claimed?;
+            let points: Vec<bool> = points.by_ref().take(profile.sections.len()).map(|p| p.is_ok()).collect();
+            if holds.next() != Some(true) {
+                return Err(OwnerRefusal::Signed(SignedError::BadSignature(signed.signer)));
+            }
+            check(&profile, &points, signed.signer, domain, members)?;
+            Ok(Verified { owner: signed.signer, profile, signed })
+        })
+        .collect()
+}
+
+/// What is in a profile that its owner has signed; `points` says which of its section keys are points.
+fn check(
+    profile: &OwnerProfile,
+    points: &[bool],
+    owner: PrincipalId,
+    domain: &str,
+    members: &Members,
+) -> Result<(), OwnerRefusal> {
     if profile.domain != domain {
         return Err(OwnerRefusal::OtherDomain(owner));
     }
     let mut seen = HashSet::new();
-    for key in &profile.sections {
+    for (key, point) in profile.sections.iter().zip(points) {
         let section = || key.section.clone();
-        if !is_section(&key.section) || Point::from_bytes(&key.key.0).is_err() {
+        if !is_section(&key.section) || !point {
             return Err(OwnerRefusal::Section { owner, section: section() });
         }
         if !seen.insert((key.section.as_str(), key.epoch)) {
@@ -111,10 +169,7 @@ pub(crate) fn verify(signed: Signed<OwnerProfile>, domain: &str, members: &Membe
         }
     }
     let stranger = profile.writers.iter().find(|w| members.get(**w).is_none_or(|m| m.role != Role::Provider));
-    match stranger {
-        Some(&writer) => Err(OwnerRefusal::Writer { owner, writer }),
-        None => Ok(Verified { owner, profile, signed }),
-    }
+    stranger.map_or(Ok(()), |&writer| Err(OwnerRefusal::Writer { owner, writer }))
 }
 
 /// Whether the profile may follow the stored one; `false` when it is the stored one.

@@ -163,6 +163,46 @@ async fn profiles_that_are_wrong_are_refused() {
     assert_eq!(d.publish(&owner, &good).await, Ok(Accepted { count: 1 }), "nothing of all that was stored");
 }
 
+/// They are verified together; each is judged by itself, all or none are stored, and the first that is wrong is named.
+#[tokio::test]
+async fn many_profiles_at_once() {
+    let d = Domain::new().await;
+    let owners: Vec<Owner> = (50..150).map(Owner::new).collect();
+    // A different number of sections each, so that what belongs to which is not the same for all.
+    let sections = [("a", 0), ("b", 0), ("c", 0), ("d", 0)];
+    let all: Vec<_> = owners
+        .iter()
+        .enumerate()
+        .map(|(n, owner)| owner.sign_profile(&owner.profile(1, &sections[..n % 5], &[d.id(NORTH)])))
+        .collect();
+    let publish = |profiles| d.gate.publish_owners(d.id(NORTH), PublishOwners { profiles });
+    let off_curve = |n: usize| {
+        let mut profile = owners[n].profile(1, &sections, &[]);
+        profile.sections[3].key = RawPoint([5; 33]);
+        owners[n].sign_profile(&profile)
+    };
+    for at in [0, 7, 8, 42, 63, 64, 99] {
+        let id = owners[at].id();
+        let mut one = all.clone();
+        one[at].signature = all[(at + 1) % 100].signature;
+        assert_eq!(publish(one).await, Err(OwnerRefusal::Signed(SignedError::BadSignature(id)).into()), "{at}");
+        let mut one = all.clone();
+        one[at] = off_curve(at);
+        assert_eq!(publish(one).await, Err(OwnerRefusal::Section { owner: id, section: "d".into() }.into()), "{at}");
+        let mut several = all.clone();
+        several[at] = off_curve(at);
+        several[99].signature = all[98].signature;
+        several[99].payload.push(' ');
+        assert!(
+            at == 99 || publish(several).await == Err(OwnerRefusal::Section { owner: id, section: "d".into() }.into())
+        );
+    }
+    let mut no_text = all.clone();
+    no_text[30].payload = "{}".into();
+    assert!(matches!(publish(no_text).await, Err(sealdex_gate::GateError::Owner(OwnerRefusal::Signed(_)))));
+    assert_eq!(publish(all).await, Ok(Accepted { count: 100 }), "nothing of all that was stored");
+}
+
 /// A change to a good grant, and what it is refused with.
 type Wrong = (&'static str, fn(&mut sealdex_wire::consent::GrantTerms), fn(PrincipalId) -> GrantRefusal);
 
