@@ -2,6 +2,7 @@
 //! `tests/mutations.rs` runs them over changed inputs with any toolchain. A body panics where a property does not hold.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a body stops where something does not hold
 
+mod kept;
 mod logs;
 mod messages;
 mod questions;
@@ -18,7 +19,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "messages", body: messages::messages, seeds: messages::message_seeds },
     Target { name: "requests", body: messages::requests, seeds: messages::request_seeds },
     Target { name: "points", body: messages::points, seeds: messages::point_seeds },
@@ -27,6 +28,7 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "search", body: questions::search, seeds: questions::search_seeds },
     Target { name: "resource", body: sources::resource, seeds: sources::resource_seeds },
     Target { name: "sources", body: sources::sources, seeds: sources::source_seeds },
+    Target { name: "kept", body: kept::kept, seeds: kept::seeds },
 ];
 
 /// Runs a target by its name.

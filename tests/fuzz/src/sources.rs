@@ -23,7 +23,7 @@ pub(crate) fn resource_seeds() -> Vec<Vec<u8>> {
 }
 
 /// A folder for one input; in memory, if the system has such a place.
-fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, bytes).unwrap();
