@@ -11,7 +11,7 @@ use tantivy::{
 
 use super::{
     Found, IndexError, IndexSearch,
-    columns::{Columns, halves, whole},
+    columns::{Columns, halves},
     docs::Docs,
     matches,
     plan::Plan,
@@ -34,21 +34,53 @@ pub(super) fn find(state: &State, plan: &Plan, search: &IndexSearch) -> Result<V
     if !plan.rest.is_empty() {
         return filtered(state, plan, search);
     }
-    let mut page = Candidates::new(&state.columns, search.after.map(|c| c.id), search.limit);
-    if let Some(matches) = state.pages.of(&search.clause) {
-        for (segment, docs) in (0..).zip(matches.iter()) {
-            docs.in_blocks(|block| page.offer(segment, block));
+    let gathered;
+    let kept = state.pages.of(&search.clause);
+    let matches = match &kept {
+        Some(kept) => &**kept,
+        None => {
+            let segments = state.searcher.segment_readers().iter();
+            let mut matches: Vec<Docs> = segments.map(|reader| Docs::new(reader.max_doc())).collect();
+            each_live(&state.searcher, &*plan.query, &mut |segment, docs| matches[segment as usize].extend(docs))?;
+            gathered = state.pages.keep(&search.clause, matches, search.limit);
+            &*gathered
         }
-    } else {
-        let segments = state.searcher.segment_readers().iter();
-        let mut matches: Vec<Docs> = segments.map(|reader| Docs::new(reader.max_doc())).collect();
-        each_live(&state.searcher, &*plan.query, &mut |segment, docs| {
-            matches[segment as usize].extend(docs);
-            page.offer(segment, docs);
-        })?;
-        state.pages.keep(&search.clause, matches, search.limit);
+    };
+    let (after, of_segments) = (search.after.map(|c| c.id), (0..).zip(matches));
+    if matches.iter().map(Docs::len).sum::<usize>() <= search.limit {
+        // All of them are on the page, but for those before it.
+        let mut found = Vec::new();
+        for (segment, docs) in of_segments {
+            let columns = state.columns.get(segment).ok_or(IndexError::Column)?;
+            let mut failed = None;
+            docs.in_blocks(|docs| failed = failed.take().or(answer(columns, docs, after, &mut found).err()));
+            failed.map_or(Ok(()), Err)?;
+        }
+        found.sort_unstable_by_key(|found| found.at.id);
+        return Ok(found);
+    }
+    let mut page = Candidates::new(&state.columns, after, search.limit);
+    for (segment, docs) in of_segments {
+        docs.in_blocks(|block| page.offer(segment as u32, block));
     }
     answered(&state.columns, page.places())
+}
+
+/// Adds those after the cursor.
+fn answer(
+    columns: &Columns,
+    docs: &[DocId],
+    after: Option<RecordId>,
+    found: &mut Vec<Found>,
+) -> Result<(), IndexError> {
+    found.reserve(docs.len());
+    for answer in columns.answers(docs) {
+        let (id, provider, tag) = answer.ok_or(IndexError::Column)?;
+        if after.is_none_or(|after| id > after) {
+            found.push(Found { at: CloudCursor { code: 0, id }, provider, tag });
+        }
+    }
+    Ok(())
 }
 
 /// The matches at some places, in order.
@@ -56,11 +88,8 @@ fn answered(columns: &[Arc<Columns>], places: Vec<Place>) -> Result<Vec<Found>, 
     let mut found = Vec::with_capacity(places.len());
     for places in places.chunk_by(|a, b| a.segment == b.segment) {
         let docs: Vec<DocId> = places.iter().map(|place| place.doc).collect();
-        let columns = columns.get(places[0].segment as usize).ok_or(IndexError::Column(places[0].id))?;
-        for (place, routing) in places.iter().zip(columns.routing(&docs)) {
-            let (provider, tag) = routing.ok_or(IndexError::Column(place.id))?;
-            found.push(Found { at: CloudCursor { code: 0, id: place.id }, provider, tag });
-        }
+        let columns = columns.get(places[0].segment as usize).ok_or(IndexError::Column)?;
+        answer(columns, &docs, None, &mut found)?;
     }
     found.sort_unstable_by_key(|found| found.at.id);
     Ok(found)
@@ -172,9 +201,9 @@ impl<'a> Candidates<'a> {
         let mut places = Vec::with_capacity(self.kept.len());
         for kept in self.kept.chunk_by(|a, b| a.segment == b.segment) {
             let docs: Vec<DocId> = kept.iter().map(|c| c.doc).collect();
-            let los = self.columns.get(kept[0].segment as usize).map(|c| c.los(&docs)).unwrap_or_default();
-            let here = kept.iter().zip(los);
-            places.extend(here.map(|(&Candidate { segment, doc, hi }, lo)| Place { segment, doc, id: whole(hi, lo) }));
+            let Some(columns) = self.columns.get(kept[0].segment as usize) else { continue };
+            let here = kept.iter().zip(columns.ids(&docs));
+            places.extend(here.map(|(&Candidate { segment, doc, .. }, id)| Place { segment, doc, id }));
         }
         if self.wanted < places.len() {
             places.select_nth_unstable_by_key(self.wanted, |place| place.id);

@@ -2,14 +2,13 @@
 //!
 //! | column | of each document |
 //! |---|---|
-//! | `hi`, `lo` | record id as two integers: dense, a few bytes a record |
-//! | `g` | routing tag, a run of integers side by side |
+//! | `g` | record id and routing tag, a run of integers side by side |
+//! | `hi` | first half of the record id: dense, to choose a page of many matches by |
 //! | `p` | provider, as a place among those of the segment |
 //!
-//! Matches lie anywhere, so that each costs what memory costs that is far away: once for each half of the id, and two or three
-//! lines of memory for a tag. Columns are read for many documents at a time, one column after the other, so that the processor
-//! waits for many of them together. A read of the store would be a page of the file for each match, most of them not in memory
-//! once there are millions.
+//! Matches lie anywhere, so that each costs what memory costs that is far away: two or three lines of it, in one page. Columns are
+//! read for many documents at a time, so that the processor waits for many of them together. A read of the store would be a page of
+//! the file for each match, most of them not in memory once there are millions.
 
 use std::{hint::black_box, ops::Range, sync::Arc};
 
@@ -22,21 +21,24 @@ use tantivy::{
 };
 
 const HI: &str = "hi";
-const LO: &str = "lo";
-const TAG: &str = "g";
+const RUN: &str = "g";
 const PROVIDER: &str = "p";
 
 /// Bytes of columns that are touched before they are searched, of all segments: those of ten million records.
-const TOUCHED: u64 = 1280 << 20;
+const TOUCHED: u64 = 1344 << 20;
 /// Values of a page of memory, at least.
 const PAGE: usize = 512;
+/// Integers of a record id, before its tag.
+const ID: usize = 2;
+
+/// What a match is answered with.
+pub(super) type Answer = (RecordId, PrincipalId, Vec<u8>);
 
 /// The fields that are columns.
 #[derive(Clone, Copy)]
 pub(super) struct ColumnFields {
     hi: Field,
-    lo: Field,
-    tag: Field,
+    run: Field,
     /// Also inverted.
     pub(super) provider: Field,
 }
@@ -47,8 +49,7 @@ impl ColumnFields {
         Self {
             provider: schema.add_bytes_field(PROVIDER, BytesOptions::default().set_indexed().set_fast()),
             hi: schema.add_u64_field(HI, column()),
-            lo: schema.add_u64_field(LO, column()),
-            tag: schema.add_u64_field(TAG, column()),
+            run: schema.add_u64_field(RUN, column()),
         }
     }
 
@@ -56,8 +57,7 @@ impl ColumnFields {
         doc.add_bytes(self.provider, &provider.0);
         let (hi, lo) = halves(id);
         doc.add_u64(self.hi, hi);
-        doc.add_u64(self.lo, lo);
-        words(tag).for_each(|word| doc.add_u64(self.tag, word));
+        [hi, lo].into_iter().chain(words(tag)).for_each(|word| doc.add_u64(self.run, word));
     }
 }
 
@@ -96,9 +96,8 @@ fn tag_of(words: &[u64]) -> Option<Vec<u8>> {
 /// The columns of a segment.
 pub(super) struct Columns {
     hi: Arc<dyn ColumnValues<u64>>,
-    lo: Arc<dyn ColumnValues<u64>>,
-    tags: Column<u64>,
-    /// Where the tag of each document begins among `tags`, and where the last one ends; `None` where that is not kept.
+    runs: Column<u64>,
+    /// Where the run of each document begins among `runs`, and where the last one ends; `None` where that is not kept.
     starts: Option<Arc<dyn ColumnValues<u32>>>,
     /// Places in `named`.
     providers: Arc<dyn ColumnValues<u64>>,
@@ -130,7 +129,7 @@ impl Columns {
     /// Has the system map the first `most` bytes. A search that finds a page unmapped waits a microsecond for it, at ten million
     /// records at each third match of the first hundreds of searches.
     fn touch(&mut self, most: u64) {
-        for column in [&self.hi, &self.lo, &self.tags.values] {
+        for column in [&self.runs.values, &self.hi] {
             let room = u32::try_from((most - self.touched) / 8).unwrap_or(u32::MAX);
             let values = column.num_vals().min(room);
             for at in (0..values).step_by(PAGE) {
@@ -150,12 +149,11 @@ impl Columns {
             }
             ords = providers.ords().clone();
         }
-        let tags = fast.u64(TAG)?;
+        let runs = fast.u64(RUN)?;
         Ok(Self {
             hi: single(fast.u64(HI)?, 0),
-            lo: single(fast.u64(LO)?, 0),
-            starts: starts(&tags),
-            tags,
+            starts: starts(&runs),
+            runs,
             providers: single(ords, u64::MAX),
             named,
             segment: reader.segment_id(),
@@ -169,40 +167,49 @@ impl Columns {
         self.hi.get_vals(docs, out);
     }
 
-    /// Second halves of ids.
-    pub(super) fn los(&self, docs: &[DocId]) -> Vec<u64> {
-        let mut los = vec![0; docs.len()];
-        self.lo.get_vals(docs, &mut los);
-        los
-    }
-
+    /// A record's id, or zeros where the columns do not have it.
     pub(super) fn id(&self, doc: DocId) -> RecordId {
-        whole(self.hi.get_val(doc), self.lo.get_val(doc))
+        self.ids(&[doc]).next().unwrap_or(RecordId([0; 16]))
     }
 
-    /// Provider and routing tag of each; `None` where the columns do not have them.
-    pub(super) fn routing(&self, docs: &[DocId]) -> impl Iterator<Item = Option<(PrincipalId, Vec<u8>)>> {
-        let runs = self.runs(docs);
-        // Both ends of each before any is read as a whole: the wait for memory is for all of them together.
-        let ends: Vec<u32> =
-            runs.iter().filter(|run| !run.is_empty()).flat_map(|run| [run.start, run.end - 1]).collect();
-        let (mut touched, mut providers) = (vec![0; ends.len()], vec![0; docs.len()]);
-        self.tags.values.get_vals(&ends, &mut touched);
-        self.providers.get_vals(docs, &mut providers);
-        black_box(touched);
-        let mut words = Vec::new();
-        runs.into_iter().zip(providers).map(move |(run, provider)| {
-            words.resize(run.len(), 0);
-            self.tags.values.get_range(run.start.into(), &mut words);
-            let provider = self.named.get(usize::try_from(provider).ok()?)?;
-            Some((*provider, tag_of(&words)?))
+    /// Record ids.
+    pub(super) fn ids(&self, docs: &[DocId]) -> impl Iterator<Item = RecordId> {
+        let places = self.places(docs);
+        let halves: Vec<u32> =
+            places.iter().filter(|run| run.len() >= ID).flat_map(|run| [run.start, run.start + 1]).collect();
+        let mut words = vec![0; halves.len()];
+        self.runs.values.get_vals(&halves, &mut words);
+        let mut words = words.into_iter();
+        places.into_iter().map(move |run| match run.len() >= ID {
+            true => whole(words.next().unwrap_or(0), words.next().unwrap_or(0)),
+            false => RecordId([0; 16]),
         })
     }
 
-    /// Where the tags of documents are.
-    fn runs(&self, docs: &[DocId]) -> Vec<Range<u32>> {
+    /// What each is answered with; `None` where the columns do not have it.
+    pub(super) fn answers(&self, docs: &[DocId]) -> impl Iterator<Item = Option<Answer>> {
+        let places = self.places(docs);
+        // Both ends of each before any is read as a whole: the wait for memory is for all of them together.
+        let ends: Vec<u32> =
+            places.iter().filter(|run| !run.is_empty()).flat_map(|run| [run.start, run.end - 1]).collect();
+        let (mut touched, mut providers) = (vec![0; ends.len()], vec![0; docs.len()]);
+        self.runs.values.get_vals(&ends, &mut touched);
+        self.providers.get_vals(docs, &mut providers);
+        black_box(touched);
+        let mut words = Vec::new();
+        places.into_iter().zip(providers).map(move |(run, provider)| {
+            words.resize(run.len(), 0);
+            self.runs.values.get_range(run.start.into(), &mut words);
+            let provider = self.named.get(usize::try_from(provider).ok()?)?;
+            let ([hi, lo], tag) = words.split_first_chunk::<ID>()?;
+            Some((whole(*hi, *lo), *provider, tag_of(tag)?))
+        })
+    }
+
+    /// Where the runs of documents are.
+    fn places(&self, docs: &[DocId]) -> Vec<Range<u32>> {
         let Some(starts) = &self.starts else {
-            return docs.iter().map(|&doc| self.tags.index.value_row_ids(doc)).collect();
+            return docs.iter().map(|&doc| self.runs.index.value_row_ids(doc)).collect();
         };
         let both: Vec<DocId> = docs.iter().flat_map(|&doc| [doc, doc + 1]).collect();
         let mut at = vec![0; both.len()];
@@ -220,12 +227,12 @@ fn single(column: Column<u64>, absent: u64) -> Arc<dyn ColumnValues<u64>> {
 }
 
 /// Where runs of values begin, if every document has one: tantivy would count the documents before it that have.
-fn starts(tags: &Column<u64>) -> Option<Arc<dyn ColumnValues<u32>>> {
-    match &tags.index {
-        ColumnIndex::Multivalued(MultiValueIndex::MultiValueIndexV2(runs))
-            if runs.optional_index.num_non_nulls() == runs.optional_index.num_docs() =>
+fn starts(runs: &Column<u64>) -> Option<Arc<dyn ColumnValues<u32>>> {
+    match &runs.index {
+        ColumnIndex::Multivalued(MultiValueIndex::MultiValueIndexV2(of))
+            if of.optional_index.num_non_nulls() == of.optional_index.num_docs() =>
         {
-            Some(runs.start_index_column.clone())
+            Some(of.start_index_column.clone())
         }
         _ => None,
     }

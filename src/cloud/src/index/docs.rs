@@ -64,6 +64,11 @@ impl Gather {
         Self { docs: Docs::new(max_doc), postings: None }
     }
 
+    /// Adds documents.
+    pub(super) fn extend(&mut self, docs: &[DocId]) {
+        self.docs.extend(docs);
+    }
+
     /// Adds the posting list of a term. Cost: about 0.1 µs, and 1 ns a document.
     pub(super) fn add(&mut self, index: &InvertedIndexReader, term: &TermInfo) -> tantivy::Result<()> {
         // In its place: it has two buffers of a block, and moving them would cost as much as a short list.

@@ -8,6 +8,7 @@
 mod brute;
 mod by_id;
 mod columns;
+mod dictionary;
 mod docs;
 mod pages;
 mod plan;
@@ -19,7 +20,7 @@ mod tidy;
 
 use std::sync::Arc;
 
-use sealdex_crypto::{PrincipalId, RecordId};
+use sealdex_crypto::PrincipalId;
 use sealdex_ledger::{clause::holds, run::TermRange};
 use sealdex_wire::search::{CloudClause, CloudCursor, CloudSort};
 
@@ -88,8 +89,8 @@ pub enum IndexError {
         stored: u64,
     },
     /// A match whose columns are not there, though their file is whole.
-    #[error("the index has no provider or routing tag of record {0}: remove its folder, and it is built anew")]
-    Column(RecordId),
+    #[error("the index lacks the id, provider or routing tag of a match: remove its folder, and it is built anew")]
+    Column,
     /// Another thread died while it changed the index.
     #[error("the index is no longer usable: restart the server")]
     Poisoned,

@@ -35,19 +35,21 @@ impl Pages {
         Some(matches)
     }
 
-    /// Keeps the matches of a clause if they are many and more than the page has room for.
-    pub(super) fn keep(&self, clause: &CloudClause, matches: Vec<Docs>, limit: usize) {
+    /// The matches of a clause, which are kept if they are many and more than the page has room for.
+    pub(super) fn keep(&self, clause: &CloudClause, matches: Vec<Docs>, limit: usize) -> Matches {
+        let matches: Matches = matches.into();
         // Every record there is is found without gathering.
         if matches!(clause, CloudClause::All) || matches.iter().map(Docs::len).sum::<usize>() <= limit.max(FEW) {
-            return;
+            return matches;
         }
         let mut kept = self.kept();
         // Another search may have been as far at the same time.
         kept.retain(|(of, _)| of != clause);
-        kept.push_back((clause.clone(), matches.into()));
+        kept.push_back((clause.clone(), matches.clone()));
         if kept.len() > QUESTIONS {
             kept.pop_front();
         }
+        matches
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<(CloudClause, Matches)>> {

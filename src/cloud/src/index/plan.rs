@@ -6,9 +6,12 @@
 
 use sealdex_ledger::run::TermRange;
 use sealdex_wire::search::CloudClause;
-use tantivy::{Searcher, Term, query::Query, termdict::TermDictionary};
+use tantivy::{InvertedIndexReader, Searcher, SegmentReader, Term, query::Query};
 
-use super::query::{self, Fields, order_term};
+use super::{
+    dictionary::Dictionaries,
+    query::{self, Fields, order_term},
+};
 
 /// Records read at most to check a conjunct there.
 const FEW: u64 = 4096;
@@ -30,18 +33,24 @@ pub(super) struct Plan {
 
 /// Plans a clause. A clause of one part is looked up as it is; of several, the rarest is found out: a look-up a lone term, and
 /// walking ranges for at most about a millisecond.
-pub(super) fn plan(searcher: &Searcher, clause: &CloudClause, fields: Fields) -> tantivy::Result<Plan> {
+pub(super) fn plan(
+    searcher: &Searcher,
+    dictionaries: &Dictionaries,
+    clause: &CloudClause,
+    fields: Fields,
+) -> tantivy::Result<Plan> {
+    let terms = Terms { searcher, dictionaries, fields };
     let mut conjuncts = Vec::new();
     flatten(clause, &mut conjuncts);
     if conjuncts.len() < 2 {
-        return Ok(Plan { query: query::compile(clause, fields), rest: Vec::new() });
+        return Ok(Plan { query: query::compile(clause, fields, dictionaries), rest: Vec::new() });
     }
     let mut fewest = FEW + 1;
     for conjunct in &conjuncts {
         if let CloudClause::Terms(packed) = conjunct
             && packed.len() / 16 <= LOOKED_UP
         {
-            fewest = fewest.min(frequency(searcher, packed, fields)?);
+            fewest = fewest.min(terms.frequency(packed)?);
         }
     }
     // How much each part with ranges in it would gather; `None` for more than is worth gathering.
@@ -49,21 +58,21 @@ pub(super) fn plan(searcher: &Searcher, clause: &CloudClause, fields: Fields) ->
     for conjunct in &conjuncts {
         let room = NARROW + PAIRS_PER_RECORD * fewest;
         let mut left = room;
-        let fits = fits(searcher, conjunct, fields, &mut left)?;
+        let fits = terms.fit(conjunct, &mut left)?;
         if fits && only_ranges(conjunct) {
             fewest = fewest.min(room - left);
         }
         gathered.push(fits.then_some(room - left));
     }
     if fewest > FEW {
-        return Ok(Plan { query: query::compile(clause, fields), rest: Vec::new() });
+        return Ok(Plan { query: query::compile(clause, fields, dictionaries), rest: Vec::new() });
     }
     let (mut kept, mut rest) = (Vec::new(), Vec::new());
     for (conjunct, pairs) in conjuncts.into_iter().zip(gathered) {
         let wide = pairs.is_none_or(|pairs| pairs > NARROW + PAIRS_PER_RECORD * fewest);
         if wide { &mut rest } else { &mut kept }.push(conjunct.clone());
     }
-    Ok(Plan { query: query::compile(&CloudClause::And(kept), fields), rest })
+    Ok(Plan { query: query::compile(&CloudClause::And(kept), fields, dictionaries), rest })
 }
 
 fn flatten<'a>(clause: &'a CloudClause, out: &mut Vec<&'a CloudClause>) {
@@ -82,64 +91,107 @@ fn only_ranges(clause: &CloudClause) -> bool {
     }
 }
 
-/// Documents of all these terms together, deleted ones included.
-fn frequency(searcher: &Searcher, packed: &[u8], fields: Fields) -> tantivy::Result<u64> {
-    packed.chunks_exact(16).map(|t| searcher.doc_freq(&Term::from_field_bytes(fields.terms, t))).sum()
+/// Where terms are looked up.
+struct Terms<'s> {
+    searcher: &'s Searcher,
+    dictionaries: &'s Dictionaries,
+    fields: Fields,
 }
 
-/// Whether all ranges in a conjunct together have no more than `room` pairs, which is lowered by as many.
-fn fits(searcher: &Searcher, clause: &CloudClause, fields: Fields, room: &mut u64) -> tantivy::Result<bool> {
-    match clause {
-        CloudClause::Range { tag, lo, hi } => {
-            for reader in searcher.segment_readers() {
-                let index = reader.inverted_index(fields.terms)?;
+impl Terms<'_> {
+    /// Documents of all these terms together, deleted ones included.
+    fn frequency(&self, packed: &[u8]) -> tantivy::Result<u64> {
+        let frequency = |term| self.searcher.doc_freq(&Term::from_field_bytes(self.fields.terms, term));
+        packed.chunks_exact(16).map(frequency).sum()
+    }
+
+    /// Whether all ranges in a conjunct together have no more than `room` pairs, which is lowered by as many.
+    fn fit(&self, clause: &CloudClause, room: &mut u64) -> tantivy::Result<bool> {
+        match clause {
+            CloudClause::Range { tag, lo, hi } => {
                 let (from, to) = (order_term(tag, *lo), order_term(tag, *hi));
-                // A term has a document at least.
-                if terms_within(index.terms(), &from, &to)? > *room {
-                    return Ok(false);
-                }
-                let mut run = index.terms().range().without_keys().ge(from).le(to).into_stream()?;
-                while run.advance() {
-                    match room.checked_sub(u64::from(run.value().doc_freq)) {
-                        Some(left) => *room = left,
+                for reader in self.searcher.segment_readers() {
+                    let index = reader.inverted_index(self.fields.terms)?;
+                    match self.pairs(reader, &index, &from, &to, *room)? {
+                        Some(pairs) => *room -= pairs,
                         None => return Ok(false),
                     }
                 }
+                Ok(true)
             }
-            Ok(true)
-        }
-        CloudClause::And(cs) | CloudClause::Or(cs) => {
-            for c in cs {
-                if !fits(searcher, c, fields, room)? {
-                    return Ok(false);
+            CloudClause::And(cs) | CloudClause::Or(cs) => {
+                for c in cs {
+                    if !self.fit(c, room)? {
+                        return Ok(false);
+                    }
                 }
+                Ok(true)
             }
-            Ok(true)
+            CloudClause::Not(c) => self.fit(c, room),
+            CloudClause::All | CloudClause::Terms(_) | CloudClause::Source(_) => Ok(true),
         }
-        CloudClause::Not(c) => fits(searcher, c, fields, room),
-        CloudClause::All | CloudClause::Terms(_) | CloudClause::Source(_) => Ok(true),
+    }
+
+    /// Pairs of a segment's range, or `None` if there are more than `most`. A term has a document at least.
+    fn pairs(
+        &self,
+        reader: &SegmentReader,
+        index: &InvertedIndexReader,
+        from: &[u8; 16],
+        to: &[u8; 16],
+        most: u64,
+    ) -> tantivy::Result<Option<u64>> {
+        if self.within(reader, index, from, to)? > most {
+            return Ok(None);
+        }
+        if let Some(dictionary) = self.dictionaries.get(reader) {
+            return dictionary.documents(dictionary.within(from, to), most);
+        }
+        let (mut run, mut pairs) = (index.terms().range().without_keys().ge(from).le(to).into_stream()?, 0);
+        while run.advance() {
+            pairs += u64::from(run.value().doc_freq);
+            if pairs > most {
+                return Ok(None);
+            }
+        }
+        Ok(Some(pairs))
+    }
+
+    /// How many terms of a segment are between two, both included: by their places, whatever there is between.
+    fn within(
+        &self,
+        reader: &SegmentReader,
+        index: &InvertedIndexReader,
+        from: &[u8; 16],
+        to: &[u8; 16],
+    ) -> tantivy::Result<u64> {
+        if let Some(dictionary) = self.dictionaries.get(reader) {
+            let places = dictionary.within(from, to);
+            return Ok(places.end - places.start);
+        }
+        let mut first = index.terms().range().without_keys().ge(from).le(to).into_stream()?;
+        let mut last = index.terms().range().without_keys().ge(from).le(to).backward().into_stream()?;
+        Ok(if first.advance() && last.advance() { (last.term_ord() + 1).saturating_sub(first.term_ord()) } else { 0 })
     }
 }
 
 /// About how many pairs are in a range: its terms. Those of deleted documents are counted, and counting stops beyond `most`.
-pub(super) fn pairs_within(searcher: &Searcher, range: &TermRange, most: u64, fields: Fields) -> tantivy::Result<u64> {
+pub(super) fn pairs_within(
+    searcher: &Searcher,
+    dictionaries: &Dictionaries,
+    range: &TermRange,
+    most: u64,
+    fields: Fields,
+) -> tantivy::Result<u64> {
     if range.lo == range.hi {
         return searcher.doc_freq(&Term::from_field_bytes(fields.terms, &range.lo));
     }
-    let mut count = 0;
+    let (terms, mut count) = (Terms { searcher, dictionaries, fields }, 0);
     for reader in searcher.segment_readers() {
-        let index = reader.inverted_index(fields.terms)?;
-        count += terms_within(index.terms(), &range.lo, &range.hi)?;
+        count += terms.within(reader, &*reader.inverted_index(fields.terms)?, &range.lo, &range.hi)?;
         if count > most {
             break;
         }
     }
     Ok(count)
-}
-
-/// How many terms of a dictionary are between two, both included: by their places in it, whatever there is between.
-fn terms_within(terms: &TermDictionary, from: &[u8; 16], to: &[u8; 16]) -> tantivy::Result<u64> {
-    let mut first = terms.range().without_keys().ge(from).le(to).into_stream()?;
-    let mut last = terms.range().without_keys().ge(from).le(to).backward().into_stream()?;
-    Ok(if first.advance() && last.advance() { (last.term_ord() + 1).saturating_sub(first.term_ord()) } else { 0 })
 }

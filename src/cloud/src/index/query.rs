@@ -1,8 +1,8 @@
 //! Clauses as tantivy queries.
 //!
 //! A lone term stays a lazy posting list, so that an intersection skips through it. Many terms and
-//! ranges of order terms are gathered per segment into a sorted set: tantivy's own range query would
-//! scan a column, and its union of thousands of terms a heap.
+//! ranges of order terms are gathered per segment into a sorted set, ranges by places
+//! ([`super::dictionary`]): tantivy's own range query would scan a column, and its union of thousands of terms a heap.
 
 use sealdex_wire::search::CloudClause;
 use tantivy::{
@@ -14,7 +14,7 @@ use tantivy::{
     schema::{Field, IndexRecordOption},
 };
 
-use super::docs::Gather;
+use super::{dictionary::Dictionaries, docs::Gather};
 
 /// Where a clause's leaves are looked up.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Fields {
 }
 
 /// The query for a clause. Its depth and size are bounded by `CloudClause::check`.
-pub(super) fn compile(clause: &CloudClause, fields: Fields) -> Box<dyn Query> {
+pub(super) fn compile(clause: &CloudClause, fields: Fields, dictionaries: &Dictionaries) -> Box<dyn Query> {
     match clause {
         CloudClause::All => Box::new(AllQuery),
         CloudClause::Terms(packed) => any_of(fields.terms, packed.as_chunks::<16>().0.to_vec()),
@@ -36,11 +36,12 @@ pub(super) fn compile(clause: &CloudClause, fields: Fields) -> Box<dyn Query> {
             field: fields.terms,
             from: order_term(tag, *lo),
             to: order_term(tag, *hi),
+            dictionaries: dictionaries.clone(),
         })),
         CloudClause::Source(providers) => any_of(fields.provider, providers.iter().map(|p| p.0).collect()),
-        CloudClause::And(all) => every(all, fields),
-        CloudClause::Or(any) => some(any, fields),
-        CloudClause::Not(_) => every(std::slice::from_ref(clause), fields),
+        CloudClause::And(all) => every(all, fields, dictionaries),
+        CloudClause::Or(any) => some(any, fields, dictionaries),
+        CloudClause::Not(_) => every(std::slice::from_ref(clause), fields, dictionaries),
     }
 }
 
@@ -63,12 +64,12 @@ fn any_of(field: Field, mut values: Vec<[u8; 16]>) -> Box<dyn Query> {
 }
 
 /// All of `clauses`; what is negated needs something to be taken from.
-fn every(clauses: &[CloudClause], fields: Fields) -> Box<dyn Query> {
+fn every(clauses: &[CloudClause], fields: Fields, dictionaries: &Dictionaries) -> Box<dyn Query> {
     let mut parts: Vec<(Occur, Box<dyn Query>)> = clauses
         .iter()
         .map(|c| match c {
-            CloudClause::Not(inner) => (Occur::MustNot, compile(inner, fields)),
-            other => (Occur::Must, compile(other, fields)),
+            CloudClause::Not(inner) => (Occur::MustNot, compile(inner, fields, dictionaries)),
+            other => (Occur::Must, compile(other, fields, dictionaries)),
         })
         .collect();
     if parts.iter().all(|(occur, _)| *occur == Occur::MustNot) {
@@ -78,13 +79,13 @@ fn every(clauses: &[CloudClause], fields: Fields) -> Box<dyn Query> {
 }
 
 /// Any of `clauses`; terms side by side are looked up together.
-fn some(clauses: &[CloudClause], fields: Fields) -> Box<dyn Query> {
+fn some(clauses: &[CloudClause], fields: Fields, dictionaries: &Dictionaries) -> Box<dyn Query> {
     let mut terms = Vec::new();
     let mut parts: Vec<(Occur, Box<dyn Query>)> = Vec::new();
     for c in clauses {
         match c {
             CloudClause::Terms(packed) => terms.extend_from_slice(packed.as_chunks::<16>().0),
-            other => parts.push((Occur::Should, compile(other, fields))),
+            other => parts.push((Occur::Should, compile(other, fields, dictionaries))),
         }
     }
     if parts.is_empty() {
@@ -102,7 +103,7 @@ enum Leaves {
     /// Ascending, distinct.
     Terms { field: Field, values: Vec<[u8; 16]> },
     /// Both ends included.
-    Range { field: Field, from: [u8; 16], to: [u8; 16] },
+    Range { field: Field, from: [u8; 16], to: [u8; 16], dictionaries: Dictionaries },
 }
 
 #[derive(Clone, Debug)]
@@ -128,11 +129,15 @@ impl Weight for GatherWeight {
                     }
                 }
             }
-            Leaves::Range { field, from, to } => {
+            Leaves::Range { field, from, to, dictionaries } => {
                 let index = reader.inverted_index(*field)?;
-                let mut run = index.terms().range().without_keys().ge(from).le(to).into_stream()?;
-                while run.advance() {
-                    gather.add(&index, run.value())?;
+                if let Some(dictionary) = dictionaries.get(reader) {
+                    dictionary.gather(dictionary.within(from, to), &index, &mut gather)?;
+                } else {
+                    let mut run = index.terms().range().without_keys().ge(from).le(to).into_stream()?;
+                    while run.advance() {
+                        gather.add(&index, run.value())?;
+                    }
                 }
             }
         }

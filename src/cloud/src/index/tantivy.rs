@@ -5,8 +5,8 @@
 //! | `t` | terms and order terms, 16 bytes | inverted, documents only: one sorted dictionary |
 //! | `r` | record id | inverted, for deletes |
 //! | `p` | provider id | inverted, and a column |
-//! | `hi`, `lo` | record id as two integers | columns |
-//! | `g` | routing tag as a run of integers | column ([`super::columns`]) |
+//! | `g` | record id and routing tag as a run of integers | column ([`super::columns`]) |
+//! | `hi` | first half of the record id | column |
 //!
 //! A commit's payload is `store id : place of the last batch`, so whatever was killed when, opening
 //! knows what to index again. Nothing here is precious: a directory that is missing, damaged or of
@@ -32,6 +32,7 @@ use tantivy::{
 use super::{
     IndexError, IndexSearch, MergedIndex, Searched, by_id,
     columns::{ColumnFields, Columns},
+    dictionary::Dictionaries,
     pages::Pages,
     plan,
     purge::Purged,
@@ -69,6 +70,7 @@ pub(super) struct State {
     pub(super) searcher: Searcher,
     /// Of each segment.
     pub(super) columns: Arc<[Arc<Columns>]>,
+    pub(super) dictionaries: Dictionaries,
     pub(super) snapshot: Arc<dyn Snapshot>,
     pub(super) pages: Arc<Pages>,
 }
@@ -117,9 +119,10 @@ impl TantivyIndex {
 
     /// What searches see from now on: an index and the state of the store that it stands for.
     pub(super) fn show(&self, searcher: Searcher, snapshot: Arc<dyn Snapshot>) -> tantivy::Result<()> {
-        let before = self.state().map(|state| state.columns).unwrap_or_default();
-        let columns = Columns::of(&searcher, &before)?;
-        let state = State { searcher, columns, snapshot, pages: Arc::default() };
+        let before = self.state().map(|state| (state.columns, state.dictionaries)).unwrap_or_default();
+        let columns = Columns::of(&searcher, &before.0)?;
+        let dictionaries = Dictionaries::of(&searcher, self.fields.terms, &before.1)?;
+        let state = State { searcher, columns, dictionaries, snapshot, pages: Arc::default() };
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(state);
         Ok(())
     }
@@ -245,11 +248,11 @@ impl MergedIndex for TantivyIndex {
 
     fn search(&self, search: &IndexSearch) -> Result<Searched, IndexError> {
         let Some(state) = self.state() else { return Ok(Searched::default()) };
-        let State { searcher, columns, snapshot, .. } = &state;
+        let State { searcher, columns, dictionaries, snapshot, .. } = &state;
         if search.limit == 0 {
             return Ok(Searched { found: Vec::new(), state: Some(state.snapshot) });
         }
-        let plan = plan::plan(searcher, &search.clause, self.fields)?;
+        let plan = plan::plan(searcher, dictionaries, &search.clause, self.fields)?;
         let found = match search.sort {
             None => by_id::find(&state, &plan, search),
             Some(sort) => sorted::find(searcher, columns, &**snapshot, &plan, search, sort, self.fields.terms),
@@ -258,8 +261,8 @@ impl MergedIndex for TantivyIndex {
     }
 
     fn frequency(&self, range: &TermRange, most: u64) -> Result<u64, IndexError> {
-        let Some(State { searcher, .. }) = self.state() else { return Ok(0) };
-        Ok(plan::pairs_within(&searcher, range, most, self.fields)?)
+        let Some(State { searcher, dictionaries, .. }) = self.state() else { return Ok(0) };
+        Ok(plan::pairs_within(&searcher, &dictionaries, range, most, self.fields)?)
     }
 
     fn snapshot(&self) -> Option<Arc<dyn Snapshot>> {
