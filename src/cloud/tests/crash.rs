@@ -159,9 +159,9 @@ async fn killed(compacting: bool) {
     let all = search(&gate, CloudClause::All, 16_384).await.unwrap();
     assert_eq!(all.matches.len() as u64, stats.records);
     if compacting {
-        // Routing tags of what was replaced just now: of rows of the store, nowhere else.
+        // Routing tags of what was replaced just now, as rows of the store have them.
         let went = (0..BATCH).filter(|i| i % 3 == 1).map(|i| (next - 1) * BATCH + i);
-        let tags: Vec<Vec<u8>> = went.map(|id| id.to_be_bytes().repeat(3)).collect();
+        let tags: Vec<Vec<u8>> = went.map(tag).collect();
         let data = dir.path().join("data");
         assert!(occurrences(&data, &tags) > 0, "the store lets go of bytes by itself: drop compaction");
         compact(server.0.id());

@@ -65,7 +65,7 @@ async fn push_search_fetch_and_restart() {
     assert_eq!((ids(&found), found.next), (vec![record_id(2), record_id(3)], None));
     assert_eq!(found.providers, [d.hospital.id(), d.ward.id()]);
     assert_eq!(found.matches[1].1, 1);
-    assert_eq!(found.matches[1].2, 3_u64.to_be_bytes().repeat(3));
+    assert_eq!(found.matches[1].2, tag(3));
     let first = search(&gate, CloudClause::All, 1).await.unwrap();
     assert_eq!((ids(&first), first.next.map(|n| n.id)), (vec![record_id(2)], Some(record_id(2))));
     // A hospital stands for its wards, a ward for itself.

@@ -46,7 +46,7 @@ fn an_accepted_batch_reads_back(store: &impl SealedStore) {
     assert_eq!(s.change(0).unwrap(), None);
     let r = s.record(record_id(1)).unwrap().unwrap();
     assert_eq!((r.provider, r.hospital, r.seq), (provider(1), provider(1), 1));
-    assert_eq!((r.origin.0, r.terms, r.tag), (term(10), [term(2), term(3)].concat(), 1_u64.to_be_bytes().repeat(3)));
+    assert_eq!((r.origin.0, r.terms, r.tag), (term(10), [term(2), term(3)].concat(), tag(1)));
     assert!(s.record(record_id(3)).unwrap().is_none());
     let ids = [record_id(2), record_id(9), record_id(1)];
     let sealed = s.sealed(&ids, 1000).unwrap();

@@ -35,10 +35,16 @@ pub(crate) fn order_term(tag: u8, code: u64) -> [u8; 16] {
     t
 }
 
+/// A routing tag that looks like nothing else, read forwards or backwards.
+pub(crate) fn tag(id: u64) -> Vec<u8> {
+    let words = [0xd6e8_feb8_6659_fd93_u64, 0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db];
+    words.iter().flat_map(|odd| (id + 1).wrapping_mul(*odd).to_be_bytes()).collect()
+}
+
 pub(crate) fn record(id: u64, origin: u64, terms: &[[u8; 16]]) -> UploadRecord {
     UploadRecord {
         id: record_id(id),
-        index: BridgedRecord { origin: Term(term(origin)), terms: terms.concat(), tag: id.to_be_bytes().repeat(3) },
+        index: BridgedRecord { origin: Term(term(origin)), terms: terms.concat(), tag: tag(id) },
         sealed: format!("sealed bytes of {id}").into_bytes(),
     }
 }
