@@ -106,7 +106,12 @@ fn filtered(state: &State, plan: &Plan, search: &IndexSearch) -> Result<Vec<Foun
         let mut places = page.places();
         places.sort_unstable_by_key(|place| place.id);
         let last_page = places.len() < wanted;
-        after = places.last().map(|p| p.id).or(after);
+        let last = places.last().map(|p| p.id);
+        if last.is_some() && last <= after {
+            // Ids that the columns do not have: there would be no end of it.
+            return Err(IndexError::Column);
+        }
+        after = last.or(after);
         for Place { id, .. } in places {
             // The index was brought to this very snapshot; a document without a record can only be
             // an index that was tampered with.

@@ -110,18 +110,18 @@ pub(super) struct Columns {
 impl Columns {
     /// Those of every segment, in order: opened and touched, unless they were `before`.
     pub(super) fn of(searcher: &Searcher, before: &[Arc<Self>]) -> tantivy::Result<Arc<[Arc<Self>]>> {
-        let mut left = TOUCHED;
+        let known =
+            |reader: &SegmentReader| before.iter().find(|columns| columns.segment == reader.segment_id()).cloned();
+        let touched = searcher.segment_readers().iter().filter_map(known).map(|columns| columns.touched).sum();
+        let mut left = TOUCHED.saturating_sub(touched);
         let columns = searcher.segment_readers().iter().map(|reader| {
-            let columns = match before.iter().find(|columns| columns.segment == reader.segment_id()) {
-                Some(known) => known.clone(),
-                None => {
-                    let mut opened = Self::open(reader)?;
-                    opened.touch(left);
-                    Arc::new(opened)
-                }
-            };
-            left = left.saturating_sub(columns.touched);
-            Ok(columns)
+            if let Some(known) = known(reader) {
+                return Ok(known);
+            }
+            let mut opened = Self::open(reader)?;
+            opened.touch(left);
+            left = left.saturating_sub(opened.touched);
+            Ok(Arc::new(opened))
         });
         columns.collect()
     }
@@ -169,7 +169,14 @@ impl Columns {
 
     /// A record's id, or zeros where the columns do not have it.
     pub(super) fn id(&self, doc: DocId) -> RecordId {
-        self.ids(&[doc]).next().unwrap_or(RecordId([0; 16]))
+        let run = match &self.starts {
+            Some(starts) => starts.get_val(doc)..starts.get_val(doc + 1),
+            None => self.runs.index.value_row_ids(doc),
+        };
+        match run.len() >= ID {
+            true => whole(self.runs.values.get_val(run.start), self.runs.values.get_val(run.start + 1)),
+            false => RecordId([0; 16]),
+        }
     }
 
     /// Record ids.

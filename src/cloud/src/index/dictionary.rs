@@ -69,28 +69,32 @@ impl fmt::Debug for Dictionary {
     }
 }
 
-/// Those of all segments that can be read this way.
+/// Those of all segments; `None` of one that cannot be read this way.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Dictionaries(Arc<[Arc<Dictionary>]>);
+pub(super) struct Dictionaries(Arc<[(SegmentId, Option<Arc<Dictionary>>)]>);
 
 impl Dictionaries {
     /// Of a field: opened, unless they were `before`.
     pub(super) fn of(searcher: &Searcher, field: Field, before: &Self) -> tantivy::Result<Self> {
-        let (mut all, mut left) = (Vec::new(), TOUCHED);
-        for reader in searcher.segment_readers() {
-            let dictionary = match before.get(reader) {
-                Some(known) => Some(known.clone()),
-                None => Dictionary::open(searcher.index(), reader, field)?.map(|opened| Arc::new(opened.touched(left))),
-            };
-            left = left.saturating_sub(dictionary.as_ref().map_or(0, |dictionary| dictionary.touched));
-            all.extend(dictionary);
+        let readers = searcher.segment_readers();
+        let touched: usize = readers.iter().filter_map(|reader| before.get(reader)).map(|known| known.touched).sum();
+        let (mut all, mut left) = (Vec::new(), TOUCHED.saturating_sub(touched));
+        for reader in readers {
+            let segment = reader.segment_id();
+            if let Some(known) = before.0.iter().find(|(of, _)| *of == segment) {
+                all.push(known.clone());
+                continue;
+            }
+            let opened = Dictionary::open(searcher.index(), reader, field)?.map(|opened| opened.touched(left));
+            left = left.saturating_sub(opened.as_ref().map_or(0, |opened| opened.touched));
+            all.push((segment, opened.map(Arc::new)));
         }
         Ok(Self(all.into()))
     }
 
     /// That of a segment.
     pub(super) fn get(&self, reader: &SegmentReader) -> Option<&Arc<Dictionary>> {
-        self.0.iter().find(|dictionary| dictionary.segment == reader.segment_id())
+        self.0.iter().find(|(of, _)| *of == reader.segment_id())?.1.as_ref()
     }
 }
 
@@ -103,13 +107,14 @@ impl Dictionary {
             let file = index.directory().open_read(Path::new(&format!("{}.{ending}", segment.uuid_string())))?;
             Ok(CompositeFile::open(&file)?.open_read(field).map(|part| part.read_bytes()).transpose()?)
         };
-        let (Some(terms), Some(lists)) = (part("term")?, part("idx")?) else { return Ok(None) };
-        let read = Self::read(segment, terms, lists);
-        let sound = match read {
-            Some(read) if read.agrees(&inverted)? => Some(read),
-            _ => None,
+        let sound = || -> tantivy::Result<Option<Self>> {
+            let (Some(terms), Some(lists)) = (part("term")?, part("idx")?) else { return Ok(None) };
+            let Some(read) = Self::read(segment, terms, lists) else { return Ok(None) };
+            Ok(read.agrees(&inverted)?.then_some(read))
         };
-        if sound.is_none() {
+        // Whatever cannot be read this way is read by tantivy, which says so if it cannot either.
+        let sound = sound().unwrap_or_default();
+        if sound.is_none() && inverted.terms().num_terms() > 0 {
             tracing::warn!(
                 segment = segment.uuid_string(),
                 "terms of the index are laid out otherwise, and are walked"

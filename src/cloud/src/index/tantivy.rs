@@ -38,7 +38,7 @@ use super::{
     purge::Purged,
     query::Fields,
     sorted,
-    tidy::Tidying,
+    tidy::{MOST, Tidying},
 };
 use crate::store::{Snapshot, StoredRecord};
 
@@ -99,6 +99,7 @@ impl TantivyIndex {
         let writer: IndexWriter = index.writer_with_options(options)?;
         let mut merge = LogMergePolicy::default();
         merge.set_min_num_segments(6);
+        merge.set_max_docs_before_merge(MOST as usize / 6);
         merge.set_del_docs_ratio_before_merge(0.3);
         writer.set_merge_policy(Box::new(merge));
         Ok(Self {

@@ -16,6 +16,9 @@ use super::{IndexError, TantivyIndex};
 
 /// Segments of an index at rest, at most.
 const FEW: usize = 3;
+/// Records of a merged segment, at most. The places of a column's values are 32 bits, and a record has up to 67 values
+/// ([`super::columns`]).
+pub(super) const MOST: u32 = 32 << 20;
 /// Times that merges of the usual kind are waited for. None may have begun: they do at a commit.
 const WAITS: u32 = 30;
 
@@ -52,7 +55,16 @@ impl TantivyIndex {
         }
         tidying.waited = 0;
         segments.sort_by_key(|segment| Reverse(segment.num_docs()));
-        let small: Vec<_> = segments[FEW - 1..].iter().map(|segment| segment.id()).collect();
+        let mut records = 0_u32;
+        let fits = |segment: &&SegmentMeta| {
+            records = records.saturating_add(segment.max_doc());
+            records <= MOST
+        };
+        // The smallest, as many as one segment may have.
+        let small: Vec<_> = segments[FEW - 1..].iter().rev().take_while(fits).map(SegmentMeta::id).collect();
+        if small.len() < 2 {
+            return Ok(false);
+        }
         tidying.merging = Some(writer.merge(&small));
         Ok(true)
     }

@@ -129,18 +129,20 @@ fn verify_some(
         })
         .collect();
     let claims: Vec<Claim> = claimed.iter().flatten().map(|(_, claim)| *claim).collect();
-    let mut holds = verify_many(&claims, &mut rand::rng()).into_iter();
-    let section_keys = claimed.iter().flatten().flat_map(|(profile, _)| &profile.sections);
+    let holds = verify_many(&claims, &mut rand::rng());
+    let signed_keys = claimed.iter().flatten().zip(&holds).filter(|(_, holds)| **holds);
+    let section_keys = signed_keys.flat_map(|((profile, _), _)| &profile.sections);
     let mut points = decode_many(&section_keys.map(|key| key.key.0).collect::<Vec<_>>()).into_iter();
+    let mut holds = holds.into_iter();
     claimed
         .into_iter()
         .zip(signed)
         .map(|(claimed, signed)| {
             let (profile, _) = claimed?;
-            let points: Vec<bool> = points.by_ref().take(profile.sections.len()).map(|p| p.is_ok()).collect();
             if holds.next() != Some(true) {
                 return Err(OwnerRefusal::Signed(SignedError::BadSignature(signed.signer)));
             }
+            let points: Vec<bool> = points.by_ref().take(profile.sections.len()).map(|p| p.is_ok()).collect();
             check(&profile, &points, signed.signer, domain, members)?;
             Ok(Verified { owner: signed.signer, profile, signed })
         })

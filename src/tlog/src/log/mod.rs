@@ -92,7 +92,7 @@ pub struct Log<S> {
     head: Note,
     checkpoint: Checkpoint,
     edge: Edge,
-    /// The bundle that is not full yet, once it was read: at most 16 MiB.
+    /// The bundle that is not full yet, once it was read: at most 16 MiB, and as much memory again while it grows.
     open_bundle: Option<EntryBundle>,
     settled: bool,
 }
@@ -198,7 +198,7 @@ impl<S: LogStorage> Log<S> {
         let head = self.key.sign(checkpoint.to_string())?;
         storage.write_checkpoint(Slot::Head, &head.to_bytes())?;
         (self.head, self.checkpoint) = (head, checkpoint);
-        self.open_bundle = Some(bundle);
+        self.open_bundle = (bundle.width() > 0).then_some(bundle);
         for id in partial {
             if TileId::in_tree(id.kind(), id.index(), self.checkpoint.size()) == Some(id.full()) {
                 self.storage.drop_partial(&id.full());
