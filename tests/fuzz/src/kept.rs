@@ -35,7 +35,7 @@ pub(crate) fn kept(data: &[u8]) {
     let (what, rest) = first(data);
     match what % 6 {
         0 => owner_map(rest),
-        1 => settings(rest),
+        1 => drop(settings(rest)),
         2 => cloud_backup(rest),
         3 => {
             // What follows the hash is never looked at unless it fits.
@@ -58,8 +58,8 @@ fn owner_map(bytes: &[u8]) {
     assert!(map.is_empty() || back.is_checked(), "written without a checksum");
 }
 
-/// What a file sets is an option of the server, and comes before nothing that was given.
-fn settings(bytes: &[u8]) {
+/// What a file sets is an option of the server, and comes before nothing that was given. All options, if the file is in order.
+fn settings(bytes: &[u8]) -> Option<Vec<String>> {
     let command = Command::new("test")
         .arg(Arg::new("listen").long("listen"))
         .arg(Arg::new("dir").long("dir"))
@@ -68,11 +68,12 @@ fn settings(bytes: &[u8]) {
         .arg(Arg::new("config").long("config"));
     let (_folder, path) = file("test.toml", bytes);
     let given: Vec<OsString> = vec!["--config".into(), path.into(), "--dir".into(), "/given".into()];
-    let Ok(all) = sealdex_settings::expand(&command, "test", given.clone()) else { return };
+    let all = sealdex_settings::expand(&command, "test", given.clone()).ok()?;
     let all: Vec<String> = all.into_iter().map(|a| a.into_string().unwrap()).collect();
     let dirs = all.iter().filter(|a| *a == "--dir" || a.starts_with("--dir=")).count();
     assert_eq!(dirs, 1, "the file overrules what was given: {all:?}");
     assert!(all.len() >= given.len(), "something given is lost");
+    Some(all)
 }
 
 /// Each file is in order or named as damaged.
@@ -198,6 +199,11 @@ mod tests {
         let (folder, path) = file("owners.ndjson", of(0));
         assert_eq!(OwnerMap::read(&path).unwrap().len(), 2);
         drop(folder);
+        let options = settings(of(1)).unwrap();
+        assert!(
+            ["--listen=x:1", "--plain", "--also=b c"].iter().all(|o| options.contains(&(*o).into())),
+            "{options:?}"
+        );
         for whole in [of(2).to_vec(), [of(3), &Sha256::digest(of(3))].concat()] {
             let (folder, _) = file(CLOUD_BACKUP, &whole);
             let checked = restore::check(folder.path(), &mut |_, _| {}).unwrap();

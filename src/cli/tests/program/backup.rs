@@ -1,31 +1,11 @@
 //! A cloud that backs itself up, is killed and lost, and comes back: real processes, a witness that remembers.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test stops where it cannot go on
 
-use std::{
-    path::PathBuf,
-    process::{Command, Output},
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, process::Command};
 
-use crate::stage::{EXE, Gate, Stage, free_port, weight};
+use crate::stage::{Gate, Stage, free_port, plain, said, until, weight};
 
 const ASK: [&str; 4] = ["query", "--member", "ana", r#"{"resource":"Observation"}"#];
-
-fn plain(stage: &Stage, arguments: &[&str]) -> Output {
-    Command::new(EXE).args(arguments).current_dir(stage.home.path()).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    [&output.stdout[..], &output.stderr].map(|b| String::from_utf8_lossy(b).into_owned()).concat()
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < Duration::from_secs(90), "{what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 /// A domain with a witness that every checkpoint needs, and one batch.
 fn watched() -> Stage {

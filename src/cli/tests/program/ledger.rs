@@ -2,23 +2,12 @@
 //! checked against its log.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test stops where it cannot go on
 
-use std::process::{Command, Output};
-
 use sealdex_anchor::PosterKey;
 
 use crate::node::Node;
-use crate::stage::{EXE, Gate, Stage, free_port};
+use crate::stage::{Gate, Stage, free_port, plain, said};
 
 const POSTER: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
-
-/// A command that takes no keys.
-fn plain(stage: &Stage, arguments: &[&str]) -> Output {
-    Command::new(EXE).args(arguments).current_dir(stage.home.path()).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    [&output.stdout[..], &output.stderr].map(|b| String::from_utf8_lossy(b).into_owned()).concat()
-}
 
 fn weight(id: &str) -> String {
     format!(

@@ -8,28 +8,12 @@ use std::{
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use crate::stage::{EXE, Gate, Stage, free_port, weight};
+use crate::stage::{EXE, Gate, Stage, free_port, plain, said, until, weight};
 use serde_json::Value as Json;
-
-fn plain(stage: &Stage, arguments: &[&str]) -> Output {
-    Command::new(EXE).args(arguments).current_dir(stage.home.path()).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    [&output.stdout[..], &output.stderr].map(|b| String::from_utf8_lossy(b).into_owned()).concat()
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
 
 /// Exit code and findings.
 struct Doctor(Option<i32>, Vec<Json>);

@@ -429,6 +429,57 @@ mod tests {
         assert!(Arc::ptr_eq(again.get(reader).unwrap(), dictionary));
     }
 
+    /// Segments with deleted documents, and one that several were merged into, are read by places too.
+    #[test]
+    fn merged_and_with_deleted_documents() {
+        let mut schema = Schema::builder();
+        let field = schema.add_bytes_field("t", BytesOptions::default().set_indexed());
+        let index = Index::create_in_ram(schema.build());
+        let mut writer: IndexWriter = index.writer_with_num_threads(1, 15 << 20).unwrap();
+        writer.set_merge_policy(Box::new(tantivy::indexer::NoMergePolicy));
+        let term = |n: u64| (u128::from(n) << 64).to_be_bytes();
+        for part in 0..3 {
+            for n in 0..700 {
+                let mut document = TantivyDocument::default();
+                document.add_bytes(field, &term(3 * n + part));
+                document.add_bytes(field, &term(5_000 + n % 7));
+                writer.add_document(document).unwrap();
+            }
+            writer.commit().unwrap();
+        }
+        for n in (0..2100).step_by(5) {
+            writer.delete_term(tantivy::Term::from_field_bytes(field, &term(n)));
+        }
+        writer.commit().unwrap();
+        let reader = index.reader().unwrap();
+        let check = |segments: usize, most: u64| {
+            reader.reload().unwrap();
+            let searcher = reader.searcher();
+            assert_eq!(searcher.segment_readers().len(), segments);
+            let dictionaries = Dictionaries::of(&searcher, field, &Dictionaries::default()).unwrap();
+            for (nth, segment) in searcher.segment_readers().iter().enumerate() {
+                let dictionary = dictionaries.get(segment).expect("read as it is laid out");
+                assert!(dictionary.terms <= most);
+                let inverted = segment.inverted_index(field).unwrap();
+                for (from, to) in [(0, 0), (3, 9), (200, 900), (1500, 6000), (5001, 5003), (5006, 9000), (9000, 9999)] {
+                    let (from, to) = (term(from), term(to));
+                    let mut run = inverted.terms().range().ge(from).le(to).into_stream().unwrap();
+                    let mut walked = Gather::new(segment.max_doc());
+                    while run.advance() {
+                        walked.add(&inverted, run.value()).unwrap();
+                    }
+                    let mut gather = Gather::new(segment.max_doc());
+                    dictionary.gather(dictionary.within(&from, &to), &inverted, &mut gather).unwrap();
+                    assert_eq!(documents(gather), documents(walked), "segment {nth} of {segments}");
+                }
+            }
+        };
+        check(3, 707);
+        let all: Vec<_> = index.searchable_segment_ids().unwrap();
+        writer.merge(&all).wait().unwrap();
+        check(1, 2107);
+    }
+
     /// Whatever differs, in any part, is found before it is used.
     #[test]
     fn what_is_laid_out_otherwise_is_not_used() {

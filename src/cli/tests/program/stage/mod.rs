@@ -216,3 +216,22 @@ pub(crate) fn weight(id: &str, of: &str, meta: &str) -> String {
 pub(crate) fn ids(names: &[&str]) -> Vec<String> {
     names.iter().map(|n| format!("Observation/{n}")).collect()
 }
+
+/// Runs a command in the stage's folder, with no keys but those it names.
+pub(crate) fn plain(stage: &Stage, arguments: &[&str]) -> Output {
+    Command::new(EXE).args(arguments).current_dir(stage.home.path()).output().unwrap()
+}
+
+/// All that a command printed.
+pub(crate) fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr].map(|b| String::from_utf8_lossy(b).into_owned()).concat()
+}
+
+/// Waits for it, on a busy machine too.
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(90), "{what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
