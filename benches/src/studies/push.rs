@@ -79,7 +79,7 @@ async fn push(what: What, size: Size, logged: bool) -> (u64, f64, f64) {
         }
         What::Stays(each) => {
             let data = home.path().join("records");
-            stays::write(&data, size.of(60_000, 2_000), each, 2, 1).unwrap();
+            stays::write(&data, size.of(101_766, 2_000), each, 2, 1).unwrap();
             World::of_kind(home.path(), &data, &[], Place::Process, stays::kind(), logged).await
         }
     };

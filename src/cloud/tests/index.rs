@@ -156,21 +156,21 @@ fn an_index_at_rest_has_few_segments() {
         files.filter(|p| p.extension().is_some_and(|e| e == "term")).count()
     };
     // One fewer than are merged while batches come.
-    for b in 0..5 {
+    for b in 0..11 {
         push(&store, batch(b + 1, vec![record(u64::from(b), u64::from(b), &[term(1)])]));
         index.catch_up(store.snapshot().unwrap()).unwrap();
     }
     let (before, found) = (segments(), ids(&index, term_clause(1)));
-    assert_eq!((before, found.len()), (5, 5));
+    assert_eq!((before, found.len()), (11, 11));
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while index.tidy().unwrap() || segments() > 3 {
         assert!(std::time::Instant::now() < until, "{} segments", segments());
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert_eq!(ids(&index, term_clause(1)), found);
-    push(&store, batch(6, vec![record(99, 99, &[term(1)])]));
+    push(&store, batch(12, vec![record(99, 99, &[term(1)])]));
     index.catch_up(store.snapshot().unwrap()).unwrap();
-    assert_eq!(ids(&index, term_clause(1)).len(), 6);
+    assert_eq!(ids(&index, term_clause(1)).len(), 12);
 }
 
 #[test]

@@ -44,6 +44,9 @@ use crate::store::{Snapshot, StoredRecord};
 
 /// What the writer gathers in memory before it flushes a segment, bytes.
 const WRITER_MEMORY: usize = 64 << 20;
+/// Segments of a size that are merged into one while batches come. A merge writes its terms anew: with 6, a push took 4 to 7 %
+/// more processor time. A search looks into up to eleven of a size, until nothing comes and [`super::tidy`] merges them.
+const MERGED: u32 = 12;
 
 impl From<TantivyError> for IndexError {
     fn from(e: TantivyError) -> Self {
@@ -98,8 +101,8 @@ impl TantivyIndex {
             .build();
         let writer: IndexWriter = index.writer_with_options(options)?;
         let mut merge = LogMergePolicy::default();
-        merge.set_min_num_segments(6);
-        merge.set_max_docs_before_merge(MOST as usize / 6);
+        merge.set_min_num_segments(MERGED as usize);
+        merge.set_max_docs_before_merge((MOST / MERGED) as usize);
         merge.set_del_docs_ratio_before_merge(0.3);
         writer.set_merge_policy(Box::new(merge));
         Ok(Self {

@@ -1,7 +1,7 @@
 //! Merging small segments while nothing comes in: a search looks into the dictionary of each.
 //!
-//! While batches come, segments are merged six of a size at a time, so that each document is written only a few times. What
-//! is left of that when nothing more comes, up to five of every size, is merged here.
+//! While batches come, segments are merged twelve of a size at a time, so that each document is written only a few times. What
+//! is left of that when nothing more comes, up to eleven of every size, is merged here.
 
 use std::{
     cmp::Reverse,
