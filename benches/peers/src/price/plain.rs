@@ -220,7 +220,7 @@ impl Ids {
 /// When segments are merged: as in our cloud.
 fn merge_policy() -> LogMergePolicy {
     let mut merge = LogMergePolicy::default();
-    merge.set_min_num_segments(6);
+    merge.set_min_num_segments(12);
     merge.set_del_docs_ratio_before_merge(0.3);
     merge
 }
