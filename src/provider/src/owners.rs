@@ -9,7 +9,7 @@ use std::{
 };
 
 use rayon::prelude::*;
-use sealdex_crypto::{Claim, Point, PrincipalId, PublicIdentity, decode_many, verify_many};
+use sealdex_crypto::{Claim, Point, PointError, PrincipalId, PublicIdentity, decode_many, verify_many};
 use sealdex_net::Peer;
 use sealdex_wire::{
     Signed,
@@ -152,20 +152,13 @@ pub(crate) struct Owner {
     erased: Vec<ErasureOrder>,
 }
 
-impl Owner {
-    fn new(profile: &OwnerProfile) -> Option<Self> {
-        let current: Vec<&SectionKey> = profile
-            .sections
-            .iter()
-            .filter(|key| profile.current(&key.section).is_some_and(|c| c.epoch == key.epoch))
-            .collect();
-        let points = decode_many(&current.iter().map(|key| key.key.0).collect::<Vec<_>>());
-        let section =
-            |(key, point): (&SectionKey, Result<Point, _>)| Some((key.section.clone(), key.epoch, point.ok()?));
-        let sections = current.into_iter().zip(points).map(section).collect::<Option<_>>()?;
-        Some(Self { sections, writers: profile.writers.clone(), erased: Vec::new() })
-    }
+/// What a provider seals to: of each section the key of its last epoch.
+fn current(profile: &OwnerProfile) -> impl Iterator<Item = &SectionKey> {
+    let is_current = |key: &&SectionKey| profile.current(&key.section).is_some_and(|c| c.epoch == key.epoch);
+    profile.sections.iter().filter(is_current)
+}
 
+impl Owner {
     /// Epoch and public key to seal a section to.
     pub(crate) fn section(&self, name: &str) -> Option<(u32, Point)> {
         self.sections.iter().find(|s| s.0 == name).map(|s| (s.1, s.2))
@@ -239,10 +232,20 @@ fn verified(found: OwnersFound, ids: &[PrincipalId], domain: &str) -> Vec<(Princ
     for order in erased {
         orders.entry(order.signer).or_default().push(order);
     }
-    let owner = |(claimed, id): (Option<Claimed>, &PrincipalId)| {
-        (*id, claimed.and_then(|c| c.owner(orders.get(id).map_or(&[], Vec::as_slice))).map(Arc::new))
+    // The keys of many owners at a time: one alone has too few to fill the lanes.
+    let owners = |(proved, ids): (&[Option<Claimed>], &[PrincipalId])| {
+        let keys: Vec<[u8; 33]> =
+            proved.iter().flatten().flat_map(|c| current(&c.profile)).map(|key| key.key.0).collect();
+        let mut points = decode_many(&keys).into_iter();
+        let owner = |(claimed, id): (&Option<Claimed>, &PrincipalId)| {
+            let claimed = claimed.as_ref()?;
+            let points: Vec<_> = points.by_ref().take(current(&claimed.profile).count()).collect();
+            claimed.owner(points, orders.get(id).map_or(&[], Vec::as_slice)).map(Arc::new)
+        };
+        let found: Vec<Option<Arc<Owner>>> = proved.iter().zip(ids).map(owner).collect();
+        ids.iter().copied().zip(found).collect::<Vec<_>>()
     };
-    proved.into_par_iter().zip(ids).map(owner).collect()
+    proved.par_chunks(chunk).zip(ids.par_chunks(chunk)).flat_map_iter(owners).collect()
 }
 
 /// A profile with keys that belong to its owner's id, whose signature is still to be verified.
@@ -267,13 +270,16 @@ impl Claimed {
         profiles.into_iter().zip(signed).zip(ids).map(claimed).collect()
     }
 
-    /// The owner, once its signature was verified. Of `orders`, what it has not signed itself is nothing.
-    fn owner(self, orders: &[Signed<ErasureOrder>]) -> Option<Owner> {
+    /// The owner, once its signature was verified, with the points of its current keys. Of `orders`, what it has not signed
+    /// itself is nothing.
+    fn owner(&self, points: Vec<Result<Point, PointError>>, orders: &[Signed<ErasureOrder>]) -> Option<Owner> {
         let (id, domain) = (self.keys.id(), &self.profile.domain);
-        let mut owner = Owner::new(&self.profile)?;
+        let section =
+            |(key, point): (&SectionKey, Result<Point, _>)| Some((key.section.clone(), key.epoch, point.ok()?));
+        let sections = current(&self.profile).zip(points).map(section).collect::<Option<_>>()?;
         let own = orders.iter().filter_map(|signed| signed.verify(&self.keys).ok());
-        owner.erased = own.filter(|order| order.domain == *domain && order.owner == id).collect();
-        Some(owner)
+        let erased = own.filter(|order| order.domain == *domain && order.owner == id).collect();
+        Some(Owner { sections, writers: self.profile.writers.clone(), erased })
     }
 }
 
@@ -318,6 +324,52 @@ mod tests {
         bad[11] = Some(profile(&owners[11], &owners[12], "d"));
         assert_eq!(without(found(bad)), [3, 5, 7, 9, 11]);
         assert_eq!(without(found(good[..98].to_vec())), [98, 99]);
+    }
+
+    /// The keys of many owners are decoded together: each has its own back, of its current epochs, whatever others have.
+    #[test]
+    fn every_owner_has_its_own_keys() {
+        let owners: Vec<Identity> =
+            (0..200).map(|_| Identity::from_seed(&IdentitySeed::random(&mut rand::rng()))).collect();
+        let key = || RawPoint(Scalar::random(&mut rand::rng()).base_mul().to_bytes());
+        let names = ["labs", "notes", "imaging"];
+        let profiles: Vec<OwnerProfile> = (0..)
+            .zip(&owners)
+            .map(|(i, owner)| {
+                let epochs = names[..i % 4]
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(s, name)| (0..=(i + s) as u32 % 3).map(move |e| (name, e)));
+                let mut sections: Vec<SectionKey> =
+                    epochs.map(|(name, epoch)| SectionKey { section: (*name).into(), epoch, key: key() }).collect();
+                if i % 50 == 7 {
+                    sections.last_mut().unwrap().key = RawPoint([255; 33]);
+                }
+                OwnerProfile {
+                    domain: "d".into(),
+                    owner: PublicKeys::from(&owner.public()),
+                    version: 1,
+                    sections,
+                    writers: Vec::new(),
+                }
+            })
+            .collect();
+        let signed = profiles.iter().zip(&owners).map(|(p, owner)| Some(Signed::sign(p, owner, &mut rand::rng())));
+        let mut signed: Vec<_> = signed.collect();
+        signed[20] = None;
+        let ids: Vec<PrincipalId> = owners.iter().map(Identity::id).collect();
+        let found = verified(OwnersFound { profiles: signed, erased: Vec::new() }, &ids, "d");
+        for (i, ((id, owner), profile)) in found.into_iter().zip(&profiles).enumerate() {
+            assert_eq!(id, ids[i]);
+            assert_eq!(owner.is_none(), i % 50 == 7 || i == 20, "owner {i}");
+            let Some(owner) = owner else { continue };
+            assert_eq!(owner.sections.len(), i % 4);
+            for name in names {
+                let own = profile.sections.iter().filter(|key| key.section == name).max_by_key(|key| key.epoch);
+                let got = owner.section(name).map(|(epoch, point)| (epoch, point.to_bytes()));
+                assert_eq!(got, own.map(|key| (key.epoch, key.key.0)), "owner {i}, {name}");
+            }
+        }
     }
 
     #[test]
