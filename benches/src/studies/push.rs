@@ -79,6 +79,7 @@ async fn push(what: What, size: Size, logged: bool) -> (u64, f64, f64) {
         }
         What::Stays(each) => {
             let data = home.path().join("records");
+            // As many as the public table has.
             stays::write(&data, size.of(101_766, 2_000), each, 2, 1).unwrap();
             World::of_kind(home.path(), &data, &[], Place::Process, stays::kind(), logged).await
         }

@@ -357,11 +357,14 @@ mod tests {
         let signed = profiles.iter().zip(&owners).map(|(p, owner)| Some(Signed::sign(p, owner, &mut rand::rng())));
         let mut signed: Vec<_> = signed.collect();
         signed[20] = None;
+        // By another, in the owner's name.
+        signed[30] = Some(Signed::sign(&profiles[30], &owners[31], &mut rand::rng()));
+        signed[30].as_mut().unwrap().signer = owners[30].id();
         let ids: Vec<PrincipalId> = owners.iter().map(Identity::id).collect();
         let found = verified(OwnersFound { profiles: signed, erased: Vec::new() }, &ids, "d");
         for (i, ((id, owner), profile)) in found.into_iter().zip(&profiles).enumerate() {
             assert_eq!(id, ids[i]);
-            assert_eq!(owner.is_none(), i % 50 == 7 || i == 20, "owner {i}");
+            assert_eq!(owner.is_none(), i % 50 == 7 || i == 20 || i == 30, "owner {i}");
             let Some(owner) = owner else { continue };
             assert_eq!(owner.sections.len(), i % 4);
             for name in names {

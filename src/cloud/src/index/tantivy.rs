@@ -44,8 +44,8 @@ use crate::store::{Snapshot, StoredRecord};
 
 /// What the writer gathers in memory before it flushes a segment, bytes.
 const WRITER_MEMORY: usize = 64 << 20;
-/// Segments of a size that are merged into one while batches come. A merge writes its terms anew: with 6, a push took 4 to 7 %
-/// more processor time. A search looks into up to eleven of a size, until nothing comes and [`super::tidy`] merges them.
+/// Segments of a size that are merged into one while batches come. A merge writes its terms anew: with 6, a push of a table
+/// took 4 to 7 % more processor time. A search looks into up to eleven of a size, until nothing comes and [`super::tidy`] merges them.
 const MERGED: u32 = 12;
 
 impl From<TantivyError> for IndexError {
