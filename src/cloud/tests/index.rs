@@ -222,6 +222,7 @@ fn pages(index: &dyn MergedIndex, search: &IndexSearch) -> Vec<Found> {
         let page = index.find(&search).unwrap();
         assert!(page.len() <= search.limit);
         let Some(last) = page.last() else { return out };
+        assert_ne!(search.after, Some(last.at), "a page ends where it was to begin after");
         search.after = Some(last.at);
         out.extend(page);
     }
